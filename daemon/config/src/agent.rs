@@ -1,0 +1,187 @@
+use crate::Secret;
+use cordon_policy::{HostRule, NetworkMode, Place};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+/// A checked agent file.
+#[derive(Clone, Debug)]
+pub struct AgentFile {
+    /// Name as the user knows it.
+    pub name: String,
+    /// At least one.
+    pub agents: Vec<Agent>,
+    /// `orchestrator.snapshot_storage`, as written.
+    pub snapshot_storage: Option<PathBuf>,
+    /// `orchestrator.agent_temporary_workspace`, as written.
+    pub agent_temporary_workspace: Option<PathBuf>,
+    /// `timeout_settings`.
+    pub timeouts: Timeouts,
+}
+
+/// `timeout_settings`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// `orchestrator_timeout_seconds`: the whole run.
+    pub run: Duration,
+    /// `initial_round_timeout_seconds`: one turn.
+    pub turn: Option<Duration>,
+    /// `round_timeout_grace_seconds`: between asking a turn to end and killing it.
+    pub grace: Duration,
+    /// A turn without any output for so long has failed.
+    pub idle: Duration,
+}
+
+/// What drives an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BackendKind {
+    /// Codex.
+    Codex,
+    /// Claude Code.
+    ClaudeCode,
+    /// Any program.
+    Command,
+    /// A recorded list of tool calls, done again for real.
+    Replay,
+}
+
+impl BackendKind {
+    /// The `type:` of the agent file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Codex => "codex",
+            Self::ClaudeCode => "claude_code",
+            Self::Command => "command",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+/// `command_line_execution_mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExecutionMode {
+    /// The Docker wall.
+    Docker,
+    /// The local wall.
+    Local,
+}
+
+/// Reasoning effort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effort {
+    /// `low`.
+    Low,
+    /// `medium`.
+    Medium,
+    /// `high`.
+    High,
+    /// `xhigh`.
+    XHigh,
+}
+
+impl Effort {
+    /// The word of the agent file, which the backends share.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::XHigh => "xhigh",
+        }
+    }
+}
+
+/// `command_line_docker_*`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DockerOptions {
+    /// Image; none: the backend's own.
+    pub image: Option<String>,
+    /// Network mode.
+    pub network: NetworkMode,
+    /// Memory limit in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processor cores.
+    pub cpus: Option<f64>,
+    /// Whether the sudo image was asked for.
+    pub sudo: bool,
+}
+
+/// One entry of `context_paths`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContextPath {
+    /// Absolute: joined with the agent file's directory, not canonical yet.
+    pub path: PathBuf,
+    /// `permission: write`.
+    pub write: bool,
+    /// `protected_paths`, relative to `path` or absolute inside it.
+    pub protected: Vec<PathBuf>,
+    /// Steering or secret names (relative) that this context path allows on purpose.
+    pub allow: Vec<PathBuf>,
+    /// Where the user wrote it.
+    pub place: Place,
+}
+
+/// One recorded tool call of a `replay` agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplayStep {
+    /// Run a program.
+    Exec {
+        /// Program and arguments.
+        argv: Vec<String>,
+    },
+    /// Read a file.
+    Read {
+        /// Absolute, or relative to the workspace.
+        path: PathBuf,
+    },
+    /// Write a file.
+    Write {
+        /// Absolute, or relative to the workspace.
+        path: PathBuf,
+        /// New content.
+        content: String,
+    },
+    /// Say something.
+    Say {
+        /// The message.
+        text: String,
+    },
+}
+
+/// One agent, checked.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// `[A-Za-z0-9][A-Za-z0-9_.-]*`, unique in the file.
+    pub id: String,
+    /// `system_message`.
+    pub system_message: Option<String>,
+    /// `backend.type`.
+    pub backend: BackendKind,
+    /// `backend.model`.
+    pub model: Option<String>,
+    /// `backend.base_url`.
+    pub base_url: Option<String>,
+    /// `backend.api_key`.
+    pub api_key: Option<Secret>,
+    /// `backend.cwd` as written: relative ones live in the daemon's state directory.
+    pub cwd: Option<PathBuf>,
+    /// `context_paths` of the agent and of the orchestrator; the latter wins.
+    pub context_paths: Vec<ContextPath>,
+    /// Which wall.
+    pub mode: ExecutionMode,
+    /// Docker options; the network is checked for the backend.
+    pub docker: DockerOptions,
+    /// `model_reasoning_effort`, else `reasoning.effort`.
+    pub effort: Option<Effort>,
+    /// `egress.allow`; none: no `egress` in the file. An empty list allows nothing.
+    pub egress: Option<Vec<HostRule>>,
+    /// `backend.command`: program and arguments of a `command` agent. `{prompt_file}` is not
+    /// substituted: the prompt arrives on standard input.
+    pub command: Vec<String>,
+    /// `backend.steps` of a `replay` agent.
+    pub steps: Vec<ReplayStep>,
+    /// `backend.env`: variables for the backend's process, not secret.
+    pub env: BTreeMap<String, String>,
+    /// Where the agent begins in the file.
+    pub place: Place,
+}

@@ -1,0 +1,9 @@
+//! The way out of a sandbox: an HTTP proxy (CONNECT and absolute form) on the
+//! sandbox's own unix socket, which allows what the policy names and nothing
+//! else. Names are resolved here, once per connection, and the checked address
+//! is the one that is dialled. This crate knows no sandbox and no run; refusals
+//! go out through a channel.
+
+mod policy;
+
+pub use policy::{EgressPolicy, Grant};

@@ -1,0 +1,107 @@
+use crate::Access;
+use std::{fmt, path::PathBuf};
+
+/// Why a rule exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The agent's own tree.
+    Workspace,
+    /// Read-only trees of other agents.
+    PeersView,
+    /// A user's tree, named in the agent file.
+    ContextPath,
+    /// Named under `protected_paths` of a context path.
+    ProtectedPath,
+    /// Runs later on the host (hooks, start-up files, editor tasks).
+    RunsLater,
+    /// Steers agents (instructions, settings, MCP servers).
+    SteersAgents,
+    /// Looks like a secret (`.env`, key files).
+    Secret,
+    /// The programs and libraries of the machine or image.
+    System,
+    /// The private, disposable home.
+    Home,
+    /// Private temporary files.
+    Temporary,
+    /// The backend's own program.
+    Program,
+    /// A login file, mounted for the backend.
+    Credential,
+    /// No rule speaks of the path.
+    Nothing,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Workspace => "workspace",
+            Self::PeersView => "peers view",
+            Self::ContextPath => "context path",
+            Self::ProtectedPath => "protected path",
+            Self::RunsLater => "runs later on the host",
+            Self::SteersAgents => "steers agents",
+            Self::Secret => "looks like a secret",
+            Self::System => "system path",
+            Self::Home => "private home",
+            Self::Temporary => "private temporary files",
+            Self::Program => "the backend's program",
+            Self::Credential => "login file",
+            Self::Nothing => "no rule allows it",
+        })
+    }
+}
+
+/// A place in a file that a user wrote; lines and columns count from 1.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Name of the file as the user knows it.
+    pub file: String,
+    /// Line.
+    pub line: u32,
+    /// Column.
+    pub column: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// Where a rule comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// Why the rule exists.
+    pub source: Source,
+    /// Where the user wrote it; none for built-in rules.
+    pub place: Option<Place>,
+}
+
+impl Origin {
+    /// An origin that no user wrote.
+    #[must_use]
+    pub fn built_in(source: Source) -> Self {
+        Self { source, place: None }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some(place) => place.fmt(f),
+            None => f.write_str("built in"),
+        }
+    }
+}
+
+/// One path, what it grants, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// Absolute, without `.`, `..` or doubled slashes; covers everything below it.
+    pub path: PathBuf,
+    /// What is granted there.
+    pub access: Access,
+    /// Why.
+    pub origin: Origin,
+}
