@@ -1,1 +1,14 @@
-//! x
+//! Trees that an agent can write, looked at safely: a descriptor-relative walk
+//! that follows no link and leaves neither its root nor its filesystem, an index of
+//! what it saw, and the changes between two of them. It never runs a program on a
+//! tree and stores no content.
+
+mod changes;
+mod codec;
+mod index;
+mod walk;
+
+pub use changes::{Change, ChangeKind, changes};
+pub use codec::DecodeError;
+pub use index::{Entry, EntryKind, Index};
+pub use walk::{Limits, WalkError, index, index_with};
