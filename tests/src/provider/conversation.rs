@@ -1,0 +1,59 @@
+//! Where a conversation stands is read from the request alone: clients retry and
+//! make side requests, so a counter would be wrong. Call ids carry the turn that
+//! made them.
+
+/// Where a conversation stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Last message that a person wrote.
+    pub(super) prompt: String,
+    /// The turn to play now.
+    pub(super) turn: usize,
+}
+
+impl Position {
+    /// A person spoke: the turns begin again. Texts that clients add on their own
+    /// (`<environment_context>`, `<system-reminder>`) are none.
+    pub(super) fn user(&mut self, text: &str) {
+        let text = text.trim();
+        if !text.is_empty() && !text.starts_with('<') {
+            *self = Self { prompt: text.to_owned(), turn: 0 };
+        }
+    }
+
+    /// A call of ours was made or answered.
+    pub(super) fn call(&mut self, id: &str) {
+        if let Some(turn) = turn_of(id) {
+            self.turn = self.turn.max(turn + 1);
+        }
+    }
+}
+
+/// The id of a call, with its turn in it.
+pub(super) fn call_id(prefix: &str, turn: usize, number: usize) -> String {
+    format!("{prefix}_scripted{turn:04}x{number:04}")
+}
+
+fn turn_of(id: &str) -> Option<usize> {
+    let (_, rest) = id.split_once("_scripted")?;
+    rest.split_once('x')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_position_is_the_highest_turn_since_a_person_spoke() {
+        let mut position = Position::default();
+        position.user("first");
+        position.call(&call_id("call", 0, 0));
+        position.call(&call_id("call", 1, 1));
+        position.call("call_of_somebody_else");
+        assert_eq!(position.turn, 2);
+        position.user("<environment_context>…");
+        assert_eq!(position, Position { prompt: "first".into(), turn: 2 });
+        position.user("second");
+        assert_eq!(position, Position { prompt: "second".into(), turn: 0 });
+    }
+}

@@ -1,0 +1,92 @@
+//! A model provider that plays a script, on a loopback port: the OpenAI Responses
+//! and the Anthropic Messages protocols, close enough for the real Codex and Claude
+//! Code to finish a run against it, and broken on request.
+
+mod conversation;
+mod messages;
+mod record;
+mod responses;
+mod script;
+mod server;
+
+pub use record::Recorded;
+pub use script::{Call, Failure, Script, Turn, When};
+
+use record::Recorder;
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+/// A running provider; dropping it ends it and every connection.
+#[derive(Debug)]
+pub struct Provider {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    recorder: Arc<Recorder>,
+    task: JoinHandle<()>,
+}
+
+impl Provider {
+    /// Starts on a free loopback port.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn start(script: Script) -> io::Result<Self> {
+        Self::listen(script, (Ipv4Addr::LOCALHOST, 0).into(), None).await
+    }
+
+    /// Starts on a given address, and appends every request to a file as well, one
+    /// JSON value a line.
+    ///
+    /// # Errors
+    /// When the address or the file cannot be had.
+    pub async fn listen(script: Script, addr: SocketAddr, record: Option<PathBuf>) -> io::Result<Self> {
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        let recorder = Arc::new(Recorder::new(record)?);
+        let task = tokio::spawn(server::run(listener, Arc::new(script), recorder.clone()));
+        Ok(Self { addr, recorder, task })
+    }
+
+    /// `http://127.0.0.1:PORT`: Claude Code's `ANTHROPIC_BASE_URL`.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Every request so far, oldest first.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.recorder.all()
+    }
+
+    /// The credentials seen so far, each once.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.recorder.all().into_iter().filter_map(|r| r.key).collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
+    /// Waits until a request arrives that fits; those that came before count too.
+    pub async fn wait_for(&self, fits: impl FnMut(&Recorded) -> bool) -> Recorded {
+        self.recorder.wait_for(fits).await
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A shell command that writes exactly this content.
+fn shell_write(path: &str, content: &str) -> String {
+    let quote = |s: &str| format!("'{}'", s.replace('\'', r"'\''"));
+    format!("printf '%s' {} > {}", quote(content), quote(path))
+}
