@@ -1,1 +1,3 @@
-//! x
+//! A run's life.
+mod journal;
+pub use journal::{Committed, Durability, Journal, JournalError, JournalReader};
