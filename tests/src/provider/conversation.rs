@@ -13,10 +13,10 @@ pub(super) struct Position {
 
 impl Position {
     /// A person spoke: the turns begin again. Texts that clients add on their own
-    /// (`<environment_context>`, `<system-reminder>`) are none.
+    /// (`<environment_context>`, `<system-reminder>`, `(no content)`) are none.
     pub(super) fn user(&mut self, text: &str) {
         let text = text.trim();
-        if !text.is_empty() && !text.starts_with('<') {
+        if !text.is_empty() && !text.starts_with('<') && text != "(no content)" {
             *self = Self { prompt: text.to_owned(), turn: 0 };
         }
     }
@@ -29,9 +29,28 @@ impl Position {
     }
 }
 
-/// The id of a call, with its turn in it.
-pub(super) fn call_id(prefix: &str, turn: usize, number: usize) -> String {
-    format!("{prefix}_scripted{turn:04}x{number:04}")
+/// The name of one answer. Clients merge what has the same id, so no two answers of
+/// any provider may share one.
+#[derive(Clone, Debug)]
+pub(super) struct Serial {
+    turn: usize,
+    unique: String,
+}
+
+impl Serial {
+    pub(super) fn new(turn: usize, unique: String) -> Self {
+        Self { turn, unique }
+    }
+
+    /// The id of a call, with its turn in it.
+    pub(super) fn call(&self, prefix: &str, number: usize) -> String {
+        format!("{prefix}_scripted{:04}x{number:02}x{}", self.turn, self.unique)
+    }
+
+    /// The id of anything else.
+    pub(super) fn id(&self, prefix: &str) -> String {
+        format!("{prefix}_{}", self.unique)
+    }
 }
 
 fn turn_of(id: &str) -> Option<usize> {
@@ -47,8 +66,8 @@ mod tests {
     fn the_position_is_the_highest_turn_since_a_person_spoke() {
         let mut position = Position::default();
         position.user("first");
-        position.call(&call_id("call", 0, 0));
-        position.call(&call_id("call", 1, 1));
+        position.call(&Serial::new(0, "a1".into()).call("call", 0));
+        position.call(&Serial::new(1, "a2".into()).call("call", 1));
         position.call("call_of_somebody_else");
         assert_eq!(position.turn, 2);
         position.user("<environment_context>…");

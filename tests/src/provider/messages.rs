@@ -2,7 +2,7 @@
 
 use super::{
     Call, Turn,
-    conversation::{Position, call_id},
+    conversation::{Position, Serial},
     shell_write,
 };
 use serde_json::{Value, json};
@@ -39,13 +39,13 @@ fn offers(request: &Value, name: &str) -> bool {
 }
 
 /// The content blocks of a turn.
-pub(super) fn blocks(request: &Value, turn: &Turn, index: usize) -> Vec<Value> {
+pub(super) fn blocks(request: &Value, turn: &Turn, serial: &Serial) -> Vec<Value> {
     let mut blocks = Vec::new();
     if !turn.text.is_empty() || turn.calls.is_empty() {
         blocks.push(json!({"type": "text", "text": turn.text}));
     }
     for (number, call) in turn.calls.iter().enumerate() {
-        blocks.push(call_block(request, call, &call_id("toolu", index, number)));
+        blocks.push(call_block(request, call, &serial.call("toolu", number)));
     }
     blocks
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Call, Turn,
-    conversation::{Position, call_id},
+    conversation::{Position, Serial},
     shell_write,
 };
 use serde_json::{Value, json};
@@ -41,16 +41,16 @@ fn tool<'a>(request: &'a Value, name: &str) -> Option<&'a Value> {
 }
 
 /// The output items of a turn.
-pub(super) fn items(request: &Value, turn: &Turn, index: usize) -> Vec<Value> {
+pub(super) fn items(request: &Value, turn: &Turn, serial: &Serial) -> Vec<Value> {
     let mut items = Vec::new();
     if !turn.text.is_empty() || turn.calls.is_empty() {
         items.push(json!({
-            "type": "message", "id": format!("msg_{index:04}"), "role": "assistant", "status": "completed",
+            "type": "message", "id": serial.id("msg"), "role": "assistant", "status": "completed",
             "content": [{"type": "output_text", "text": turn.text, "annotations": []}],
         }));
     }
     for (number, call) in turn.calls.iter().enumerate() {
-        items.push(call_item(request, call, &call_id("call", index, number)));
+        items.push(call_item(request, call, &serial.call("call", number)));
     }
     items
 }

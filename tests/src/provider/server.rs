@@ -1,4 +1,4 @@
-use super::{Failure, Recorded, Script, Turn, messages, record::Recorder, responses};
+use super::{Failure, Recorded, Script, Turn, conversation::Serial, messages, record::Recorder, responses};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
@@ -10,7 +10,14 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
 use tokio::{net::TcpListener, task::JoinSet};
 
 /// More than any client sends.
@@ -82,7 +89,7 @@ async fn model(script: &Script, protocol: Protocol, request: &Value) -> Answer {
     };
     let mut turn =
         if tools { script.turn(&position.prompt, position.turn) } else { Turn::text(Script::ASIDE) };
-    let id = format!("resp_{:04}", position.turn);
+    let serial = Serial::new(position.turn, unique());
     let stream = request["stream"] == true;
     match script.failure_at(position.turn) {
         None => {}
@@ -100,14 +107,15 @@ async fn model(script: &Script, protocol: Protocol, request: &Value) -> Answer {
         }
         Some(Failure::Huge(bytes)) => {
             if let (Protocol::Responses, true) = (protocol, stream) {
-                return events_answer(&responses::huge(request, &id, bytes));
+                return events_answer(&responses::huge(request, &serial.id("resp"), bytes));
             }
             turn = Turn::text("x".repeat(bytes));
         }
     }
     match protocol {
         Protocol::Responses => {
-            let items = responses::items(request, &turn, position.turn);
+            let id = serial.id("resp");
+            let items = responses::items(request, &turn, &serial);
             if stream {
                 events_answer(&responses::events(request, &id, &items))
             } else {
@@ -115,7 +123,8 @@ async fn model(script: &Script, protocol: Protocol, request: &Value) -> Answer {
             }
         }
         Protocol::Messages => {
-            let blocks = messages::blocks(request, &turn, position.turn);
+            let id = serial.id("msg");
+            let blocks = messages::blocks(request, &turn, &serial);
             if stream {
                 events_answer(&messages::events(request, &id, &blocks))
             } else {
@@ -123,6 +132,13 @@ async fn model(script: &Script, protocol: Protocol, request: &Value) -> Answer {
             }
         }
     }
+}
+
+/// Never the same twice, whichever process asks: sessions outlive a provider.
+fn unique() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}{:x}", since.as_nanos(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn events_answer(events: &[(String, Value)]) -> Answer {
