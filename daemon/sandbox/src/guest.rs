@@ -1,9 +1,21 @@
 //! The connection to the guest inside a sandbox. Everything it says is untrusted:
 //! sizes, orders and numbers are checked here before anyone else sees them.
 
+mod connect;
+mod stream;
+
+use crate::SandboxError;
 use bytes::Bytes;
 use cordon_proto::guest as pb;
+use std::{future::Future, time::Duration};
 use tokio::sync::mpsc;
+
+/// How long a call may take before its guest counts as broken.
+const CALL: Duration = Duration::from_secs(10);
+/// The probe tries many things, connections that must time out among them.
+const PROBE: Duration = Duration::from_secs(30);
+/// The largest message that is taken from a guest.
+const MESSAGE_LIMIT: usize = 4 << 20;
 
 /// What happens to a process inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +81,8 @@ pub enum ProcessInput {
 pub struct Process {
     /// What happens; ends after `Exited`, `Failed` or `Lost`.
     pub events: mpsc::Receiver<ProcessEvent>,
-    /// What to send.
+    /// What to send. Output that is never acknowledged stays in the guest: when its
+    /// buffer is full the process is held up, and after a minute the oldest is dropped.
     pub input: mpsc::Sender<ProcessInput>,
 }
 
@@ -78,4 +91,103 @@ pub struct Process {
 pub struct Guest {
     pub(crate) sandbox: String,
     pub(crate) client: pb::guest_client::GuestClient<tonic::transport::Channel>,
+}
+
+impl Guest {
+    /// Waits until the guest is confined and answers: readiness, not liveness.
+    ///
+    /// # Errors
+    /// When it does not answer within ten seconds, or speaks for another sandbox.
+    pub async fn hello(&self) -> Result<pb::HelloResponse, SandboxError> {
+        let mut client = self.client.clone();
+        let answer = self.call("hello", CALL, client.hello(pb::HelloRequest {})).await?;
+        if answer.sandbox_id == self.sandbox {
+            Ok(answer)
+        } else {
+            Err(self.broken("it says that it belongs to another sandbox"))
+        }
+    }
+
+    /// Starts a process. Starting the same id again attaches to it from offset 0.
+    ///
+    /// # Errors
+    /// When the guest refuses the request or cannot be reached. A program that cannot
+    /// be executed is no error here but [`ProcessEvent::Failed`].
+    pub async fn exec(&self, start: pb::Start) -> Result<Process, SandboxError> {
+        self.open(pb::exec_request::Message::Start(start), 0).await
+    }
+
+    /// Attaches to a process that was started before; what happened to it since
+    /// `offset` is told first. A second attach ends the first.
+    ///
+    /// # Errors
+    /// When the guest does not know the process, or cannot be reached.
+    pub async fn attach(&self, process_id: &str, offset: u64) -> Result<Process, SandboxError> {
+        let attach = pb::exec_request::Attach { process_id: process_id.to_owned(), offset };
+        self.open(pb::exec_request::Message::Attach(attach), offset).await
+    }
+
+    /// Signals a process's group; with `stragglers` also every descendant that left
+    /// the group. An empty id with `stragglers` is every process in the sandbox.
+    ///
+    /// # Errors
+    /// When the guest does not know the process or the signal, or cannot be reached.
+    pub async fn signal(&self, process_id: &str, signal: u32, stragglers: bool) -> Result<(), SandboxError> {
+        let request = pb::SignalRequest { process_id: process_id.to_owned(), signal, stragglers };
+        let mut client = self.client.clone();
+        self.call("signal", CALL, client.signal(request)).await.map(drop)
+    }
+
+    /// The processes that were started through this guest and are still remembered.
+    ///
+    /// # Errors
+    /// When the guest cannot be reached.
+    pub async fn list(&self) -> Result<pb::ListResponse, SandboxError> {
+        let mut client = self.client.clone();
+        self.call("list", CALL, client.list(pb::ListRequest {})).await
+    }
+
+    /// What is really reachable from inside.
+    ///
+    /// # Errors
+    /// When the guest cannot be reached or does not finish within thirty seconds.
+    pub async fn probe(&self, request: pb::ProbeRequest) -> Result<pb::ProbeResponse, SandboxError> {
+        let mut client = self.client.clone();
+        self.call("probe", PROBE, client.probe(request)).await
+    }
+
+    /// What the sandbox's processes use, as the guest sees it.
+    ///
+    /// # Errors
+    /// When the guest cannot be reached.
+    pub async fn stats(&self) -> Result<pb::StatsResponse, SandboxError> {
+        let mut client = self.client.clone();
+        self.call("stats", CALL, client.stats(pb::StatsRequest {})).await
+    }
+
+    /// Ends every process in the sandbox and the guest itself.
+    ///
+    /// # Errors
+    /// When the guest cannot be reached.
+    pub async fn shutdown(&self) -> Result<(), SandboxError> {
+        let mut client = self.client.clone();
+        self.call("shutdown", CALL, client.shutdown(pb::ShutdownRequest {})).await.map(drop)
+    }
+
+    async fn call<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        answer: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    ) -> Result<T, SandboxError> {
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(self.broken(&format!("{what}: {}", stream::words(&status)))),
+            Err(_) => Err(self.broken(&format!("{what}: no answer within {} s", limit.as_secs()))),
+        }
+    }
+
+    fn broken(&self, why: &str) -> SandboxError {
+        SandboxError::Guest { sandbox: self.sandbox.clone(), why: why.to_owned() }
+    }
 }
