@@ -1,4 +1,6 @@
-//! What the end-to-end tests share: the scripted model provider and other helpers.
-//! Nothing here is part of the product.
+//! What the end-to-end tests share: the scripted model provider, and a harness with a
+//! real daemon and the real client. Nothing here is part of the product.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod harness;
 pub mod provider;

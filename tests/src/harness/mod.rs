@@ -1,0 +1,13 @@
+//! A real daemon with a state directory and a socket of its own, and the real client:
+//! what every end-to-end test starts from.
+
+mod api;
+pub mod attack;
+mod daemon;
+mod look;
+mod need;
+
+pub use api::{Api, denials, messages, output, summary};
+pub use daemon::{Host, Ran, User};
+pub use look::{containers_of, processes_mentioning, wait_until};
+pub use need::{bin, claude, codex, need_docker, need_image, need_root, skipped};

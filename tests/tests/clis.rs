@@ -1,0 +1,270 @@
+//! The real Codex and the real Claude Code in both walls, against the scripted provider.
+#![allow(missing_docs)]
+
+use cordon_proto::v1::{Event, Outcome, OutputStream, event::Kind};
+use cordon_tests::{
+    harness::{Host, Ran, claude, codex, denials, messages, need_image, output, processes_mentioning, skipped, summary},
+    provider::{Failure, Provider, Script, Turn},
+};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+
+const KEY: &str = "planted-key-0123456789-abcdefghij";
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Cli {
+    Codex,
+    Claude,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wall {
+    Local,
+    Docker,
+}
+
+const EVERY: [(Cli, Wall); 4] = [
+    (Cli::Codex, Wall::Local),
+    (Cli::Claude, Wall::Local),
+    (Cli::Codex, Wall::Docker),
+    (Cli::Claude, Wall::Docker),
+];
+
+fn cases() -> Vec<(Cli, Wall)> {
+    let cases: Vec<_> = EVERY
+        .into_iter()
+        .filter(|(cli, wall)| !(skipped("clis") || *wall == Wall::Docker && skipped("docker")) && cli == cli)
+        .collect();
+    for (cli, wall) in &cases {
+        if *wall == Wall::Docker {
+            need_image(if *cli == Cli::Codex { "cordon/codex" } else { "cordon/claude-code" });
+        }
+    }
+    cases
+}
+
+/// A daemon that finds the real programs on its PATH, as a user's would.
+fn host() -> Host {
+    let mut host = Host::without_daemon(cordon_tests::harness::User::Tester);
+    let programs = host.path("programs");
+    fs::create_dir(&programs).unwrap();
+    if !skipped("clis") {
+        std::os::unix::fs::symlink(codex(), programs.join("codex")).unwrap();
+        std::os::unix::fs::symlink(claude(), programs.join("claude")).unwrap();
+    }
+    host.set_env("PATH", &format!("{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", programs.display()));
+    host
+}
+
+fn agent(cli: Cli, wall: Wall, base_url: &str, cwd: &Path) -> String {
+    let (kind, suffix) = match cli {
+        Cli::Codex => ("codex", "/v1"),
+        Cli::Claude => ("claude_code", ""),
+    };
+    let wall = match wall {
+        Wall::Local => "command_line_execution_mode: local".to_owned(),
+        Wall::Docker => {
+            "command_line_execution_mode: docker\n      command_line_docker_network_mode: bridge".to_owned()
+        }
+    };
+    format!(
+        "agents:\n  - id: coder\n    system_message: Be brief.\n    backend:\n      type: {kind}\n      model: scripted-model\n      base_url: {base_url}{suffix}\n      cwd: {}\n      {wall}\n",
+        cwd.display()
+    )
+}
+
+fn run(host: &Host, name: &str, text: &str, prompt: &str) -> Ran {
+    let file = host.agent_file(name, text);
+    host.finish(
+        host.command("cordon")
+            .args(["run", file.to_str().unwrap(), prompt])
+            .env("OPENAI_API_KEY", KEY)
+            .env("ANTHROPIC_API_KEY", KEY),
+    )
+}
+
+async fn last_events(host: &Host) -> Vec<Event> {
+    let mut api = host.api().await;
+    let mut runs = api.list().await;
+    runs.sort_by_key(|r| r.started_unix_ms);
+    let run = runs.pop().unwrap();
+    api.events(&run.id, false).await
+}
+
+/// No file below a directory holds the text.
+fn assert_nowhere(dir: &Path, text: &str) {
+    let found = std::process::Command::new("grep").args(["-rlF", "--", text]).arg(dir).output().unwrap();
+    assert!(found.stdout.is_empty(), "{text} is in {}", String::from_utf8_lossy(&found.stdout));
+}
+
+#[tokio::test]
+async fn the_agent_works_and_its_wall_holds() {
+    for (cli, wall) in cases() {
+        let mut host = host();
+        host.start_daemon();
+        let ws = host.tree("ws");
+        let other = host.tree("other-agents-workspace");
+        host.put(&other.join("plan"), "token-other");
+        let canary = host.path("home").join("canary");
+        host.put(&canary, "token-home");
+        let tries = format!(
+            "cat /etc/shadow; cat {}; cat {}/plan; env | grep -c ^CORDON_; id -u",
+            canary.display(),
+            other.display()
+        );
+        let provider = Provider::start(Script::of([
+            Turn::shell("echo from-the-agent > hello.txt"),
+            Turn::shell(tries),
+            Turn::write(ws.join("written.txt").display().to_string(), "written\n"),
+            Turn::text("It is done."),
+        ]))
+        .await
+        .unwrap();
+        let ran = run(&host, "a.yaml", &agent(cli, wall, &provider.base_url(), &ws), "please do it");
+        let ran = ran.expect_code(0);
+        let events = last_events(&host).await;
+        let label = format!("{cli:?} {wall:?}");
+
+        assert_eq!(fs::read_to_string(ws.join("hello.txt")).unwrap(), "from-the-agent\n", "{label}");
+        assert_eq!(fs::metadata(ws.join("hello.txt")).unwrap().uid(), host.agent_uid(), "{label}");
+        assert_eq!(fs::read_to_string(ws.join("written.txt")).unwrap().trim(), "written", "{label}");
+        assert!(ran.stdout.contains("It is done."), "{label}: {}", ran.stdout);
+        assert!(messages(&events).iter().any(|m| m.contains("It is done.")), "{label}");
+        let commands: Vec<_> = events
+            .iter()
+            .filter_map(|e| match &e.kind {
+                Some(Kind::Command(c)) if c.status != "started" => Some(c.clone()),
+                _ => None,
+            })
+            .collect();
+        assert!(commands.iter().any(|c| c.command.contains("hello.txt") && c.exit_code.unwrap_or(0) == 0), "{label}: {commands:?}");
+        let everything = format!("{events:?}");
+        for token in ["token-home", "token-other", "root:*", "root:$"] {
+            assert!(!everything.contains(token), "{label}: {token} was read");
+        }
+        assert!(
+            commands.iter().any(|c| c.output.contains(&host.agent_uid().to_string())),
+            "{label}: the agent runs as somebody else: {commands:?}"
+        );
+        let ended = summary(&events);
+        assert_eq!(ended.outcome(), Outcome::Success, "{label}");
+        assert!(ended.summary.unwrap().usage.unwrap().output_tokens > 0, "{label}");
+
+        assert_eq!(provider.keys(), [KEY], "{label}: the provider saw the key");
+        let asked = provider.requests().iter().any(|r| r.body.to_string().contains("please do it"));
+        assert!(asked, "{label}: the prompt arrived");
+        assert!(!everything.contains(KEY), "{label}: the key is in the journal");
+        assert_nowhere(&host.path("state"), KEY);
+        assert_nowhere(&ws, KEY);
+        assert!(!host.log().contains(KEY), "{label}: the key is in the log");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_provider_is_a_failed_agent_and_never_a_hang() {
+    for (cli, wall) in cases() {
+        if wall == Wall::Docker {
+            continue;
+        }
+        for failure in [Failure::Refuse, Failure::RateLimit, Failure::Garbage, Failure::Hang] {
+            let mut host = host();
+            host.start_daemon();
+            let ws = host.tree("ws");
+            let provider = Provider::start(Script::failing(failure)).await.unwrap();
+            let text = agent(cli, wall, &provider.base_url(), &ws)
+                + "timeout_settings:\n  idle_timeout_seconds: 8\n  round_timeout_grace_seconds: 2\n  orchestrator_timeout_seconds: 60\n";
+            let ran = run(&host, "a.yaml", &text, "x");
+            assert_eq!(ran.code, 1, "{cli:?} {failure:?}\n{}\n{}", ran.stdout, ran.stderr);
+            let events = last_events(&host).await;
+            let ended = summary(&events);
+            assert!(
+                matches!(ended.outcome(), Outcome::AgentFailed | Outcome::TimedOut),
+                "{cli:?} {failure:?}: {:?}",
+                ended.outcome()
+            );
+            assert!(processes_mentioning(&ws.display().to_string()).is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_connections_ends_the_run() {
+    for (cli, wall) in cases() {
+        if wall == Wall::Docker {
+            continue;
+        }
+        let mut host = host();
+        host.start_daemon();
+        let ws = host.tree("ws");
+        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let text = agent(cli, wall, &format!("http://{dead}"), &ws)
+            + "timeout_settings:\n  idle_timeout_seconds: 20\n  orchestrator_timeout_seconds: 90\n";
+        let ran = run(&host, "a.yaml", &text, "x");
+        assert_eq!(ran.code, 1, "{cli:?}\n{}\n{}", ran.stdout, ran.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_huge_event_line_and_a_huge_prompt_do_not_end_the_turn() {
+    for (cli, wall) in cases() {
+        if wall == Wall::Docker {
+            continue;
+        }
+        let mut host = host();
+        host.start_daemon();
+        let ws = host.tree("ws");
+        let mut script = Script::of([Turn::shell("echo ok > hello.txt")]);
+        script.failure = Some(Failure::Huge(3 << 20));
+        script.failure_from = 1;
+        let provider = Provider::start(script).await.unwrap();
+        let text = agent(cli, wall, &provider.base_url(), &ws);
+        let file = host.agent_file("a.yaml", &text);
+        let prompt = host.path("files").join("prompt.txt");
+        fs::write(&prompt, format!("{} the-end-of-the-prompt", "word ".repeat(200_000))).unwrap();
+        let ran = host.finish(
+            host.command("cordon")
+                .args(["run", file.to_str().unwrap(), "-"])
+                .stdin(fs::File::open(&prompt).unwrap())
+                .env("OPENAI_API_KEY", KEY)
+                .env("ANTHROPIC_API_KEY", KEY),
+        );
+        let _ = ran.expect_code(0);
+        assert!(provider.requests().iter().any(|r| r.body.to_string().contains("the-end-of-the-prompt")));
+        assert!(ws.join("hello.txt").is_file());
+        let events = last_events(&host).await;
+        assert!(output(&events, OutputStream::Stdout).len() > 3 << 20, "the raw line is in the journal, whole");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_or_stale_login_is_refused_before_anything_starts() {
+    if skipped("clis") {
+        return;
+    }
+    let mut host = host();
+    host.start_daemon();
+    let ws = host.tree("ws");
+    for (cli, names) in [
+        (Cli::Codex, ["OPENAI_API_KEY", ".codex/auth.json"]),
+        (Cli::Claude, ["ANTHROPIC_API_KEY", ".claude/.credentials.json"]),
+    ] {
+        let file = host.agent_file("a.yaml", &agent(cli, Wall::Local, "http://127.0.0.1:9", &ws));
+        let ran = host.cordon(["run", file.to_str().unwrap(), "x"]);
+        assert_ne!(ran.code, 0);
+        for name in names {
+            assert!(ran.stderr.contains(name) || ran.stdout.contains(name), "{name}: {}{}", ran.stdout, ran.stderr);
+        }
+    }
+    // A login whose access token is past its time: header.{"exp":1}.signature
+    let auth = host.path("home").join(".codex/auth.json");
+    host.put(
+        &auth,
+        r#"{"tokens":{"access_token":"eyJhbGciOiJub25lIn0.eyJleHAiOjF9.c2ln","refresh_token":"rt-planted","id_token":"x"}}"#,
+    );
+    let file = host.agent_file("a.yaml", &agent(Cli::Codex, Wall::Local, "http://127.0.0.1:9", &ws));
+    let ran = host.cordon(["run", file.to_str().unwrap(), "x"]);
+    assert_ne!(ran.code, 0);
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(said.contains("expired") && said.contains("codex login"), "{said}");
+    assert!(!said.contains("rt-planted"));
+    assert!(denials(&[]).is_empty());
+}

@@ -1,0 +1,185 @@
+//! The `command` backend behind the local wall, as root and as an ordinary user.
+#![allow(missing_docs)]
+
+use cordon_proto::v1::{Outcome, OutputStream, event::Kind};
+use cordon_tests::harness::{Host, User, attack, need_root, output, skipped, summary};
+use std::{fs, net::TcpListener, os::unix::fs::MetadataExt as _};
+
+fn users() -> Vec<User> {
+    if skipped("root") {
+        return vec![User::Tester];
+    }
+    need_root();
+    vec![User::Tester, User::Ordinary]
+}
+
+fn command_agent(cwd: &str, script: &str, more: &str) -> String {
+    let script = serde_json::Value::from(script);
+    format!(
+        "agents:\n  - id: worker\n    backend:\n      type: command\n      cwd: {cwd}\n      command: [bash, -c, {script}]\n{more}"
+    )
+}
+
+#[tokio::test]
+async fn a_command_does_its_work_and_the_workspace_keeps_it() {
+    for user in users() {
+        let host = Host::start_as(user);
+        let ws = host.tree("ws");
+        let file = host.agent_file(
+            "a.yaml",
+            &command_agent(
+                &ws.display().to_string(),
+                "cat > prompt.txt; echo out; echo err >&2; printf '\\xff\\xfe'; id -u > uid.txt",
+                "",
+            ),
+        );
+        let ran = host.cordon(["run", file.to_str().unwrap(), "do the thing"]).expect_code(0);
+        assert!(ran.stdout.contains("out"), "{}", ran.stdout);
+        assert_eq!(fs::read_to_string(ws.join("prompt.txt")).unwrap(), "do the thing");
+        assert_eq!(fs::read_to_string(ws.join("uid.txt")).unwrap().trim(), host.agent_uid().to_string());
+        assert_eq!(fs::metadata(ws.join("prompt.txt")).unwrap().uid(), host.agent_uid());
+
+        let mut api = host.api().await;
+        let run = api.only_run().await;
+        assert_eq!(run.outcome(), Outcome::Success);
+        let events = api.events(&run.id, false).await;
+        assert_eq!(output(&events, OutputStream::Stdout), b"out\n\xff\xfe");
+        assert_eq!(output(&events, OutputStream::Stderr), b"err\n");
+        let ended = summary(&events);
+        let mut files: Vec<_> =
+            ended.summary.unwrap().files.iter().map(|f| String::from_utf8_lossy(&f.path).into_owned()).collect();
+        files.sort();
+        assert!(files.iter().any(|f| f.ends_with("prompt.txt")) && files.iter().any(|f| f.ends_with("uid.txt")));
+        let ready = events.iter().find_map(|e| match &e.kind {
+            Some(Kind::SandboxReady(ready)) => Some(ready.clone()),
+            _ => None,
+        });
+        let ready = ready.expect("the probe's findings are in the journal");
+        assert!(ready.findings.len() > 10 && ready.findings.iter().all(|f| f.ok), "{:?}", ready.findings);
+    }
+}
+
+#[tokio::test]
+async fn an_enemy_inside_gets_nowhere() {
+    for user in users() {
+        let host = Host::start_as(user);
+        let ws = host.tree("ws");
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let outside = host.tree("outside");
+        let canary = host.path("home").join("canary");
+        host.put(&canary, "token-5b1f");
+        let script = attack::script(&attack::Targets {
+            canary: &canary,
+            outside: &outside,
+            port: listener.local_addr().unwrap().port(),
+        });
+        let file = host.agent_file("a.yaml", &command_agent(&ws.display().to_string(), &script, ""));
+        let _ = host.cordon(["run", file.to_str().unwrap(), "x"]).expect_code(0);
+        let mut api = host.api().await;
+        let run = api.only_run().await;
+        let events = api.events(&run.id, false).await;
+        let out = String::from_utf8_lossy(&output(&events, OutputStream::Stdout)).into_owned();
+        assert!(out.contains("ATTACKS DONE"), "{out}");
+        assert!(!out.contains("LEAK"), "{user:?}: {out}");
+        assert!(!out.contains("token-5b1f"));
+        assert!(out.contains("NoNewPrivs:\t1") && out.contains("CapBnd:\t0000000000000000"), "{out}");
+        assert!(fs::read_dir(&outside).unwrap().next().is_none());
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "somebody connected to a service of the host");
+    }
+}
+
+#[tokio::test]
+async fn context_paths_are_what_the_file_says() {
+    for user in users() {
+        let host = Host::start_as(user);
+        let ws = host.tree("ws");
+        let read = host.tree("read");
+        let write = host.tree("write");
+        host.put(&read.join("a"), "readable");
+        host.put(&read.join(".env"), "SECRET=1");
+        for name in ["keep/inner", ".git/hooks/pre-commit", ".git/config", ".git/HEAD", "src/deep/.claude/settings.json"] {
+            host.put(&write.join(name), "original");
+        }
+        for dir in ["keep", ".git", ".git/hooks", "src", "src/deep", "src/deep/.claude"] {
+            host.give(&write.join(dir));
+            let uid = host.agent_uid();
+            if rustix::process::geteuid().is_root() {
+                std::os::unix::fs::chown(write.join(dir), Some(uid), Some(uid)).unwrap();
+            }
+        }
+        let script = format!(
+            r#"exec 2>/dev/null
+leak() {{ echo "LEAK $1"; }}
+cat {read}/a
+echo x > {read}/a && leak read-only
+[ -n "$(cat {read}/.env)" ] && leak env
+cd {write}
+echo new > made && echo CREATED
+echo x > keep/inner && leak protected-write
+rm -rf keep && leak protected-remove
+mv keep kept && leak protected-move
+echo x > .git/hooks/pre-commit && leak hook
+mv .git .git2 && leak move-above
+mv .git/hooks .git/h && leak move-hooks
+echo x > .git/config && leak config
+echo x > src/deep/.claude/settings.json && leak nested-steering
+mv src/deep src/other && leak move-nested
+mv src source && leak move-top
+mkdir .codex && leak absent-dir
+echo x > .mcp.json && leak absent-file
+mkdir .vscode/x && leak inside-placeholder
+rm -rf .codex && leak remove-placeholder
+ln .git/config linked && leak hard-link
+echo end
+"#,
+            read = read.display(),
+            write = write.display(),
+        );
+        let more = format!(
+            "      context_paths:\n        - path: {}\n        - path: {}\n          permission: write\n          protected_paths: [keep]\n",
+            read.display(),
+            write.display()
+        );
+        let file = host.agent_file("a.yaml", &command_agent(&ws.display().to_string(), &script, &more));
+        let _ = host.cordon(["run", file.to_str().unwrap(), "x"]).expect_code(0);
+        let mut api = host.api().await;
+        let run = api.only_run().await;
+        let events = api.events(&run.id, false).await;
+        let out = String::from_utf8_lossy(&output(&events, OutputStream::Stdout)).into_owned();
+        assert!(out.contains("readable") && out.contains("CREATED") && out.contains("end"), "{out}");
+        assert!(!out.contains("LEAK"), "{user:?}: {out}");
+        assert_eq!(fs::read_to_string(write.join(".git/hooks/pre-commit")).unwrap(), "original");
+        let mut left: Vec<_> =
+            fs::read_dir(&write).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, [".git", "keep", "made", "src"], "placeholders were left behind");
+    }
+}
+
+#[test]
+fn an_existing_workspace_is_never_emptied_and_removal_takes_only_our_own() {
+    let host = Host::start();
+    let ws = host.tree("ws");
+    host.put(&ws.join("mine"), "1");
+    let file = host.agent_file("a.yaml", &command_agent(&ws.display().to_string(), "ls > seen", ""));
+    let ran = host.cordon(["run", file.to_str().unwrap(), "x", "--output", "json"]).expect_code(0);
+    assert!(!ran.stdout.is_empty());
+    assert!(fs::read_to_string(ws.join("seen")).unwrap().contains("mine"));
+    let runs = host.cordon(["ps", "-a", "--output", "json"]).expect_code(0);
+    let runs: serde_json::Value = serde_json::from_str(&runs.stdout).unwrap();
+    let id = find_id(&runs).expect("a run id");
+    let _ = host.cordon(["rm", &id, "--workspace"]).expect_code(0);
+    assert!(ws.join("mine").is_file());
+}
+
+fn find_id(value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::Array(items) => items.iter().find_map(find_id),
+        serde_json::Value::Object(map) => map
+            .get("id")
+            .and_then(|v| v.as_str().map(str::to_owned))
+            .or_else(|| map.values().find_map(find_id)),
+        _ => None,
+    }
+}
