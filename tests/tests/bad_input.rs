@@ -32,7 +32,9 @@ fn mistakes_in_agent_files_are_named_with_their_place() {
     refused(&host, &one("      type: codex\n"), &["cwd"]);
     refused(
         &host,
-        &one("      type: command\n      command: [\"true\"]\n      context_paths:\n        - path: /nowhere/at/all\n"),
+        &one(
+            "      type: command\n      command: [\"true\"]\n      context_paths:\n        - path: /nowhere/at/all\n",
+        ),
         &["/nowhere/at/all", "bad.yaml:7"],
     );
     refused(
@@ -143,7 +145,8 @@ async fn a_full_disk_ends_the_run_and_keeps_what_was_written() {
     need_root();
     let mut host = Host::without_daemon(cordon_tests::harness::User::Tester);
     let state = host.path("state");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "none"]).arg(&state).status().unwrap();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "none"]).arg(&state).status().unwrap();
     assert!(mounted.success());
     host.start_daemon();
     let ws = host.tree("ws");
@@ -188,7 +191,10 @@ async fn escape_sequences_of_agents_do_not_reach_the_terminal() {
     let mut api = host.api().await;
     let run = api.only_run().await;
     let events = api.events(&run.id, false).await;
-    assert!(output(&events, OutputStream::Stdout).contains(&0x1b), "the journal keeps the bytes as they were");
+    assert!(
+        output(&events, OutputStream::Stdout).contains(&0x1b),
+        "the journal keeps the bytes as they were"
+    );
     assert_eq!(summary(&events).outcome(), Outcome::Success);
     assert!(events.iter().any(|e| matches!(e.kind, Some(Kind::TurnEnded(_)))));
 }

@@ -3,7 +3,10 @@
 
 use cordon_proto::v1::{Event, Outcome, OutputStream, event::Kind};
 use cordon_tests::{
-    harness::{Host, Ran, claude, codex, denials, messages, need_image, output, processes_mentioning, skipped, summary},
+    harness::{
+        Host, Ran, claude, codex, denials, messages, need_image, output, processes_mentioning, skipped,
+        summary,
+    },
     provider::{Failure, Provider, Script, Turn},
 };
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
@@ -136,7 +139,10 @@ async fn the_agent_works_and_its_wall_holds() {
                 _ => None,
             })
             .collect();
-        assert!(commands.iter().any(|c| c.command.contains("hello.txt") && c.exit_code.unwrap_or(0) == 0), "{label}: {commands:?}");
+        assert!(
+            commands.iter().any(|c| c.command.contains("hello.txt") && c.exit_code.unwrap_or(0) == 0),
+            "{label}: {commands:?}"
+        );
         let everything = format!("{events:?}");
         for token in ["token-home", "token-other", "root:*", "root:$"] {
             assert!(!everything.contains(token), "{label}: {token} was read");
@@ -231,7 +237,10 @@ async fn a_huge_event_line_and_a_huge_prompt_do_not_end_the_turn() {
         assert!(provider.requests().iter().any(|r| r.body.to_string().contains("the-end-of-the-prompt")));
         assert!(ws.join("hello.txt").is_file());
         let events = last_events(&host).await;
-        assert!(output(&events, OutputStream::Stdout).len() > 3 << 20, "the raw line is in the journal, whole");
+        assert!(
+            output(&events, OutputStream::Stdout).len() > 3 << 20,
+            "the raw line is in the journal, whole"
+        );
     }
 }
 
@@ -251,7 +260,12 @@ async fn a_missing_or_stale_login_is_refused_before_anything_starts() {
         let ran = host.cordon(["run", file.to_str().unwrap(), "x"]);
         assert_ne!(ran.code, 0);
         for name in names {
-            assert!(ran.stderr.contains(name) || ran.stdout.contains(name), "{name}: {}{}", ran.stdout, ran.stderr);
+            assert!(
+                ran.stderr.contains(name) || ran.stdout.contains(name),
+                "{name}: {}{}",
+                ran.stdout,
+                ran.stderr
+            );
         }
     }
     // A login whose access token is past its time: header.{"exp":1}.signature

@@ -70,7 +70,12 @@ async fn a_bridge_reaches_no_host_service_and_no_neighbour_but_what_is_granted()
     // A neighbour with an open port: another container on another bridge.
     let neighbour = Command::new("docker")
         .args(["run", "-d", "--rm", "--label", "cordon-test=neighbour", IMAGE])
-        .args(["perl", "-MSocket", "-e", "socket(S,PF_INET,SOCK_STREAM,0); bind(S,sockaddr_in(7777,INADDR_ANY)); listen(S,5); sleep 300"])
+        .args([
+            "perl",
+            "-MSocket",
+            "-e",
+            "socket(S,PF_INET,SOCK_STREAM,0); bind(S,sockaddr_in(7777,INADDR_ANY)); listen(S,5); sleep 300",
+        ])
         .output()
         .unwrap();
     assert!(neighbour.status.success(), "{}", String::from_utf8_lossy(&neighbour.stderr));
@@ -101,7 +106,10 @@ echo end"#
     assert!(out.contains("HAS-ROUTE") && out.contains("end"), "{out}");
     assert!(!out.contains("LEAK"), "{out}");
     assert!(listener.accept().is_err());
-    let left = Command::new("docker").args(["network", "ls", "-q", "--filter", "label=cordon.run"]).output().unwrap();
+    let left = Command::new("docker")
+        .args(["network", "ls", "-q", "--filter", "label=cordon.run"])
+        .output()
+        .unwrap();
     assert!(left.stdout.is_empty(), "a network was left behind");
     let rules = Command::new("iptables").args(["-w", "-S"]).output().unwrap();
     assert!(!String::from_utf8_lossy(&rules.stdout).to_lowercase().contains("cdn"), "rules were left behind");
@@ -120,12 +128,15 @@ async fn with_egress_the_proxy_is_the_only_way_out_of_a_container() {
         for stream in server.incoming() {
             let Ok(mut stream) = stream else { return };
             let _ = stream.read(&mut [0; 1024]);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
+            let _ =
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
         }
     });
     let ws = host.tree("ws");
     let ask = |target: &str| {
-        format!("exec 3<>/dev/tcp/127.0.0.1/3128; printf 'CONNECT {target} HTTP/1.1\\r\\nHost: {target}\\r\\n\\r\\n' >&3; head -n 1 <&3; exec 3>&-")
+        format!(
+            "exec 3<>/dev/tcp/127.0.0.1/3128; printf 'CONNECT {target} HTTP/1.1\\r\\nHost: {target}\\r\\n\\r\\n' >&3; head -n 1 <&3; exec 3>&-"
+        )
     };
     let script = format!(
         "{}\n{}\n[ $(ls /sys/class/net 2>/dev/null | wc -w) -le 1 ] && echo LOOPBACK-ONLY\nexec 3<>/dev/tcp/127.0.0.1/3128; printf 'GET http://127.0.0.1:{port}/ HTTP/1.1\\r\\nHost: 127.0.0.1:{port}\\r\\nConnection: close\\r\\n\\r\\n' >&3; cat <&3",
@@ -137,5 +148,10 @@ async fn with_egress_the_proxy_is_the_only_way_out_of_a_container() {
     assert_eq!(out.matches(" 403 ").count(), 2, "{out}");
     assert!(out.contains("hello") && out.contains("LOOPBACK-ONLY"), "{out}");
     let denied = denials(&events);
-    assert!(denied.iter().any(|d| d.target.contains("denied.example:443") && d.layer == "egress" && !d.would_allow.is_empty()), "{denied:?}");
+    assert!(
+        denied.iter().any(|d| d.target.contains("denied.example:443")
+            && d.layer == "egress"
+            && !d.would_allow.is_empty()),
+        "{denied:?}"
+    );
 }

@@ -46,10 +46,17 @@ async fn a_command_does_its_work_and_the_workspace_keeps_it() {
         assert_eq!(output(&events, OutputStream::Stdout), b"out\n\xff\xfe");
         assert_eq!(output(&events, OutputStream::Stderr), b"err\n");
         let ended = summary(&events);
-        let mut files: Vec<_> =
-            ended.summary.unwrap().files.iter().map(|f| String::from_utf8_lossy(&f.path).into_owned()).collect();
+        let mut files: Vec<_> = ended
+            .summary
+            .unwrap()
+            .files
+            .iter()
+            .map(|f| String::from_utf8_lossy(&f.path).into_owned())
+            .collect();
         files.sort();
-        assert!(files.iter().any(|f| f.ends_with("prompt.txt")) && files.iter().any(|f| f.ends_with("uid.txt")));
+        assert!(
+            files.iter().any(|f| f.ends_with("prompt.txt")) && files.iter().any(|f| f.ends_with("uid.txt"))
+        );
         let ready = events.iter().find_map(|e| match &e.kind {
             Some(Kind::SandboxReady(ready)) => Some(ready.clone()),
             _ => None,
@@ -98,7 +105,13 @@ async fn context_paths_are_what_the_file_says() {
         let write = host.tree("write");
         host.put(&read.join("a"), "readable");
         host.put(&read.join(".env"), "SECRET=1");
-        for name in ["keep/inner", ".git/hooks/pre-commit", ".git/config", ".git/HEAD", "src/deep/.claude/settings.json"] {
+        for name in [
+            "keep/inner",
+            ".git/hooks/pre-commit",
+            ".git/config",
+            ".git/HEAD",
+            "src/deep/.claude/settings.json",
+        ] {
             host.put(&write.join(name), "original");
         }
         for dir in ["keep", ".git", ".git/hooks", "src", "src/deep", "src/deep/.claude"] {

@@ -3,7 +3,9 @@
 #![allow(missing_docs)]
 
 use cordon_proto::v1::{Outcome, OutputStream, event::Kind};
-use cordon_tests::harness::{Host, containers_of, need_image, output, processes_mentioning, skipped, summary, wait_until};
+use cordon_tests::harness::{
+    Host, containers_of, need_image, output, processes_mentioning, skipped, summary, wait_until,
+};
 use std::{fs, time::Duration};
 
 fn walls() -> Vec<&'static str> {
@@ -65,12 +67,15 @@ async fn a_sandbox_that_died_while_the_daemon_was_away_ends_the_run() {
     for pid in String::from_utf8_lossy(&pids.stdout).lines() {
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).unwrap().to_owned();
-        let is_guest = fs::read_to_string(format!("/proc/{parent}/comm")).is_ok_and(|c| c.starts_with("cordon-guest"));
+        let is_guest =
+            fs::read_to_string(format!("/proc/{parent}/comm")).is_ok_and(|c| c.starts_with("cordon-guest"));
         if is_guest {
             let _ = std::process::Command::new("kill").args(["-9", &parent]).status();
         }
     }
-    assert!(wait_until(Duration::from_secs(20), || processes_mentioning("sleep 3600 # marker-9d0c").is_empty()));
+    assert!(
+        wait_until(Duration::from_secs(20), || processes_mentioning("sleep 3600 # marker-9d0c").is_empty())
+    );
     host.start_daemon();
     let events = host.api().await.events(&run.id, true).await;
     assert_eq!(summary(&events).outcome(), Outcome::Broken);
@@ -93,13 +98,20 @@ async fn cancelling_leaves_no_process_and_no_container() {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
         let status = client.wait().unwrap();
         assert_eq!(status.code(), Some(130), "{wall}");
-        assert!(processes_mentioning("sleep 4242").is_empty(), "{wall}: {:?}", processes_mentioning("sleep 4242"));
+        assert!(
+            processes_mentioning("sleep 4242").is_empty(),
+            "{wall}: {:?}",
+            processes_mentioning("sleep 4242")
+        );
         if wall == "docker" {
             assert!(containers_of(&run.id).is_empty());
         }
         let events = host.api().await.events(&run.id, false).await;
         assert_eq!(summary(&events).outcome(), Outcome::Cancelled, "{wall}");
-        assert!(fs::read_dir(host.path("state/sandboxes")).map_or(true, |mut d| d.next().is_none()), "{wall}");
+        assert!(
+            fs::read_dir(host.path("state/sandboxes")).map_or(true, |mut d| d.next().is_none()),
+            "{wall}"
+        );
     }
 }
 
@@ -115,7 +127,8 @@ async fn a_second_daemon_on_the_same_state_directory_is_refused() {
 #[tokio::test]
 async fn several_clients_follow_one_run_from_any_place() {
     let host = Host::start();
-    let file = agent_file(&host, "echo first; touch started; until [ -e go ]; do sleep 0.05; done; echo last");
+    let file =
+        agent_file(&host, "echo first; touch started; until [ -e go ]; do sleep 0.05; done; echo last");
     let ws = host.tree("ws");
     let _ = host.cordon(["run", &file, "--wall", "local", "--detach", "x"]).expect_code(0);
     let run = host.api().await.only_run().await;
