@@ -4,6 +4,18 @@
 //! is the one that is dialled. This crate knows no sandbox and no run; refusals
 //! go out through a channel.
 
+mod address;
+mod decision;
+mod forward;
+mod hello;
+mod network;
 mod policy;
+mod proxy;
+mod refusals;
+mod target;
+mod tunnel;
 
+pub use address::is_public;
+pub use network::{Network, SystemNetwork};
 pub use policy::{EgressPolicy, Grant};
+pub use proxy::{ProxyLimits, serve, serve_with};
