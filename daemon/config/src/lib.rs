@@ -3,9 +3,26 @@
 //! excerpt. It resolves nothing on this machine but what is needed to check values.
 
 mod agent;
+mod build;
+mod check;
+mod excerpt;
+mod keys;
+mod mask;
+mod parse;
+mod problem;
+mod report;
+mod scalar;
+mod schema;
 mod secret;
+mod shape;
+mod suggest;
+mod tree;
+mod variables;
 
 pub use agent::{
     Agent, AgentFile, BackendKind, ContextPath, DockerOptions, Effort, ExecutionMode, ReplayStep, Timeouts,
 };
+pub use parse::{Parsed, Source, parse, parse_with};
+pub use problem::{Problem, Severity};
+pub use schema::schema;
 pub use secret::Secret;

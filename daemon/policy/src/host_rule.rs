@@ -17,9 +17,26 @@ pub struct HostRuleError {
     why: &'static str,
 }
 
+impl HostRuleError {
+    /// What is wrong, without the text itself.
+    #[must_use]
+    pub fn why(&self) -> &'static str {
+        self.why
+    }
+}
+
 impl HostRule {
     /// The ports that a rule without one covers.
     pub const DEFAULT_PORTS: [u16; 2] = [80, 443];
+
+    /// The exact destination that the rule names, when that is this machine or a literal
+    /// address: somebody who writes `127.0.0.1:8080` means that very place, while a name
+    /// only ever means public addresses.
+    #[must_use]
+    pub fn literal(&self) -> Option<(&str, u16)> {
+        let is_address = self.name.parse::<std::net::IpAddr>().is_ok() || self.name == "localhost";
+        (is_address && !self.wildcard).then_some(self.name.as_str()).zip(self.port)
+    }
 
     /// Whether the rule covers a destination. `*.domain` covers names below the
     /// domain and not the domain itself.
@@ -107,6 +124,16 @@ mod tests {
             assert!(!rule.covers(host, 443), "{host}");
         }
         assert!(!rule.covers("allowed.test", 22));
+    }
+
+    #[test]
+    fn only_addresses_with_a_port_are_literal() {
+        let literal = |text: &str| text.parse::<HostRule>().unwrap().literal().map(|(h, p)| (h.to_owned(), p));
+        assert_eq!(literal("127.0.0.1:8080"), Some(("127.0.0.1".to_owned(), 8080)));
+        assert_eq!(literal("localhost:80"), Some(("localhost".to_owned(), 80)));
+        assert_eq!(literal("[::1]:80"), Some(("::1".to_owned(), 80)));
+        assert_eq!(literal("10.0.0.1"), None);
+        assert_eq!(literal("git.test:443"), None);
     }
 
     #[test]

@@ -1,0 +1,204 @@
+//! The second pass: typed items become agents. What a value means, and how values
+//! fit together, is checked here; their types were before.
+
+mod agent;
+mod backend;
+mod context;
+mod docker;
+mod steps;
+
+use crate::{
+    Agent, AgentFile, Source, Timeouts,
+    check::Item,
+    report::{At, Quoted, Report},
+    variables::Variables,
+};
+use cordon_policy::Place;
+use std::{
+    collections::HashMap,
+    io,
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
+
+/// Agents of one file.
+const MOST_AGENTS: usize = 64;
+/// A month. Longer ones are mistakes, and overflow somewhere.
+const LONGEST_SECONDS: f64 = 31.0 * 24.0 * 3600.0;
+
+pub(crate) struct Build<'b, 'a> {
+    pub(crate) report: &'b mut Report<'a>,
+    pub(crate) variables: &'b mut Variables<'a>,
+    pub(crate) source: &'b Source<'a>,
+    pub(crate) exists: &'b dyn Fn(&Path) -> io::Result<bool>,
+}
+
+impl Build<'_, '_> {
+    pub(crate) fn file(&mut self, top: &Item) -> Option<AgentFile> {
+        let orchestrator = top.get("orchestrator");
+        let shared = orchestrator.and_then(|o| o.get("context_paths"));
+        let shared = shared.map(|c| self.context_paths(c)).unwrap_or_default();
+        let items = self.agent_items(top)?;
+        let agents: Vec<Option<Agent>> = items.iter().map(|i| self.agent(i, &shared)).collect();
+        self.distinct(items, &agents);
+        let timeouts = self.timeouts(top.get("timeout_settings"));
+        let snapshot_storage = orchestrator.and_then(|o| self.storage(o.get("snapshot_storage")?));
+        let agent_temporary_workspace =
+            orchestrator.and_then(|o| self.storage(o.get("agent_temporary_workspace")?));
+        Some(AgentFile {
+            name: self.source.name.to_owned(),
+            agents: agents.into_iter().collect::<Option<_>>()?,
+            snapshot_storage,
+            agent_temporary_workspace,
+            timeouts,
+        })
+    }
+
+    fn agent_items<'i>(&mut self, top: &'i Item) -> Option<&'i [Item]> {
+        let help = "`agents` is a list of agents; `agent` is a single one";
+        match (top.get("agents"), top.get("agent")) {
+            (Some(_), Some(agent)) => {
+                self.report.error(
+                    &agent.at(),
+                    "conflict",
+                    "both `agents` and `agent` are given".to_owned(),
+                    help,
+                );
+                None
+            }
+            (None, Some(agent)) => Some(std::slice::from_ref(agent)),
+            (None, None) => {
+                // Not when the top level is no map at all: that was reported.
+                if matches!(top.value, crate::check::Value::Map(_)) {
+                    let message = "neither `agents` nor `agent` is given".to_owned();
+                    self.report.error(&top.at(), "missing-key", message, help);
+                }
+                None
+            }
+            (Some(agents), None) => {
+                let items = agents.items();
+                let count = items.len();
+                if count > MOST_AGENTS {
+                    let message = format!("{count} agents; a file has at most {MOST_AGENTS}");
+                    self.report.error(&agents.at(), "too-large", message, "");
+                    return None;
+                }
+                if count == 0 && matches!(agents.value, crate::check::Value::List(_)) {
+                    self.report.error(
+                        &agents.at(),
+                        "bad-value",
+                        "the list of agents is empty".to_owned(),
+                        "",
+                    );
+                }
+                (count > 0).then_some(items)
+            }
+        }
+    }
+
+    /// No two agents have one id, nor one workspace.
+    fn distinct(&mut self, items: &[Item], agents: &[Option<Agent>]) {
+        let mut ids: HashMap<&str, u32> = HashMap::new();
+        let mut workspaces: HashMap<PathBuf, u32> = HashMap::new();
+        for (item, agent) in items.iter().zip(agents) {
+            if let Some(id) = item.get("id")
+                && let Some(text) = id.text()
+                && let Some(line) = ids.insert(text, id.mark.line)
+            {
+                let message = format!("the agent of line {line} has the id {} already", Quoted(&id.written));
+                self.report.error(&id.at(), "duplicate-id", message, "give every agent an id of its own");
+            }
+            if let Some(cwd) = item.get("backend").and_then(|b| b.get("cwd"))
+                && let Some(path) = agent.as_ref().and_then(|a| a.cwd.as_deref())
+            {
+                let normal = path.components().filter(|c| *c != Component::CurDir).collect();
+                if let Some(line) = workspaces.insert(normal, cwd.mark.line) {
+                    let message = format!(
+                        "the agent of line {line} has the workspace {} already",
+                        Quoted(&cwd.written)
+                    );
+                    let help = "give every agent a `cwd` of its own; share trees through context_paths";
+                    self.report.error(&cwd.at(), "shared-workspace", message, help);
+                }
+            }
+        }
+    }
+
+    fn timeouts(&mut self, item: Option<&Item>) -> Timeouts {
+        let mut seconds = |key: &str| item.and_then(|i| self.seconds(i.get(key)?));
+        let timeouts = Timeouts {
+            run: seconds("orchestrator_timeout_seconds").unwrap_or(Duration::from_secs(1800)),
+            turn: seconds("initial_round_timeout_seconds"),
+            grace: seconds("round_timeout_grace_seconds").unwrap_or(Duration::from_secs(10)),
+            idle: seconds("idle_timeout_seconds").unwrap_or(Duration::from_secs(300)),
+        };
+        if let Some(later) = item.and_then(|i| i.get("subsequent_round_timeout_seconds"))
+            && self.seconds(later).is_some()
+        {
+            let message = "`subsequent_round_timeout_seconds` is ignored: a run has one round".to_owned();
+            self.report.warn(&later.at(), "ignored-key", message, "use initial_round_timeout_seconds");
+        }
+        timeouts
+    }
+
+    fn seconds(&mut self, item: &Item) -> Option<Duration> {
+        let seconds = item.number()?;
+        if seconds > 0.0 && seconds <= LONGEST_SECONDS {
+            return Some(Duration::from_secs_f64(seconds));
+        }
+        let message =
+            format!("{} seconds: expected more than 0 and at most {LONGEST_SECONDS}", Quoted(&item.written));
+        self.report.error(&item.at(), "bad-value", message, "");
+        None
+    }
+
+    fn storage(&mut self, item: &Item) -> Option<PathBuf> {
+        let path = self.expand_home(item)?;
+        self.no_parents(item, &path).then_some(path)
+    }
+
+    /// `~` and `~/…` by the HOME variable; a text that is empty is no path.
+    fn expand_home(&mut self, item: &Item) -> Option<PathBuf> {
+        let text = item.text()?;
+        if text.trim().is_empty() {
+            self.report.error(&item.at(), "bad-value", "the path is empty".to_owned(), "");
+            return None;
+        }
+        let Some(rest) = text.strip_prefix('~') else { return Some(PathBuf::from(text)) };
+        if !rest.is_empty() && !rest.starts_with('/') {
+            let message = format!("{}: the home of another user is not looked up", Quoted(&item.written));
+            self.report.error(
+                &item.at(),
+                "bad-value",
+                message,
+                "write the absolute path, or ./~ for a file of that name",
+            );
+            return None;
+        }
+        let Some(home) = self.variables.get("HOME").filter(|h| Path::new(h).is_absolute()) else {
+            let message = "`~` is used, and the variable `HOME` is not an absolute path".to_owned();
+            self.report.error(&item.at(), "unset-variable", message, "set HOME, or write the absolute path");
+            return None;
+        };
+        Some(Path::new(home).join(rest.trim_start_matches('/')))
+    }
+
+    /// Whether a path goes nowhere but down.
+    fn no_parents(&mut self, item: &Item, path: &Path) -> bool {
+        let bad = path.components().any(|c| c == Component::ParentDir);
+        if bad {
+            let message = format!("{} has `..` in it", Quoted(&item.written));
+            self.report.error(&item.at(), "bad-value", message, "write the path without `..`");
+        }
+        !bad
+    }
+
+    fn place(&self, item: &Item) -> Place {
+        Place { file: self.source.name.to_owned(), line: item.mark.line, column: item.mark.column }
+    }
+
+    fn missing(&mut self, map: &Item, key: &str, message: String, help: impl Into<String>) {
+        let path = if map.path.is_empty() { key.to_owned() } else { format!("{}.{key}", map.path) };
+        self.report.error(&At::new(&path, map.mark), "missing-key", message, help);
+    }
+}

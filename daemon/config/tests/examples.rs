@@ -1,0 +1,94 @@
+//! Every example agent file of the repository is valid, and the schema knows its keys.
+
+use cordon_config::{Source, parse, schema};
+use serde_json::Value;
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../configs").canonicalize().unwrap()
+}
+
+fn examples() -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(directory())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 7, "{files:?}");
+    files
+}
+
+#[test]
+fn every_example_is_valid_without_any_variable() {
+    for file in examples() {
+        let (content, variables) = (fs::read(&file).unwrap(), BTreeMap::new());
+        let name = file.file_name().unwrap().to_string_lossy();
+        let source =
+            Source { name: &name, content: &content, directory: &directory(), variables: &variables };
+        let parsed = parse(&source);
+        assert_eq!(parsed.problems, [], "{name}");
+        let agents = parsed.file.unwrap().agents;
+        assert!(!agents.is_empty());
+        for context in agents.iter().flat_map(|a| &a.context_paths) {
+            assert!(context.path.is_dir(), "{name}: {}", context.path.display());
+        }
+    }
+}
+
+/// Follows the parts of JSON schema that `schema` uses.
+fn accepts(schema: &Value, value: &Value) -> bool {
+    if let Some(any) = schema["anyOf"].as_array() {
+        return any.iter().any(|s| accepts(s, value));
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        return words.contains(value);
+    }
+    let is = |kind: &str| match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        other => panic!("a type that is no JSON type: {other}"),
+    };
+    let typed = match &schema["type"] {
+        Value::String(kind) => is(kind),
+        Value::Array(kinds) => kinds.iter().any(|k| is(k.as_str().unwrap())),
+        _ => true,
+    };
+    let pattern = schema["pattern"].is_null() || value.as_str().is_some_and(|s| s.contains("${"));
+    let required =
+        schema["required"].as_array().into_iter().flatten().all(|k| !value[k.as_str().unwrap()].is_null());
+    let items = value.as_array().into_iter().flatten().all(|i| accepts(&schema["items"], i));
+    let properties = value.as_object().into_iter().flatten().all(|(key, value)| {
+        let named = &schema["properties"][key];
+        let prefixed = schema["patternProperties"].as_object().into_iter().flatten();
+        let prefixed =
+            prefixed.filter(|(p, _)| key.starts_with(p.trim_start_matches('^'))).map(|(_, s)| s).next();
+        match (named, prefixed, &schema["additionalProperties"]) {
+            (Value::Null, Some(schema), _) => accepts(schema, value),
+            (Value::Null, None, Value::Bool(false)) => false,
+            (Value::Null, None, other) => accepts(other, value),
+            (named, ..) => accepts(named, value),
+        }
+    });
+    typed && pattern && required && items && properties
+}
+
+#[test]
+fn the_schema_accepts_every_example_and_refuses_unknown_keys() {
+    let schema = schema();
+    for file in examples().into_iter().filter(|f| f.extension().is_some_and(|e| e != "json")) {
+        let value: Value = serde_yaml::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        assert!(accepts(&schema, &value), "{}", file.display());
+        for pointer in ["", "/agents/0", "/agents/0/backend", "/agents/0/backend/context_paths/0"] {
+            let mut changed = value.clone();
+            if let Some(Value::Object(map)) = changed.pointer_mut(pointer) {
+                map.insert("unheard_of".to_owned(), Value::from(1));
+                assert!(!accepts(&schema, &changed), "{} {pointer}", file.display());
+            }
+        }
+    }
+}
