@@ -130,7 +130,7 @@ pub trait Wall: Send + Sync {
     async fn create(
         &self,
         spec: &SandboxSpec,
-        remember: &(dyn Fn(&SandboxRecord) -> std::io::Result<()> + Send + Sync),
+        remember: &(dyn for<'r> Fn(&'r SandboxRecord) -> std::io::Result<()> + Send + Sync),
         denials: mpsc::Sender<Denial>,
     ) -> Result<Sandbox, SandboxError>;
 
