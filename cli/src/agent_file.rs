@@ -1,0 +1,175 @@
+//! Reads an agent file, and gathers the variables that the daemon asks for by name.
+
+use crate::{args::Output, dotenv, error::CliError, neutral, problems, progress, session::Session};
+use cordon_proto::v1::{AgentFile, ValidateRequest, ValidateResponse};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    io::Read as _,
+    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+const MAX_FILE: u64 = 1 << 20;
+
+/// Reads an agent file as the daemon wants it, without variables.
+pub(crate) fn read(path: &Path) -> Result<AgentFile, CliError> {
+    let content = read_limited(path, MAX_FILE)?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let directory =
+        parent.canonicalize().map_err(|source| CliError::Read { path: parent.to_owned(), source })?;
+    let directory = directory.into_os_string().into_string().map_err(|_| {
+        CliError::Input("the directory of the agent file has a name that is not UTF-8".to_owned())
+    })?;
+    Ok(AgentFile {
+        name: path.to_string_lossy().into_owned(),
+        content: content.into(),
+        directory,
+        variables: HashMap::new(),
+    })
+}
+
+/// Reads, validates with every variable that could be found, and prints all problems. Errors of the
+/// file end here.
+pub(crate) async fn check(session: &Session, path: &Path) -> Result<AgentFile, CliError> {
+    let (file, answer) = ask(session, path).await?;
+    let errors = problems::errors(&answer);
+    eprint!(
+        "{}",
+        problems::render(&file.name, &answer.problems, crate::screen::Look::of(&std::io::stderr()))
+    );
+    if !answer.valid {
+        return Err(CliError::Invalid { file: file.name, errors: errors.max(1) });
+    }
+    Ok(file)
+}
+
+/// What the daemon says of the file, given the variables it asked for.
+pub(crate) async fn ask(session: &Session, path: &Path) -> Result<(AgentFile, ValidateResponse), CliError> {
+    let mut file = read(path)?;
+    let answer = validate(session, &file).await?;
+    if answer.variables.is_empty() {
+        return Ok((file, answer));
+    }
+    file.variables = gather(&answer.variables, Path::new(&file.directory))?;
+    let answer = validate(session, &file).await?;
+    Ok((file, answer))
+}
+
+async fn validate(session: &Session, file: &AgentFile) -> Result<ValidateResponse, CliError> {
+    let request = ValidateRequest { agent_file: Some(file.clone()) };
+    let answer = progress::during("checking the agent file", session.agents().validate(request)).await?;
+    Ok(answer.into_inner())
+}
+
+/// The environment first, then `.env` beside the agent file, then `.env` here.
+fn gather(names: &[String], directory: &Path) -> Result<HashMap<String, String>, CliError> {
+    let mut files = vec![directory.join(".env")];
+    if std::env::current_dir().is_ok_and(|here| here != directory) {
+        files.push(PathBuf::from(".env"));
+    }
+    let mut sources = Vec::new();
+    for file in files {
+        sources.push(read_dotenv(&file)?);
+    }
+    let find = |name: &String| {
+        let own = std::env::var_os(name).and_then(|value| value.into_string().ok());
+        own.or_else(|| sources.iter().find_map(|s| s.get(name)).cloned()).map(|value| (name.clone(), value))
+    };
+    Ok(names.iter().filter_map(find).collect())
+}
+
+fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>, CliError> {
+    let bytes = match read_limited(path, MAX_FILE) {
+        Ok(bytes) => bytes,
+        Err(CliError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(BTreeMap::new());
+        }
+        Err(other) => return Err(other),
+    };
+    let text =
+        String::from_utf8(bytes).map_err(|_| CliError::Input(format!("{} is not UTF-8", path.display())))?;
+    let parsed = dotenv::parse(&text);
+    for line in parsed.bad_lines {
+        // Never the line itself: it may hold a secret.
+        let name = neutral::path(path.as_os_str().as_bytes());
+        eprintln!("cordon: {name}:{line} is not KEY=VALUE and is left out");
+    }
+    Ok(parsed.variables)
+}
+
+/// Reads a regular file or a pipe, up to a limit; never waits for a FIFO's writer.
+pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
+    let failed = |source| CliError::Read { path: path.to_owned(), source };
+    let file = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(CliError::Input(format!(
+            "{} is not a regular file",
+            neutral::path(path.as_os_str().as_bytes())
+        )));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(CliError::TooLarge { what: path.to_string_lossy().into_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// `cordon validate`.
+pub(crate) async fn validate_command(
+    session: &Session,
+    path: &Path,
+    output: Output,
+) -> Result<bool, CliError> {
+    let (file, answer) = ask(session, path).await?;
+    match output {
+        Output::Json => println!("{}", crate::json::encode(&problems::json(&file.name, &answer))),
+        Output::Table => {
+            let look = crate::screen::Look::of(&std::io::stdout());
+            print!("{}", problems::render(&file.name, &answer.problems, look));
+            println!("{}", problems::verdict(&file.name, &answer));
+        }
+    }
+    Ok(answer.valid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("cordon-file-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn only_regular_files_of_a_bearable_size_are_read() {
+        let dir = scratch("kinds");
+        std::fs::write(dir.join("large"), vec![b'x'; 11]).unwrap();
+        nix::unistd::mkfifo(&dir.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read_limited(&dir.join("large"), 11).unwrap().len(), 11);
+        assert!(matches!(read_limited(&dir.join("large"), 10), Err(CliError::TooLarge { .. })));
+        assert!(matches!(read_limited(&dir.join("fifo"), 10), Err(CliError::Input(_))));
+        assert!(matches!(read_limited(&dir, 10), Err(CliError::Input(_))));
+        assert!(matches!(read_limited(&dir.join("none"), 10), Err(CliError::Read { .. })));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn the_environment_comes_before_the_file_and_only_names_asked_for_are_sent() {
+        let dir = scratch("env");
+        std::fs::write(dir.join(".env"), "PATH=no\nCORDON_TEST_KEY=yes\nOTHER=secret\n").unwrap();
+        let names = ["PATH", "CORDON_TEST_KEY", "CORDON_TEST_UNSET"].map(str::to_owned);
+        let found = gather(&names, &dir).unwrap();
+        assert_eq!(found.get("CORDON_TEST_KEY").map(String::as_str), Some("yes"));
+        assert_eq!(found.get("PATH"), std::env::var("PATH").ok().as_ref());
+        assert_eq!(found.len(), 2);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

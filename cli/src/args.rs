@@ -1,0 +1,302 @@
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    success
+  1    the agent failed or ran out of time; a check found something wrong
+  2    bad input: the command line, the agent file, an unknown run
+  3    refused by the policy or by a wall
+  4    the daemon cannot be reached, or had trouble of its own
+  130  cancelled
+`cordon exec` ends with the code of its process, 128 + n for signal n.";
+
+/// Run AI agents where they can do their work and nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "cordon", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The daemon's socket [default: one of this user; as root /run/cordon/cordond.sock]
+    #[arg(long, global = true, env = "CORDON_SOCKET", value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) socket: Option<PathBuf>,
+    /// State directory of a daemon started by this command
+    #[arg(long, global = true, env = "CORDON_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Fail when no daemon answers, and start none
+    #[arg(long, global = true)]
+    pub(crate) no_start: bool,
+    /// How results are printed; json: one document, for `run` and `logs` one event a line
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WallName {
+    /// A container.
+    Docker,
+    /// Namespaces, Landlock and seccomp.
+    Local,
+}
+
+impl WallName {
+    /// The word of the protocol; empty leaves the choice to the agent file.
+    pub(crate) fn word(wall: Option<Self>) -> String {
+        match wall {
+            None => "",
+            Some(Self::Docker) => "docker",
+            Some(Self::Local) => "local",
+        }
+        .to_owned()
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Give a task to the agents of an agent file and watch them
+    ///
+    /// Ctrl-C stops the run and waits for its end; pressed again, it leaves the run to the daemon.
+    #[command(after_help = EXIT_CODES)]
+    Run(Run),
+    /// List runs
+    Ps {
+        /// Also those that have ended
+        #[arg(short, long)]
+        all: bool,
+    },
+    /// Show what happened in a run; with -f until it ends, and with its exit code
+    #[command(after_help = EXIT_CODES)]
+    Logs(Logs),
+    /// Run a program inside the sandbox of a running agent
+    ///
+    /// Without -t, output that goes to a terminal is neutralised. With -t the program has the
+    /// terminal, as over ssh: what it prints is obeyed.
+    Exec(Exec),
+    /// Stop a run and wait until it has ended
+    Stop {
+        /// Id of the run, or an unambiguous beginning of it
+        run: String,
+    },
+    /// Remove an ended run and its journal
+    Rm {
+        /// Id of the run, or an unambiguous beginning of it
+        run: String,
+        /// Also the workspaces that Cordon made for it
+        #[arg(long)]
+        workspace: bool,
+    },
+    /// Check an agent file and print every problem
+    Validate {
+        /// The agent file
+        #[arg(value_hint = ValueHint::FilePath, required_unless_present = "schema")]
+        file: Option<PathBuf>,
+        /// Print the JSON schema of agent files
+        #[arg(long)]
+        schema: bool,
+    },
+    /// Show which paths an agent may read or write, which rule says so, and who enforces it
+    Explain {
+        /// The agent file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Only these paths
+        paths: Vec<String>,
+        /// Only this agent
+        #[arg(short, long, default_value = "", hide_default_value = true)]
+        agent: String,
+    },
+    /// Say what this machine can enforce and what is missing
+    Doctor {
+        /// Build a sandbox for this agent file, and report what is really reachable inside
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        inside: Option<PathBuf>,
+        /// Which wall, instead of the agent file's
+        #[arg(long, value_enum, requires = "inside")]
+        wall: Option<WallName>,
+        /// Which agent of the file
+        #[arg(short, long, requires = "inside", default_value = "", hide_default_value = true)]
+        agent: String,
+    },
+    /// The images of Docker sandboxes
+    #[command(subcommand)]
+    Images(Images),
+    /// Versions of this client and of the daemon
+    Version,
+    /// Print a completion script
+    Completions {
+        /// For this shell
+        shell: Shell,
+    },
+    /// The daemon itself
+    #[command(subcommand)]
+    Daemon(Daemon),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The agent file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// What to do; `-` or nothing reads it from standard input
+    pub(crate) task: Option<String>,
+    /// Only this agent; may be given several times
+    #[arg(short, long = "agent", value_name = "AGENT")]
+    pub(crate) agents: Vec<String>,
+    /// Which wall, instead of the agent file's
+    #[arg(long, value_enum)]
+    pub(crate) wall: Option<WallName>,
+    /// Show all output of the backends, byte for byte: a terminal obeys what it holds
+    #[arg(long, conflicts_with = "detach")]
+    pub(crate) raw: bool,
+    /// Print the run's id and do not watch
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Id of the run, or an unambiguous beginning of it
+    pub(crate) run: String,
+    /// Go on until the run ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Sequence number of the first event
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub(crate) from: u64,
+    /// Show all output of the backends, byte for byte: a terminal obeys what it holds
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// Id of the run, or an unambiguous beginning of it
+    pub(crate) run: String,
+    /// Which agent's sandbox, when the run has several
+    #[arg(short, long, default_value = "", hide_default_value = true)]
+    pub(crate) agent: String,
+    /// Pass standard input on
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the program a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Program and arguments
+    #[arg(last = true, required = true, value_name = "ARGV")]
+    pub(crate) argv: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Images {
+    /// List them
+    Ls,
+    /// Build them
+    Build {
+        /// base, codex, claude-code; none: all of them
+        names: Vec<String>,
+        /// Make the base system with debootstrap when it cannot be pulled
+        #[arg(long)]
+        bootstrap: bool,
+        /// PEM file of an additional certificate authority for the build
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        ca: Option<PathBuf>,
+        /// Proxy for the build
+        #[arg(long, value_name = "URL", default_value = "", hide_default_value = true)]
+        proxy: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Daemon {
+    /// Stop it; sandboxes go on and the next daemon finds them
+    Stop {
+        /// Also end what runs
+        #[arg(long)]
+        runs: bool,
+    },
+    /// Become a daemon; for this client's own use
+    #[command(hide = true)]
+    Launch {
+        /// The daemon's program
+        program: PathBuf,
+        /// Its arguments
+        #[arg(last = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_has_help() {
+        fn check(command: &clap::Command) {
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            for sub in command.get_subcommands() {
+                assert!(sub.get_about().is_some(), "{}", sub.get_name());
+                check(sub);
+            }
+        }
+        check(&Cli::command());
+        let help = Cli::command().render_long_help().to_string();
+        for code in ["  0  ", "  1  ", "  2  ", "  3  ", "  4  ", "  130  "] {
+            assert!(help.contains(code), "{code:?} is not in {help}");
+        }
+    }
+
+    #[test]
+    fn completions_are_made_for_every_shell() {
+        for shell in Shell::value_variants() {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "cordon", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            assert!(script.contains("validate") && script.contains("no-start"), "{shell}");
+        }
+    }
+
+    #[test]
+    fn the_documented_forms_parse() {
+        for line in [
+            "cordon run f.yaml -a one -a two --wall local --raw task",
+            "cordon run f.yaml --detach -",
+            "cordon run f.yaml --output json task",
+            "cordon ps -a --output json",
+            "cordon logs -f --from 7 0199",
+            "cordon exec -it 0199 -a one -- bash -l",
+            "cordon validate --schema",
+            "cordon explain f.yaml /etc/shadow /usr",
+            "cordon doctor --inside f.yaml --wall docker",
+            "cordon images build base --bootstrap --ca ca.pem --proxy http://p:1",
+            "cordon --socket /s --no-start daemon stop --runs",
+        ] {
+            Cli::try_parse_from(line.split(' ')).unwrap();
+        }
+        for line in ["cordon validate", "cordon exec 0199 ls", "cordon run", "cordon doctor --wall local"] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+use super::{Renderer, event::denial};
+use crate::{
+    neutral,
+    screen::{Screen, Tint},
+};
+use cordon_proto::v1::{Outcome, RunSummary, UsageEvent};
+use std::io::{self, Write};
+
+pub(super) fn words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Success => "succeeded",
+        Outcome::AgentFailed => "failed",
+        Outcome::Refused => "was refused",
+        Outcome::Cancelled => "was cancelled",
+        Outcome::TimedOut => "ran out of time",
+        Outcome::Broken => "broke: Cordon itself had trouble",
+        Outcome::Unspecified => "ended without an outcome",
+    }
+}
+
+pub(super) fn show(
+    run: &Renderer,
+    outcome: Outcome,
+    summary: Option<&RunSummary>,
+    screen: &mut Screen<impl Write>,
+) -> io::Result<()> {
+    let tint = if outcome == Outcome::Success { Tint::Green } else { Tint::Red };
+    let time = summary.map(|s| format!(" after {}", duration(s.wall_ms))).unwrap_or_default();
+    screen.own(Some(tint), &format!("the run {}{time}", words(outcome)))?;
+    let Some(summary) = summary else { return Ok(()) };
+
+    let files = summary.files.len() as u64 + summary.files_omitted;
+    screen.own(None, &format!("files changed: {files}"))?;
+    for file in &summary.files {
+        screen.own(None, &format!("  {:9} {}", neutral::word(&file.change), neutral::path(&file.path)))?;
+    }
+    if summary.files_omitted > 0 {
+        screen.own(None, &format!("  and {} more", summary.files_omitted))?;
+    }
+
+    screen.own(None, &format!("denied: {}", summary.denials))?;
+    for (agent, kept, count) in &run.denials {
+        let times = if *count > 1 { format!("{count} times: ") } else { String::new() };
+        let text = denial(kept).replace('\n', "\n    ");
+        screen.own(Some(Tint::Yellow), &format!("  {}{times}{text}", run.about(agent)))?;
+    }
+    if run.denials_left_out > 0 {
+        screen.own(None, &format!("  and {} more", run.denials_left_out))?;
+    }
+    match &summary.usage {
+        Some(used) => screen.own(None, &usage(used)),
+        None => Ok(()),
+    }
+}
+
+fn usage(used: &UsageEvent) -> String {
+    let mut text = format!("tokens: {} in", grouped(used.input_tokens));
+    if used.cached_input_tokens > 0 {
+        text += &format!(" ({} cached)", grouped(used.cached_input_tokens));
+    }
+    text += &format!(", {} out", grouped(used.output_tokens));
+    if used.reasoning_tokens > 0 {
+        text += &format!(" ({} reasoning)", grouped(used.reasoning_tokens));
+    }
+    if let Some(cost) = used.cost_usd {
+        text += &format!("; {cost:.4} USD");
+    }
+    text
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+pub(crate) fn duration(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        60_000..3_600_000 => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
+        _ => format!("{} h {} min", ms / 3_600_000, ms % 3_600_000 / 60_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([7, 1234, 61_000, 7_260_000].map(duration), ["7 ms", "1.2 s", "1 min 1 s", "2 h 1 min"]);
+    }
+}
