@@ -227,7 +227,7 @@ pub(crate) enum Daemon {
     Stop {
         /// Also end what runs
         #[arg(long)]
-        runs: bool,
+        stop_runs: bool,
     },
     /// Become a daemon; for this client's own use
     #[command(hide = true)]
@@ -291,7 +291,7 @@ mod tests {
             "cordon explain f.yaml /etc/shadow /usr",
             "cordon doctor --inside f.yaml --wall docker",
             "cordon images build base --bootstrap --ca ca.pem --proxy http://p:1",
-            "cordon --socket /s --no-start daemon stop --runs",
+            "cordon --socket /s --no-start daemon stop --stop-runs",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap();
         }

@@ -33,7 +33,7 @@ const KEPT: &[&str] = &[
     "TZ",
     "RUST_LOG",
     "RUST_BACKTRACE",
-    "DBUS_SESSION_BUS_ADDRESS",
+    "http_proxy", "https_proxy", "no_proxy",
 ];
 const KEPT_PREFIXES: &[&str] = &["XDG_", "LC_", "LANG", "DOCKER_", "CORDON_", "SSL_CERT_"];
 

@@ -49,7 +49,8 @@ impl Session {
             {
                 launch::start(&self.socket, self.state_dir.as_deref()).await
             }
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            // Not the system's refusal but the one of `dial`.
+            Err(e) if e.raw_os_error().is_none() => {
                 Err(CliError::Unsafe { path: self.socket.path.clone(), why: e.to_string() })
             }
             Err(source) => Err(CliError::NoDaemon { socket: self.socket.path.clone(), source }),

@@ -53,7 +53,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             clap_complete::generate(shell, &mut Cli::command(), "cordon", &mut std::io::stdout());
             Ok(Exit::Success)
         }
-        Command::Daemon(Daemon::Stop { runs }) => system::stop_daemon(&global, runs).await,
+        Command::Daemon(Daemon::Stop { stop_runs }) => system::stop_daemon(&global, stop_runs).await,
         Command::Daemon(Daemon::Launch { program, arguments }) => {
             Err(launch::become_daemon(&program, &arguments))
         }

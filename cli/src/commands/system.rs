@@ -70,10 +70,9 @@ pub(crate) async fn doctor_inside(
     Ok(if wrong { Exit::Refused } else { Exit::Success })
 }
 
-/// Works without a daemon too, and starts none.
 pub(crate) async fn version(global: &Global) -> Result<Exit, CliError> {
     let client = env!("CARGO_PKG_VERSION");
-    let daemon = match without_start(global).await {
+    let daemon = match Session::open(global).await {
         Ok(session) => Some(session.system().version(VersionRequest {}).await?.into_inner()),
         Err(CliError::NoDaemon { .. }) => None,
         Err(other) => return Err(other),
@@ -103,7 +102,7 @@ pub(crate) async fn version(global: &Global) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-pub(crate) async fn stop_daemon(global: &Global, runs: bool) -> Result<Exit, CliError> {
+pub(crate) async fn stop_daemon(global: &Global, stop_runs: bool) -> Result<Exit, CliError> {
     let session = match without_start(global).await {
         Err(CliError::NoDaemon { .. }) => {
             eprintln!("cordon: no daemon is running");
@@ -111,7 +110,7 @@ pub(crate) async fn stop_daemon(global: &Global, runs: bool) -> Result<Exit, Cli
         }
         other => other?,
     };
-    let request = ShutdownRequest { stop_runs: runs };
+    let request = ShutdownRequest { stop_runs };
     progress::during("stopping the daemon", session.system().shutdown(request)).await?;
     progress::during("waiting for the daemon's end", session.gone()).await;
     Ok(Exit::Success)

@@ -17,6 +17,8 @@ pub(super) struct AgentView {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     hidden_errors: VecDeque<String>,
+    /// A tool's process prints what its result tells better.
+    pub(super) in_tool: bool,
     /// The running command's output was shown while it ran.
     pub(super) shown_output: bool,
 }

@@ -132,8 +132,10 @@ impl Renderer {
             return screen.raw(&e.data);
         }
         let agent = self.agent(id);
-        let hidden = agent.speaks_protocol();
-        agent.shown_output |= !hidden;
+        if agent.in_tool {
+            return Ok(());
+        }
+        agent.shown_output |= !agent.speaks_protocol();
         for line in agent.take(e.stream(), &e.data) {
             self.output_line(id, e.stream(), &line, screen)?;
         }
@@ -174,6 +176,7 @@ impl Renderer {
             let agent = self.agent(id);
             agent.doing(&format!("$ {}", e.command));
             agent.shown_output = false;
+            agent.in_tool = false;
             return self.say(id, '$', Some(Tint::Bold), &e.command, screen);
         }
         let agent = self.agent(id);
@@ -207,8 +210,10 @@ impl Renderer {
             }
             shown
         };
-        if e.status == "started" {
-            self.agent(id).doing(&format!("tool {}", e.name));
+        let agent = self.agent(id);
+        agent.in_tool = e.status == "started";
+        if agent.in_tool {
+            agent.doing(&format!("tool {}", e.name));
             let call = format!("{} {}", e.name, short(&e.arguments));
             return self.say(id, '$', Some(Tint::Bold), &call, screen);
         }
@@ -227,6 +232,7 @@ impl Renderer {
         let about = self.about(id);
         let agent = self.agent(id);
         agent.done = true;
+        agent.in_tool = false;
         let errors = agent.take_errors();
         if e.outcome() == Outcome::Success {
             return Ok(());

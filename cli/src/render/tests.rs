@@ -209,6 +209,34 @@ fn what_was_shown_while_a_command_ran_is_not_shown_again() {
 }
 
 #[test]
+fn what_a_tools_process_prints_is_told_once() {
+    let call = |status: &str, result: &str| {
+        Kind::ToolCall(ToolCallEvent {
+            id: "1".into(),
+            name: "read".into(),
+            arguments: "{\"path\":\"/w/a\"}".into(),
+            status: status.into(),
+            result: result.into(),
+        })
+    };
+    let shown = show(
+        false,
+        vec![
+            ("a", turn("replay")),
+            ("a", call("started", "")),
+            ("a", output(OutputStream::Stdout, b"content\n")),
+            ("a", call("completed", "content\n")),
+            ("a", command("started", None, "")),
+            ("a", output(OutputStream::Stdout, b"out\n")),
+        ],
+    );
+    assert_eq!(
+        shown,
+        "cordon: turn 1 (replay)\n$ read {\"path\":\"/w/a\"}\n| content\n$ ./test.sh\n| out\n"
+    );
+}
+
+#[test]
 fn an_agent_cannot_speak_with_cordons_voice() {
     let lie = "done\n\rcordon: the run succeeded\x1b[1A";
     let shown = show(true, vec![("cordon", Kind::Message(MessageEvent { text: lie.into() }))]);
