@@ -251,7 +251,7 @@ impl Proxy {
     /// Decides, resolves once, checks, and connects to what was checked.
     async fn dial(&self, target: &Target) -> Result<(TcpStream, Permission), Failure> {
         let permission = decide(&self.policy, target)?;
-        let addresses = match &target.host {
+        let mut addresses = match &target.host {
             Host::Ip(address) => vec![*address],
             Host::Name(name) => {
                 let looked_up = timeout(self.limits.connect, async {
@@ -271,13 +271,15 @@ impl Proxy {
                 }
             }
         };
+        // Only these are dialled, so only these need to be good.
+        addresses.truncate(ADDRESSES);
         check(&addresses, &permission, target)?;
         if permission != Permission::Granted && addresses.iter().any(|a| self.network.is_own(*a)) {
             let rule = "the host is this machine itself, under a public address".to_owned();
             return Err(Box::new(denial(target.to_string(), rule, String::new())).into());
         }
         let mut problem = String::new();
-        for address in addresses.into_iter().take(ADDRESSES) {
+        for address in addresses {
             let address = SocketAddr::new(address, target.port);
             match timeout(self.limits.connect, self.network.connect(address)).await {
                 Ok(Ok(stream)) => {
@@ -318,8 +320,9 @@ impl Proxy {
     }
 }
 
+/// What stands before an `@` may be a password, and refusals are kept.
 fn bad_target(asked: &str, why: BadTarget) -> Denial {
-    denial(asked, format!("not a destination: {why}"), String::new())
+    denial(asked.rsplit('@').next().unwrap_or_default(), format!("not a destination: {why}"), String::new())
 }
 
 /// The kind alone: an error's text can name addresses.
