@@ -1,0 +1,208 @@
+//! From a checked agent to a sandbox: canonicalises the roots once, looks at the
+//! user's trees, and writes down rules, view, network and limits. Blocking I/O.
+
+mod contexts;
+mod error;
+mod network;
+mod placeholders;
+mod protected;
+mod rules;
+mod workspace;
+
+pub use error::PlanError;
+pub use placeholders::remove_placeholders;
+pub use workspace::Workspace;
+
+use cordon_backends::{Context, Needs, Variables, backend};
+use cordon_config::{Agent, AgentFile, ExecutionMode};
+use cordon_policy::{Access, Limits, Policy};
+use cordon_sandbox::{Identity, Labels, PathEntry, PathKind, PathSource, SandboxSpec, WallKind};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// The private home of every agent, behind every wall.
+pub const HOME: &str = "/home/agent";
+
+/// Who agents of root's own runs run as, where no existing workspace says otherwise:
+/// the kernel's overflow user, which owns nothing.
+pub const UNPRIVILEGED: Identity = Identity { uid: 65_534, gid: 65_534 };
+
+/// What the daemon knows of its host.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// State directory, canonical.
+    pub state: PathBuf,
+    /// Identity of the state directory, for labels.
+    pub daemon: String,
+    /// Directories in which the local wall's programs are looked for.
+    pub program_path: Vec<PathBuf>,
+}
+
+/// The user that a run belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Home directory, where logins live.
+    pub home: PathBuf,
+}
+
+/// One agent of one run.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// Run id.
+    pub run: &'a str,
+    /// The agent.
+    pub agent: &'a Agent,
+    /// The file it is from.
+    pub file: &'a AgentFile,
+    /// Who asks.
+    pub owner: &'a Owner,
+    /// Values that the client sent.
+    pub variables: &'a Variables,
+    /// Overrides the file's wall.
+    pub wall: Option<WallKind>,
+}
+
+/// Everything that is decided about an agent before its sandbox is made.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// What the wall is told.
+    pub sandbox: SandboxSpec,
+    /// What the backend is told.
+    pub context: Context,
+    /// What the backend said it needs.
+    pub needs: Needs,
+    /// The rules, shared.
+    pub policy: Arc<Policy>,
+    /// The agent's tree.
+    pub workspace: Workspace,
+    /// Empty names that were made in the user's trees to be held; to be removed at
+    /// the end with [`remove_placeholders`].
+    pub placeholders: Vec<PathBuf>,
+    /// What the person should know before the run.
+    pub warnings: Vec<String>,
+    /// Trees whose changes the summary tells, the workspace first.
+    pub watched: Vec<PathBuf>,
+    /// Where indexes of the watched trees are kept (`orchestrator.snapshot_storage`).
+    pub index_directory: PathBuf,
+}
+
+/// Plans one agent. Makes the workspace where it is Cordon's own, and placeholders in
+/// writable context paths; touches nothing else.
+///
+/// # Errors
+/// When a path, a login or a setting is missing or must not be used, with the fix.
+pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
+    let agent = request.agent;
+    let wall = request.wall.unwrap_or(match agent.mode {
+        ExecutionMode::Docker => WallKind::Docker,
+        ExecutionMode::Local => WallKind::Local,
+    });
+    let workspace = workspace::resolve(host, request)?;
+    let home = PathBuf::from(HOME);
+    let context = Context {
+        agent: agent.clone(),
+        wall,
+        workspace: workspace.path.clone(),
+        home: home.clone(),
+        owner_home: request.owner.home.clone(),
+        variables: request.variables.clone(),
+        program_path: host.program_path.clone(),
+    };
+    let needs = backend(agent.backend).needs(&context)?;
+    let network = network::choose(agent, wall, &needs)?;
+
+    let mut placeholders = placeholders::Made::default();
+    let mut view = contexts::View::new(host, &workspace);
+    view.add_workspace();
+    for path in &agent.context_paths {
+        view.add_context(path, &mut placeholders)?;
+    }
+    if let Some(peers) = workspace::peers_view(host, request, workspace.identity)? {
+        view.add_peers(peers);
+    }
+    view.add_backend(&needs, wall, workspace.identity)?;
+    let contexts::Built { paths, rules, watched } = view.build();
+    let mut warnings = network.warnings;
+    if agent.docker.sudo && wall == WallKind::Docker {
+        warnings.push("the sudo image is a weaker wall: the agent can become root inside".to_owned());
+    }
+
+    let policy = Policy::new(rules::built_in(&home).into_iter().chain(rules))?;
+    let canaries = canaries(host, request.owner, &policy);
+    let defaults = Limits::default();
+    let sandbox = SandboxSpec {
+        id: uuid::Uuid::new_v4().simple().to_string()[..20].to_owned(),
+        labels: Labels {
+            run: request.run.to_owned(),
+            agent: agent.id.clone(),
+            owner: request.owner.uid,
+            daemon: host.daemon.clone(),
+        },
+        identity: workspace.identity,
+        policy: policy.clone(),
+        paths,
+        home,
+        seeds: needs.seeds.clone(),
+        env: needs.env.iter().cloned().chain(agent.env.clone()).collect(),
+        network: network.mode,
+        egress: network.egress,
+        forwards: needs.forward.iter().cloned().collect(),
+        limits: Limits {
+            memory_bytes: agent.docker.memory_bytes.unwrap_or(defaults.memory_bytes),
+            cpus: agent.docker.cpus.unwrap_or(defaults.cpus),
+            wall_clock: request.file.timeouts.run.saturating_add(Duration::from_secs(120)),
+            ..defaults
+        },
+        image: agent.docker.image.clone().or_else(|| needs.image.clone()),
+        sudo: agent.docker.sudo,
+        canaries,
+    };
+    Ok(Planned {
+        sandbox,
+        context,
+        needs,
+        policy: Arc::new(policy),
+        index_directory: workspace::index_directory(host, request),
+        workspace,
+        placeholders: placeholders.keep(),
+        warnings,
+        watched,
+    })
+}
+
+/// Things of this host that no agent may read, for the probe to try: only those that
+/// the policy really refuses.
+fn canaries(host: &Host, owner: &Owner, policy: &Policy) -> Vec<PathBuf> {
+    let home = [
+        ".ssh",
+        ".gnupg",
+        ".aws",
+        ".netrc",
+        ".codex/auth.json",
+        ".claude/.credentials.json",
+        ".bash_history",
+    ];
+    [host.state.join("lock"), host.state.join("runs"), PathBuf::from("/var/run/docker.sock")]
+        .into_iter()
+        .chain(home.iter().map(|name| owner.home.join(name)))
+        .chain(["/etc/shadow", "/root/.ssh"].map(PathBuf::from))
+        .filter(|path| !policy.decide(path, cordon_policy::Operation::Read).is_allowed())
+        .collect()
+}
+
+fn host_entry(path: &Path, kind: PathKind, access: Access, execute: bool) -> PathEntry {
+    PathEntry {
+        path: path.to_path_buf(),
+        source: PathSource::Host(path.to_path_buf()),
+        kind,
+        access,
+        execute,
+    }
+}

@@ -1,0 +1,72 @@
+use super::PlanError;
+use cordon_backends::Needs;
+use cordon_config::{Agent, BackendKind};
+use cordon_egress::{EgressPolicy, Grant};
+use cordon_policy::NetworkMode;
+use cordon_sandbox::{Network, WallKind};
+use std::net::ToSocketAddrs as _;
+
+/// The network of one sandbox.
+pub(super) struct Chosen {
+    pub(super) mode: Network,
+    pub(super) egress: Option<EgressPolicy>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// With egress, and always in the local wall, there is no network but the proxy; a plain
+/// bridge otherwise has the proxy only for a `base_url` on this machine's loopback.
+pub(super) fn choose(agent: &Agent, wall: WallKind, needs: &Needs) -> Result<Chosen, PlanError> {
+    let literal = agent.egress.iter().flatten().filter_map(|rule| rule.literal());
+    let grants: Vec<Grant> = needs
+        .grant
+        .iter()
+        .map(|(host, port)| (host.as_str(), *port))
+        .chain(literal)
+        .map(|(host, port)| Grant { host: host.to_owned(), port })
+        .collect();
+    let proxied = EgressPolicy {
+        allow: needs.hosts.iter().chain(agent.egress.iter().flatten()).cloned().collect(),
+        grants: grants.clone(),
+    };
+    let only_grant = || Some(EgressPolicy { allow: Vec::new(), grants: grants.clone() });
+    let mut warnings = Vec::new();
+    let (mode, egress) = match (wall, agent.docker.network) {
+        (WallKind::Local, _) => (Network::Isolated, Some(proxied)),
+        (WallKind::Docker, NetworkMode::Host) => {
+            warnings.push(
+                "the host's network is not a wall: every service of this machine is reachable".to_owned(),
+            );
+            (Network::Host, None)
+        }
+        (WallKind::Docker, mode) => {
+            if agent.backend == BackendKind::Codex && mode != NetworkMode::Bridge {
+                return Err(PlanError::Setting {
+                    setting: "command_line_docker_network_mode",
+                    why: format!("codex in Docker needs bridge, not {mode}"),
+                    fix: "Set command_line_docker_network_mode: bridge; add egress.allow to narrow it"
+                        .to_owned(),
+                });
+            }
+            if agent.egress.is_some() {
+                (Network::Isolated, Some(proxied))
+            } else if mode == NetworkMode::Bridge {
+                let granted = match (&needs.grant, &needs.forward) {
+                    (Some((host, port)), None) => (host.as_str(), *port)
+                        .to_socket_addrs()
+                        .map_err(|e| PlanError::Setting {
+                            setting: "base_url",
+                            why: format!("{host} cannot be resolved: {e}"),
+                            fix: "Check the host name".to_owned(),
+                        })?
+                        .collect(),
+                    _ => Vec::new(),
+                };
+                let egress = needs.forward.as_ref().and_then(|_| only_grant());
+                (Network::Bridge { granted }, egress)
+            } else {
+                (Network::Isolated, needs.forward.as_ref().and_then(|_| only_grant()))
+            }
+        }
+    };
+    Ok(Chosen { mode, egress, warnings })
+}

@@ -1,0 +1,106 @@
+//! Names inside a user's tree that are never an agent's to write, or to see.
+
+use cordon_policy::{Access, Source};
+use cordon_sandbox::PathKind;
+use std::path::Path;
+
+/// Names that an agent may not write inside a writable context path, at any depth, and
+/// what each is when it has to be held empty.
+pub(super) const HELD: [(&str, Source, Option<PathKind>); 24] = [
+    (".git/hooks", Source::RunsLater, Some(PathKind::Directory)),
+    (".git/config", Source::RunsLater, Some(PathKind::File)),
+    (".git/info", Source::RunsLater, Some(PathKind::Directory)),
+    (".claude", Source::SteersAgents, Some(PathKind::Directory)),
+    (".codex", Source::SteersAgents, Some(PathKind::Directory)),
+    (".gemini", Source::SteersAgents, Some(PathKind::Directory)),
+    (".mcp.json", Source::SteersAgents, Some(PathKind::File)),
+    (".vscode", Source::RunsLater, Some(PathKind::Directory)),
+    (".idea", Source::RunsLater, Some(PathKind::Directory)),
+    (".envrc", Source::RunsLater, Some(PathKind::File)),
+    // Shell start-up files matter where they are: in a home. Present ones are protected
+    // anywhere, absent ones are not held.
+    (".bashrc", Source::RunsLater, None),
+    (".bash_profile", Source::RunsLater, None),
+    (".bash_login", Source::RunsLater, None),
+    (".bash_logout", Source::RunsLater, None),
+    (".bash_aliases", Source::RunsLater, None),
+    (".profile", Source::RunsLater, None),
+    (".zshrc", Source::RunsLater, None),
+    (".zprofile", Source::RunsLater, None),
+    (".zshenv", Source::RunsLater, None),
+    (".zlogin", Source::RunsLater, None),
+    (".zlogout", Source::RunsLater, None),
+    (".xprofile", Source::RunsLater, None),
+    (".pam_environment", Source::RunsLater, None),
+    (".config/fish", Source::RunsLater, None),
+];
+
+/// Names that hold logins; hidden inside every context path, at any depth.
+const SECRET: [&str; 15] = [
+    ".env",
+    ".netrc",
+    ".git-credentials",
+    ".pgpass",
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".azure",
+    ".kube",
+    ".docker/config.json",
+    ".config/gcloud",
+    ".config/gh",
+    ".codex/auth.json",
+    ".claude/.credentials.json",
+    ".gemini/oauth_creds.json",
+];
+const SECRET_FILES: [&str; 6] =
+    ["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_ecdsa_sk", "id_ed25519_sk"];
+const SECRET_SUFFIXES: [&str; 6] = [".pem", ".key", ".p12", ".pfx", ".jks", ".keystore"];
+
+/// What the built-in names say of a path relative to a context path; none: nothing.
+pub(super) fn verdict(relative: &Path, writable: bool, is_file: bool) -> Option<(Access, Source)> {
+    if is_secret(relative, is_file) {
+        return Some((Access::None, Source::Secret));
+    }
+    if !writable {
+        return None;
+    }
+    // A `.git` that is a file says where the real one is: to write it is to choose the hooks.
+    if is_file && relative.file_name().is_some_and(|n| n == ".git") {
+        return Some((Access::Read, Source::RunsLater));
+    }
+    HELD.iter().find(|(name, ..)| relative.ends_with(name)).map(|(_, source, _)| (Access::Read, *source))
+}
+
+fn is_secret(relative: &Path, is_file: bool) -> bool {
+    if SECRET.iter().any(|name| relative.ends_with(name)) {
+        return true;
+    }
+    let Some(name) = relative.file_name().and_then(|n| n.to_str()) else { return false };
+    // Templates are made to be read.
+    let template = [".env.example", ".env.sample", ".env.template", ".env.dist"].contains(&name);
+    is_file
+        && ((name.starts_with(".env.") && !template)
+            || SECRET_FILES.contains(&name)
+            || SECRET_SUFFIXES.iter().any(|suffix| name.len() > suffix.len() && name.ends_with(suffix)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_judged_at_any_depth() {
+        let say = |p: &str, w| verdict(Path::new(p), w, true).map(|v| v.0);
+        assert_eq!(say("a/b/.env", false), Some(Access::None));
+        assert_eq!(say(".env.production", false), Some(Access::None));
+        assert_eq!(say(".env.example", false), None);
+        assert_eq!(say("deploy/id_ed25519", true), Some(Access::None));
+        assert_eq!(say("tls/server.key", true), Some(Access::None));
+        assert_eq!(say("sub/.git/hooks", true), Some(Access::Read));
+        assert_eq!(say("sub/.git", true), Some(Access::Read));
+        assert_eq!(say("sub/.git/hooks", false), None);
+        assert_eq!(say("environment", true), None);
+        assert_eq!(say("a.git/hooks", true), None);
+    }
+}

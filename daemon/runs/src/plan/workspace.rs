@@ -1,0 +1,150 @@
+use super::{Host, PlanError, Request, UNPRIVILEGED};
+use cordon_sandbox::Identity;
+use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Uid};
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Component, Path, PathBuf},
+};
+
+/// An agent's own writable tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    /// Canonical.
+    pub path: PathBuf,
+    /// Cordon made it and may remove it on request. An existing directory never is.
+    pub made: bool,
+    /// Who works in it: its owner.
+    pub identity: Identity,
+}
+
+/// Host trees in which no agent may have a tree of its own: they are the wall's business.
+const SYSTEM: [&str; 14] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/proc",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/var/lib/docker",
+    "/var/run",
+];
+
+/// Whether `path` lies in, or holds, something that must stay the machine's own.
+pub(super) fn reserved(host: &Host, path: &Path) -> Option<String> {
+    if path == Path::new("/") {
+        return Some("it is the whole machine".to_owned());
+    }
+    if let Some(system) = SYSTEM.iter().find(|s| path.starts_with(s)) {
+        return Some(format!("it lies in {system}, which belongs to the machine"));
+    }
+    if host.state.starts_with(path) {
+        return Some("it holds Cordon's own state".to_owned());
+    }
+    if path.starts_with(&host.state) && !path.starts_with(host.state.join("workspaces")) {
+        return Some("it lies in Cordon's own state".to_owned());
+    }
+    None
+}
+
+pub(super) fn resolve(host: &Host, request: &Request<'_>) -> Result<Workspace, PlanError> {
+    let fresh = PathBuf::from(request.run).join(&request.agent.id);
+    match &request.agent.cwd {
+        Some(cwd) if cwd.is_absolute() => existing(host, request, cwd),
+        Some(cwd) => own(host, request, &PathBuf::from(request.owner.uid.to_string()).join(cwd)),
+        None => own(host, request, &fresh),
+    }
+}
+
+fn existing(host: &Host, request: &Request<'_>, cwd: &Path) -> Result<Workspace, PlanError> {
+    let bad = |why: &str, fix: &str| PlanError::path("workspace", cwd, why, fix);
+    let path = cwd.canonicalize().map_err(|e| {
+        bad(&e.to_string(), "Create the directory first, or use a relative cwd: Cordon makes that one")
+    })?;
+    let meta = path.metadata().map_err(PlanError::io("look at the workspace", &path))?;
+    if !meta.is_dir() {
+        return Err(bad("it is not a directory", "Name a directory"));
+    }
+    if let Some(why) = reserved(host, &path) {
+        return Err(bad(&why, "Choose another directory"));
+    }
+    let identity = Identity { uid: meta.uid(), gid: meta.gid() };
+    if identity.uid == 0 || identity.gid == 0 {
+        return Err(bad(
+            "root owns it, and agents never run as root",
+            "Give it to an ordinary user and group, or use a relative cwd: Cordon makes that one",
+        ));
+    }
+    if request.owner.uid != 0 && request.owner.uid != identity.uid {
+        return Err(bad("another user owns it", "Use a directory of your own"));
+    }
+    Ok(Workspace { path, made: false, identity })
+}
+
+/// A workspace below the state directory, made when it is not there yet.
+fn own(host: &Host, request: &Request<'_>, relative: &Path) -> Result<Workspace, PlanError> {
+    if !relative.components().all(|c| matches!(c, Component::Normal(_))) {
+        return Err(PlanError::path(
+            "workspace",
+            relative,
+            "it leaves its place",
+            "Use a plain relative path",
+        ));
+    }
+    let owner = request.owner;
+    let identity = if owner.uid == 0 { UNPRIVILEGED } else { Identity { uid: owner.uid, gid: owner.gid } };
+    let path = make_directories(&host.state, &Path::new("workspaces").join(relative), identity)?;
+    Ok(Workspace { path, made: true, identity })
+}
+
+/// Makes a directory below the state directory component by component, following no
+/// link; the last one belongs to `identity`.
+pub(super) fn make_directories(
+    state: &Path,
+    relative: &Path,
+    identity: Identity,
+) -> Result<PathBuf, PlanError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut path = state.to_path_buf();
+    let mut fd = fs::open(state, flags, Mode::empty()).map_err(PlanError::io("open", state))?;
+    for component in relative.components() {
+        path.push(component);
+        match fs::mkdirat(&fd, component.as_os_str(), Mode::RWXU) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(PlanError::io("make", path)(error)),
+        }
+        fd = fs::openat(&fd, component.as_os_str(), flags, Mode::empty())
+            .map_err(PlanError::io("open", path.clone()))?;
+    }
+    if rustix::process::geteuid().is_root() {
+        let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+        fs::chownat(&fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+            .map_err(PlanError::io("hand over", path.clone()))?;
+    }
+    Ok(path)
+}
+
+/// The peers view's directory, where `orchestrator.agent_temporary_workspace` asks for one.
+pub(super) fn peers_view(
+    host: &Host,
+    request: &Request<'_>,
+    identity: Identity,
+) -> Result<Option<PathBuf>, PlanError> {
+    if request.file.agent_temporary_workspace.is_none() {
+        return Ok(None);
+    }
+    let relative = Path::new("workspaces").join("peers").join(request.run).join(&request.agent.id);
+    make_directories(&host.state, &relative, identity).map(Some)
+}
+
+pub(super) fn index_directory(host: &Host, request: &Request<'_>) -> PathBuf {
+    match &request.file.snapshot_storage {
+        Some(path) if path.is_absolute() => path.join(request.run),
+        _ => host.state.join("runs").join(request.run),
+    }
+}
