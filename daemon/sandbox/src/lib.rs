@@ -2,12 +2,24 @@
 //! connection to the guest inside, and the verdict on its probe. What is allowed
 //! is decided in `cordon-policy`; what runs inside is decided by the callers.
 
+mod boot;
+mod directory;
+#[cfg(feature = "docker")]
+pub mod docker;
+mod egress;
 mod error;
+#[cfg(test)]
+mod fixture;
 pub mod guest;
+mod local;
 mod spec;
+mod verdict;
 mod wall;
 
+#[cfg(feature = "docker")]
+pub use docker::{DockerOptions, DockerWall};
 pub use error::SandboxError;
+pub use local::{LocalOptions, LocalWall};
 pub use spec::{
     Forward, Identity, Labels, Network, PathEntry, PathKind, PathSource, SandboxSpec, SeedFile, WallKind,
 };

@@ -159,7 +159,8 @@ impl View {
         attach::open_inside(self.root.as_fd(), path)
     }
 
-    /// The place where something is attached, made when it is not there.
+    /// The place where something is attached. In a filesystem of our own it is made when
+    /// it is not there; a tree of the host is left as it is.
     pub(super) fn mount_point(&self, path: &Path, kind: FileType) -> Result<OwnedFd, Error> {
         match self.open(path) {
             Ok(found) => {
@@ -175,17 +176,18 @@ impl View {
             }
             Err(Errno::NOENT) => {
                 let (parent, name) = self.parent(path)?;
-                let own = self.is_own(&parent, path)?;
+                if !self.is_own(&parent, path)? {
+                    return Err(Error::View {
+                        path: path.to_path_buf(),
+                        why: "nothing to mount on in a tree of the host",
+                    });
+                }
                 if kind == FileType::Directory {
                     rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
                         .map_err(at("make the mount point", path))?;
                 } else {
                     self.write_file(parent.as_fd(), name, b"", Mode::from_raw_mode(0o644))
                         .map_err(at("make the mount point", path))?;
-                }
-                if !own {
-                    // It stays behind in a tree of the agent's, so it belongs to them.
-                    self.give(&parent, name).map_err(at("hand over", path))?;
                 }
                 self.open(path).map_err(at("open the mount point", path))
             }
