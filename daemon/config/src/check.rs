@@ -235,7 +235,8 @@ impl Checker<'_, '_> {
             Some(key) => key,
             None => {
                 self.unknown(entry, scope, &at);
-                return None;
+                let mark = entry.value.mark;
+                return Some(Item { value: Value::Bad, path, mark, written: String::new() });
             }
         };
         match key.status {
@@ -284,7 +285,9 @@ impl Checker<'_, '_> {
 
     fn unknown(&mut self, entry: &Entry, scope: &Scope, at: &At<'_>) {
         let message = format!("unknown key {} in {}", Quoted(&entry.key), scope.name);
-        self.report.error(at, "unknown-key", message, suggest::for_key(&entry.key, scope));
+        // Not for those that nobody will see.
+        let help = if self.report.is_full() { String::new() } else { suggest::for_key(&entry.key, scope) };
+        self.report.error(at, "unknown-key", message, help);
     }
 
     /// Keys inside something that is not honoured yet: only their spelling is checked.

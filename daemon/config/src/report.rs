@@ -49,7 +49,7 @@ impl<'a> Report<'a> {
     }
 
     fn push(&mut self, severity: Severity, at: &At<'_>, reason: &'static str, message: String, help: String) {
-        if self.problems.len() >= MOST {
+        if self.is_full() {
             self.dropped += 1;
             return;
         }
@@ -63,6 +63,11 @@ impl<'a> Report<'a> {
             excerpt: self.lines.excerpt(at.mark),
             help,
         });
+    }
+
+    /// Whether what comes now is only counted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.problems.len() >= MOST
     }
 
     pub(crate) fn has_errors(&self) -> bool {

@@ -180,7 +180,9 @@ impl Builder {
             Open::List(items) => Kind::List(items),
             Open::Map { entries, merges, .. } => Kind::Map(self.merged(entries, merges)?),
         };
-        self.add(kind, start, anchor)
+        // From its first character to its last.
+        let whole = Span::new(start.start, span.end);
+        self.add(kind, whole, anchor)
     }
 
     fn add(&mut self, kind: Kind, span: Span, anchor: usize) -> Result<(), Fault> {
@@ -202,7 +204,12 @@ impl Builder {
         if depth >= DEEPEST {
             return Err(too_deep(span));
         }
-        let node = Rc::new(Node { kind, mark: Mark::new(span), nodes, bytes, depth: depth + 1 });
+        // A value that is not written has the place of its key.
+        let mark = match self.open.last() {
+            Some((Open::Map { key: Some((_, key, _)), .. }, ..)) if span.start == span.end => *key,
+            _ => Mark::new(span),
+        };
+        let node = Rc::new(Node { kind, mark, nodes, bytes, depth: depth + 1 });
         if anchor != 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
         }

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What all replacements of one file may add up to.
 const MOST_BYTES: usize = 1 << 20;
+const LONGEST_NAME: usize = 256;
+/// Failing references of one text that are told.
+const MOST_FAULTS: usize = 20;
 
 /// Replaces references and remembers the names.
 pub(crate) struct Variables<'a> {
@@ -60,9 +63,14 @@ impl<'a> Variables<'a> {
                 continue;
             }
             out.push_str(before);
-            let name = after.split_once('}').map(|(name, _)| name).filter(|n| is_name(n));
-            let Some(name) = name else {
-                faults.push(Unexpanded::NotAName(after.split('}').next().unwrap_or(after).to_owned()));
+            // Never further than a name can be: there may be a reference at every byte.
+            let end = after.bytes().take(LONGEST_NAME + 1).position(|b| b == b'}');
+            let Some(name) = end.map(|end| &after[..end]).filter(|n| is_name(n)) else {
+                let start: String = after.chars().take(40).take_while(|c| *c != '}').collect();
+                faults.push(Unexpanded::NotAName(start));
+                if faults.len() >= MOST_FAULTS {
+                    break;
+                }
                 rest = after;
                 continue;
             };
@@ -89,7 +97,7 @@ impl<'a> Variables<'a> {
 
 /// Whether a text can be the name of an environment variable.
 pub(crate) fn is_name(name: &str) -> bool {
-    name.len() <= 256
+    name.len() <= LONGEST_NAME
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }

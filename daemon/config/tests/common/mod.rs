@@ -10,7 +10,11 @@ pub(crate) fn variables(of: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 /// Parses `text` as agent.yaml in a directory where all but names with `missing` exist.
 pub(crate) fn parse(text: &str) -> Parsed {
-    parse_as("agent.yaml", text.as_bytes(), &[("HOME", "/home/user"), ("KEY", "key-from-outside"), ("N", "7")])
+    parse_as(
+        "agent.yaml",
+        text.as_bytes(),
+        &[("HOME", "/home/user"), ("KEY", "key-from-outside"), ("N", "7")],
+    )
 }
 
 pub(crate) fn parse_as(name: &str, content: &[u8], of: &[(&str, &str)]) -> Parsed {
