@@ -1,0 +1,131 @@
+//! Containers as the engine keeps them: made, started, watched and removed.
+
+use super::{
+    engine::{self, Engine},
+    images, names,
+};
+use crate::SandboxError;
+use bollard::{
+    Docker,
+    errors::Error,
+    models::ContainerCreateBody,
+    query_parameters::{
+        CreateContainerOptions, InspectContainerOptions, ListContainersOptions, RemoveContainerOptions,
+        StartContainerOptions, WaitContainerOptions,
+    },
+};
+use futures_util::StreamExt as _;
+use std::{collections::HashMap, time::Duration};
+use tokio::time::Instant;
+
+/// How long a container may take to go away.
+const GOING: Duration = Duration::from_secs(30);
+
+/// An image as the engine has it.
+#[derive(Debug)]
+pub(super) struct Image {
+    /// Content id: what was looked at is what runs.
+    pub(super) id: String,
+    /// Paths at which it asks for a volume.
+    pub(super) volumes: Vec<String>,
+}
+
+pub(super) async fn image(docker: &Docker, name: &str) -> Result<Image, SandboxError> {
+    match docker.inspect_image(name).await {
+        Ok(found) => Ok(Image {
+            id: found.id.unwrap_or_else(|| name.to_owned()),
+            volumes: found.config.and_then(|c| c.volumes).unwrap_or_default(),
+        }),
+        Err(error) if matches!(engine::status(&error), Some(400 | 404)) => {
+            Err(SandboxError::ImageMissing { image: name.to_owned(), fix: images::how_to_get(name) })
+        }
+        Err(error) => Err(engine::failed(format!("look for image {name}"))(error)),
+    }
+}
+
+/// Makes a container; its id and what the engine warns of.
+pub(super) async fn create(
+    docker: &Docker,
+    name: &str,
+    body: ContainerCreateBody,
+) -> Result<(String, Vec<String>), SandboxError> {
+    let options = CreateContainerOptions { name: Some(name.to_owned()), ..CreateContainerOptions::default() };
+    let made = docker
+        .create_container(Some(options), body)
+        .await
+        .map_err(engine::failed(format!("create container {name}")))?;
+    Ok((made.id, made.warnings))
+}
+
+pub(super) async fn start(docker: &Docker, container: &str) -> Result<(), SandboxError> {
+    docker
+        .start_container(container, None::<StartContainerOptions>)
+        .await
+        .map_err(engine::failed(format!("start container {container}")))
+}
+
+/// The first process's number as this daemon sees it; none when it lives in another
+/// process namespace than the engine, or the container does not run.
+pub(super) async fn pid(docker: &Docker, container: &str) -> Result<Option<i32>, SandboxError> {
+    let found = docker
+        .inspect_container(container, None::<InspectContainerOptions>)
+        .await
+        .map_err(engine::failed(format!("look at container {container}")))?;
+    let (Some(id), Some(state)) = (found.id, found.state) else { return Ok(None) };
+    let Some(pid) = state.pid.and_then(|p| i32::try_from(p).ok()).filter(|p| *p > 0) else { return Ok(None) };
+    // The same number may be somebody else's here: the container's own control group tells.
+    let groups = tokio::fs::read_to_string(format!("/proc/{pid}/cgroup")).await.unwrap_or_default();
+    Ok(groups.contains(&id).then_some(pid))
+}
+
+/// Returns when the container has ended: with its exit code, as far as it is known.
+pub(super) async fn ended(docker: &Docker, container: &str) -> String {
+    let options = WaitContainerOptions { condition: "not-running".to_owned() };
+    match docker.wait_container(container, Some(options)).next().await {
+        Some(Ok(answer)) => format!("exit code {}", answer.status_code),
+        Some(Err(Error::DockerContainerWaitError { code, .. })) => format!("exit code {code}"),
+        Some(Err(error)) => engine::describe(&error),
+        None => "no exit code is known".to_owned(),
+    }
+}
+
+/// Kills and removes a container with its volumes, and returns when it is gone. One
+/// that is not there is success.
+pub(super) async fn remove(docker: &Docker, container: &str) -> Result<(), SandboxError> {
+    let deadline = Instant::now() + GOING;
+    loop {
+        let options = RemoveContainerOptions { v: true, force: true, link: false };
+        match docker.remove_container(container, Some(options)).await {
+            Ok(()) => return Ok(()),
+            Err(error) => match engine::status(&error) {
+                Some(404) => return Ok(()),
+                // Somebody else is removing it, or it is just starting.
+                Some(409 | 500) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                _ => return Err(engine::failed(format!("remove container {container}"))(error)),
+            },
+        }
+    }
+}
+
+/// The containers with this daemon's label, ended ones too: container id and sandbox id.
+pub(super) async fn of_daemon(engine: &Engine, daemon: &str) -> Result<Vec<(String, String)>, SandboxError> {
+    let filters = HashMap::from([("label".to_owned(), vec![format!("{}={daemon}", names::LABEL_DAEMON)])]);
+    let options =
+        ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
+    let found = engine
+        .docker
+        .list_containers(Some(options))
+        .await
+        .map_err(engine::failed("list this daemon's containers"))?;
+    Ok(found
+        .into_iter()
+        .filter_map(|c| {
+            let mut labels = c.labels?;
+            // The filter is the engine's; what is removed is decided here.
+            (labels.get(names::LABEL_DAEMON).map(String::as_str) == Some(daemon)).then_some(())?;
+            Some((c.id?, labels.remove(names::LABEL_SANDBOX)?))
+        })
+        .collect())
+}

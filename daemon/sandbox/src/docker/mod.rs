@@ -1,0 +1,311 @@
+//! The Docker wall: one hardened container per sandbox, behind the engine's API.
+//! The engine makes and removes; all work goes through the guest's socket.
+
+mod container;
+mod doctor;
+mod engine;
+mod firewall;
+pub mod images;
+mod life;
+mod mounts;
+mod names;
+mod network;
+
+use crate::{
+    EgressRecord, HostCheck, Network, Sandbox, SandboxError, SandboxRecord, SandboxSpec, Wall, WallKind,
+    WallRecord, guest::Guest,
+};
+use cordon_policy::Denial;
+use engine::Engine;
+use names::Names;
+use std::{
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+use tokio::sync::{OnceCell, mpsc};
+
+/// How this wall calls itself in errors.
+const WALL: &str = "docker";
+
+/// What the wall has to know of its daemon.
+#[derive(Clone, Debug)]
+pub struct DockerOptions {
+    /// The daemon's state directory. The engine must see it at the same path.
+    pub state: PathBuf,
+    /// The guest's executable on the host, readable and executable by every user.
+    pub guest: PathBuf,
+    /// As in `DOCKER_HOST`: `unix:///PATH`; none for the usual socket.
+    pub docker_host: Option<String>,
+    /// Whether an agent file may ask for the host's network.
+    pub allow_host_network: bool,
+}
+
+/// The wall whose sandboxes are containers.
+#[derive(Debug)]
+pub struct DockerWall {
+    options: DockerOptions,
+    engine: OnceCell<Engine>,
+    // Being made at this moment: a reaper that looked before they were remembered
+    // must not take them for leftovers.
+    making: Mutex<HashSet<String>>,
+}
+
+impl DockerWall {
+    /// A wall over the engine that `options` name. Nothing is sent yet: an engine
+    /// that is not there is an error when a sandbox is asked for.
+    #[must_use]
+    pub fn connect(options: DockerOptions) -> Self {
+        Self { options, engine: OnceCell::new(), making: Mutex::default() }
+    }
+
+    async fn engine(&self) -> Result<&Engine, SandboxError> {
+        self.engine.get_or_try_init(|| Engine::connect(self.options.docker_host.as_deref())).await
+    }
+
+    fn being_made(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        // The set is whole after every step.
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything after the record was kept; what it leaves behind on an error, the
+    /// caller removes.
+    async fn make(
+        &self,
+        engine: &Engine,
+        spec: &SandboxSpec,
+        image: &life::Image,
+        record: SandboxRecord,
+        denials: mpsc::Sender<Denial>,
+    ) -> Result<Sandbox, SandboxError> {
+        let names = Names::new(&spec.labels.daemon, &spec.id);
+        let empty = Empty::make(&self.options.state)?;
+        let boot = crate::boot::boot(spec);
+        crate::directory::write_boot(&record.directory, &boot)?;
+        let view = mounts::view(
+            spec,
+            &mounts::Fixed {
+                directory: &record.directory,
+                guest: &self.options.guest,
+                empty_directory: &empty.directory,
+                empty_file: &empty.file,
+                volumes: &image.volumes,
+            },
+        )?;
+        let container::Wanted { body, mut warnings } =
+            container::wanted(spec, &names, &image.id, view, &engine.machine);
+        let egress = crate::egress::start(spec, &record.directory, denials)?;
+        if let Network::Bridge { granted } = &spec.network {
+            tokio::try_join!(
+                firewall::install(&names, granted),
+                network::create(&engine.docker, &names, &spec.labels, &spec.id),
+            )?;
+        }
+        let (_, said) = life::create(&engine.docker, &names.container, body).await?;
+        warnings.extend(said);
+        life::start(&engine.docker, &names.container).await?;
+        let guest = self.reach(engine, &record).await?;
+        let (findings, probe) = crate::verdict::verify(&guest, spec, WallKind::Docker).await?;
+        Ok(Sandbox { record, guest, findings, probe: Some(probe), warnings, egress })
+    }
+
+    /// Connects to the guest of a container that was started, and gives up as soon
+    /// as the container ends.
+    async fn reach(&self, engine: &Engine, record: &SandboxRecord) -> Result<Guest, SandboxError> {
+        let container = container_of(record)?;
+        let ready = async {
+            let pid = life::pid(&engine.docker, container).await?;
+            let guest = Guest::connect(&record.id, &record.directory, pid).await?;
+            guest.hello().await?;
+            Ok(guest)
+        };
+        tokio::select! {
+            guest = ready => guest,
+            how = life::ended(&engine.docker, container) => Err(SandboxError::Guest {
+                sandbox: record.id.clone(),
+                why: format!(
+                    "it ended before it was ready ({how}){}; `cordon doctor` shows what this host lacks",
+                    last_words(&record.directory),
+                ),
+            }),
+        }
+    }
+
+    /// Removes everything of one sandbox; goes on after an error, and tells the first.
+    async fn discard(&self, record: &SandboxRecord) -> Result<(), SandboxError> {
+        let engine = self.engine().await?;
+        let container = container_of(record)?;
+        let WallRecord::Docker { network, chains, .. } = &record.wall else { return Ok(()) };
+        let mut results = vec![life::remove(&engine.docker, container).await];
+        if let Some(network) = network {
+            results.push(network::remove(&engine.docker, network).await);
+        }
+        if !chains.is_empty() {
+            let bridge = Names::new(&record.labels.daemon, &record.id).bridge;
+            results.push(firewall::remove(chains, &bridge).await);
+        }
+        // Its sockets go last: as long as they are there, it is not forgotten.
+        if results.iter().all(Result::is_ok) {
+            results.push(crate::directory::remove(&record.directory));
+        }
+        results.into_iter().collect()
+    }
+}
+
+#[async_trait::async_trait]
+impl Wall for DockerWall {
+    fn kind(&self) -> WallKind {
+        WallKind::Docker
+    }
+
+    async fn create(
+        &self,
+        spec: &SandboxSpec,
+        remember: &(dyn for<'r> Fn(&'r SandboxRecord) -> io::Result<()> + Send + Sync),
+        denials: mpsc::Sender<Denial>,
+    ) -> Result<Sandbox, SandboxError> {
+        container::check(spec, self.options.allow_host_network)?;
+        let engine = self.engine().await?;
+        let image = life::image(&engine.docker, spec.image.as_deref().unwrap_or(images::BASE)).await?;
+        let names = Names::new(&spec.labels.daemon, &spec.id);
+        let bridge = matches!(spec.network, Network::Bridge { .. });
+        self.being_made().insert(spec.id.clone());
+        let _made = Made { wall: self, id: &spec.id };
+        let directory = crate::directory::create(&self.options.state, &spec.id, spec.identity)?;
+        let record = SandboxRecord {
+            id: spec.id.clone(),
+            labels: spec.labels.clone(),
+            identity: spec.identity,
+            directory,
+            wall: WallRecord::Docker {
+                // The name, known before the container is: a daemon that dies half-way finds it.
+                container: names.container.clone(),
+                network: bridge.then(|| names.network.clone()),
+                chains: if bridge { names.chains() } else { Vec::new() },
+            },
+            egress: spec.egress.as_ref().map(EgressRecord::from),
+        };
+        let result = match remember(&record) {
+            Ok(()) => self.make(engine, spec, &image, record.clone(), denials).await,
+            Err(error) => Err(SandboxError::io("remember sandbox", &record.id)(error)),
+        };
+        if result.is_err()
+            && let Err(error) = self.discard(&record).await
+        {
+            tracing::warn!(sandbox = %record.id, %error, "a sandbox that failed could not be removed whole");
+        }
+        result
+    }
+
+    async fn reattach(
+        &self,
+        record: &SandboxRecord,
+        denials: mpsc::Sender<Denial>,
+    ) -> Result<Sandbox, SandboxError> {
+        let engine = self.engine().await?;
+        let egress = crate::egress::restart(record, denials)?;
+        let guest = self.reach(engine, record).await?;
+        Ok(Sandbox {
+            record: record.clone(),
+            guest,
+            findings: Vec::new(),
+            probe: None,
+            warnings: Vec::new(),
+            egress,
+        })
+    }
+
+    async fn destroy(&self, record: &SandboxRecord) -> Result<(), SandboxError> {
+        self.discard(record).await
+    }
+
+    async fn reap(&self, daemon: &str, known: &[String]) -> Result<Vec<String>, SandboxError> {
+        let engine = self.engine().await?;
+        let mut kept: HashSet<String> = known.iter().cloned().collect();
+        kept.extend(self.being_made().iter().cloned());
+        let mut removed = Vec::new();
+        for (container, sandbox) in life::of_daemon(engine, daemon).await? {
+            if !kept.contains(&sandbox) {
+                life::remove(&engine.docker, &container).await?;
+                removed.push(format!("container of sandbox {sandbox}"));
+            }
+        }
+        for (network, sandbox) in network::of_daemon(&engine.docker, daemon).await? {
+            if !kept.contains(&sandbox) {
+                network::remove(&engine.docker, &network).await?;
+                removed.push(format!("network of sandbox {sandbox}"));
+            }
+        }
+        let chains: Vec<String> = kept.iter().flat_map(|id| Names::new(daemon, id).chains()).collect();
+        removed.extend(firewall::reap(&Names::chain_prefix(daemon), &chains).await?);
+        Ok(removed)
+    }
+
+    async fn doctor(&self) -> Vec<HostCheck> {
+        doctor::doctor(self.options.docker_host.as_deref(), &self.options.guest).await
+    }
+}
+
+/// Ends a sandbox's time as one being made.
+struct Made<'a> {
+    wall: &'a DockerWall,
+    id: &'a str,
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        self.wall.being_made().remove(self.id);
+    }
+}
+
+/// What hides a path: made once per state directory, and never writable inside.
+struct Empty {
+    directory: PathBuf,
+    file: PathBuf,
+}
+
+impl Empty {
+    fn make(state: &Path) -> Result<Self, SandboxError> {
+        use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+        let parent = state.join("empty");
+        let empty = Self { directory: parent.join("dir"), file: parent.join("file") };
+        for directory in [&parent, &empty.directory] {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(directory)
+                .map_err(SandboxError::io("make", directory))?;
+        }
+        match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o0).open(&empty.file) {
+            Ok(_) => Ok(empty),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(empty),
+            Err(error) => Err(SandboxError::io("make", &empty.file)(error)),
+        }
+    }
+}
+
+fn container_of(record: &SandboxRecord) -> Result<&str, SandboxError> {
+    match &record.wall {
+        WallRecord::Docker { container, .. } => Ok(container),
+        WallRecord::Local { .. } => Err(engine::refuse(
+            format!("sandbox {}", record.id),
+            "it was made by the local wall",
+            "This is a fault of the caller; report it",
+        )),
+    }
+}
+
+/// What the guest wrote before it gave up. It is untrusted: bounded, one line,
+/// nothing but printable characters.
+fn last_words(directory: &Path) -> String {
+    use std::io::Read as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let opened = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(directory.join("failed"));
+    let mut words = Vec::new();
+    match opened.map(|file| file.take(500).read_to_end(&mut words)) {
+        Ok(Ok(1..)) => format!(": {}", String::from_utf8_lossy(&words).trim().escape_debug()),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,91 @@
+//! The bridge of one sandbox.
+
+use super::{
+    engine::{self, refuse},
+    names::{self, Names},
+};
+use crate::{Labels, SandboxError};
+use bollard::{Docker, models::NetworkCreateRequest};
+use std::{collections::HashMap, path::Path, time::Duration};
+
+/// How long the engine may take to notice that a network's container is gone.
+const BUSY: Duration = Duration::from_secs(10);
+
+pub(super) async fn create(
+    docker: &Docker,
+    names: &Names,
+    labels: &Labels,
+    id: &str,
+) -> Result<(), SandboxError> {
+    let options = [
+        // Known beforehand, so that the rules are there before the interface is.
+        ("com.docker.network.bridge.name", names.bridge.as_str()),
+        ("com.docker.network.bridge.enable_icc", "false"),
+    ];
+    let request = NetworkCreateRequest {
+        name: names.network.clone(),
+        driver: Some("bridge".to_owned()),
+        internal: Some(false),
+        attachable: Some(false),
+        enable_ipv6: Some(false),
+        options: Some(options.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
+        labels: Some(names::labels(labels, id)),
+        ..NetworkCreateRequest::default()
+    };
+    docker.create_network(request).await.map_err(|error| {
+        let why = engine::describe(&error);
+        // The engine's default pools hold some thirty bridges.
+        let full = why.contains("address pool") || why.contains("subnet");
+        let more =
+            if full { "; end other runs, or give the engine more `default-address-pools`" } else { "" };
+        SandboxError::Engine {
+            step: "make a network for the sandbox".to_owned(),
+            why: format!("{why}{more}"),
+        }
+    })?;
+    // An engine in a virtual machine or in a network namespace of its own would make
+    // the bridge there, and the rules here would guard nothing.
+    if Path::new("/sys/class/net").join(&names.bridge).try_exists().unwrap_or(false) {
+        return Ok(());
+    }
+    Err(refuse(
+        "network_mode: bridge",
+        "the engine's bridges are not in this daemon's network namespace, so they cannot be filtered",
+        "Run cordond on the engine's machine (in a container with --network=host), or use none with egress",
+    ))
+}
+
+/// Removes a network; one that is not there is success.
+pub(super) async fn remove(docker: &Docker, network: &str) -> Result<(), SandboxError> {
+    let deadline = tokio::time::Instant::now() + BUSY;
+    loop {
+        match docker.remove_network(network).await {
+            Ok(()) => return Ok(()),
+            Err(error) => match engine::status(&error) {
+                Some(404) => return Ok(()),
+                // Endpoints go a moment after their container.
+                Some(403 | 409) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                _ => return Err(engine::failed(format!("remove network {network}"))(error)),
+            },
+        }
+    }
+}
+
+/// The networks with this daemon's label: name and sandbox id.
+pub(super) async fn of_daemon(docker: &Docker, daemon: &str) -> Result<Vec<(String, String)>, SandboxError> {
+    let filters = HashMap::from([("label".to_owned(), vec![format!("{}={daemon}", names::LABEL_DAEMON)])]);
+    let options = bollard::query_parameters::ListNetworksOptionsBuilder::default().filters(&filters).build();
+    let found =
+        docker.list_networks(Some(options)).await.map_err(engine::failed("list this daemon's networks"))?;
+    Ok(found
+        .into_iter()
+        .filter_map(|n| {
+            let mut labels = n.labels?;
+            // The filter is the engine's; what is removed is decided here.
+            (labels.get(names::LABEL_DAEMON).map(String::as_str) == Some(daemon)).then_some(())?;
+            Some((n.name?, labels.remove(names::LABEL_SANDBOX)?))
+        })
+        .collect())
+}
