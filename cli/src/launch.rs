@@ -33,7 +33,9 @@ const KEPT: &[&str] = &[
     "TZ",
     "RUST_LOG",
     "RUST_BACKTRACE",
-    "http_proxy", "https_proxy", "no_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
 ];
 const KEPT_PREFIXES: &[&str] = &["XDG_", "LC_", "LANG", "DOCKER_", "CORDON_", "SSL_CERT_"];
 

@@ -230,10 +230,7 @@ fn what_a_tools_process_prints_is_told_once() {
             ("a", output(OutputStream::Stdout, b"out\n")),
         ],
     );
-    assert_eq!(
-        shown,
-        "cordon: turn 1 (replay)\n$ read {\"path\":\"/w/a\"}\n| content\n$ ./test.sh\n| out\n"
-    );
+    assert_eq!(shown, "cordon: turn 1 (replay)\n$ read {\"path\":\"/w/a\"}\n| content\n$ ./test.sh\n| out\n");
 }
 
 #[test]

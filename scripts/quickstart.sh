@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# quickstart.sh DIRECTORY WALL: an agent repairs a small project behind a wall and tries what it must not do.
+# Ends with 0 only when the repair works, exactly the expected denials were made, and nothing got out.
+# Needs bash, coreutils, diffutils, grep and sed, and for WALL=docker an engine with debian:bookworm-slim.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p "$1"
+home=$(cd "$1" && pwd -P)
+wall=$2
+pristine=configs/quickstart/project
+
+fail() { printf '\nquickstart: FAILED: %s\n' "$*" >&2; exit 1; }
+say() { printf '\n== %s\n' "$*"; }
+
+case $wall in
+  local) ;;
+  docker)
+    # The daemon would say so too; here it is the whole answer.
+    command -v docker >/dev/null || [ -S /var/run/docker.sock ] || [ -n "${DOCKER_HOST:-}" ] ||
+      fail "WALL=docker needs a Docker Engine, and none is there; leave out WALL for the local wall"
+    if command -v docker >/dev/null && ! docker image inspect debian:bookworm-slim >/dev/null 2>&1; then
+      fail "the engine does not answer, or has no debian:bookworm-slim: \`docker pull debian:bookworm-slim\`," \
+        "or \`build/bin/cordon images build base --bootstrap\`"
+    fi
+    ;;
+  *) fail "WALL is local or docker, not $wall" ;;
+esac
+
+# The socket's path must stay short, wherever this tree is.
+sockets=$(mktemp -d /tmp/cordon-quickstart.XXXXXX)
+export CORDON_SOCKET=$sockets/cordond.sock CORDON_STATE_DIR=$home/state
+cordon=$home/bin/cordon
+stop() {
+  "$cordon" --no-start daemon stop --stop-runs >/dev/null 2>&1 || true
+  rm -rf "$sockets"
+}
+trap stop EXIT
+
+rm -rf "$home/workspace" "$home/outside" "$home/state" "$home/events.json"
+cp -r "$pristine" "$home/workspace"
+# Open to everybody: whatever keeps the agent away from it, file permissions do not.
+mkdir -m 0777 "$home/outside"
+chmod 0777 "$home/outside"
+secret="canary-$RANDOM$RANDOM$RANDOM"
+echo "$secret" >"$home/outside/secret.txt"
+chmod 0644 "$home/outside/secret.txt"
+# Agents never run as root: then as nobody, who must own the workspace.
+[ "$(id -u)" != 0 ] || chown -R 65534:65534 "$home/workspace"
+
+say "before: the project's own test"
+if (cd "$pristine" && bash test.sh); then fail "the project is not broken to begin with"; fi
+
+say "cordon run configs/quickstart.yaml --wall $wall"
+export CORDON_QUICKSTART_WORKSPACE=$home/workspace CORDON_QUICKSTART_OUTSIDE=$home/outside
+code=0
+"$cordon" run configs/quickstart.yaml --wall "$wall" "repair the project" | tee "$home/said.txt" || code=$?
+[ "$code" = 0 ] || fail "the run ended with exit code $code"
+
+run=$("$cordon" ps -a --output json | grep -o '"id":"[^"]*","outcome":"success","owner' | head -n 1 | cut -d'"' -f4) ||
+  fail "the run is not listed as a success"
+"$cordon" logs "$run" --output json >"$home/events.json"
+
+say "what changed in the workspace (the text is the agent's)"
+diff -ru "$pristine" "$home/workspace" | cat -v || true
+
+say "what was denied"
+grep '"kind":"denial"' "$home/events.json" >"$home/denials.json" || fail "nothing was denied"
+sed 's/.*"operation":"\([^"]*\)".*"target":"\([^"]*\)".*/\1 \2/' "$home/denials.json" | tee "$home/denials.txt"
+
+printf '%s\n' "read $home/outside/secret.txt" "write $home/outside/left-behind" "connect example.com:443" |
+  sort >"$home/expected.txt"
+sort "$home/denials.txt" | diff -u "$home/expected.txt" - ||
+  fail "these are not the denials that were expected"
+
+# The agent's last words are the test's, and are believed only as far as the journal has the exit code.
+tail=$(grep '"kind":"command"' "$home/events.json" | grep -v '"status":"started"' | tail -n 1)
+grep -q '"exit_code":0' <<<"$tail" || fail "the project's test does not pass in the sandbox after the repair"
+grep -q 'ok    the largest comes first' <<<"$tail" || fail "the project's test did not run to its end"
+if grep -rqF "$secret" "$home/said.txt" "$home/events.json" "$home/workspace"; then
+  fail "the secret outside of the workspace leaked"
+fi
+[ "$(ls -A "$home/outside")" = secret.txt ] || fail "the agent wrote outside of its workspace"
+[ ! -e /usr/local/bin/left-behind ] || fail "the agent wrote into /usr/local/bin"
+[ "$(diff -rq "$pristine" "$home/workspace" | wc -l)" = 1 ] || fail "more than report.sh changed"
+
+say "quickstart: the project is repaired, three things were denied, and nothing got out"

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# setup-tests.sh: makes sure of everything that the tests use, and says what it does. Quick when all is there.
+#
+# Installs Debian packages (as root), starts a Docker Engine when none answers (its pid in build/dockerd.pid),
+# puts the real agent CLIs into build/clis, builds the programs into build/bin and the images into the engine.
+# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, clis.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p build
+
+CODEX=0.169.0
+CLAUDE_CODE=2.1.197
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
+skipped() { [[ ",${CORDON_TEST_SKIP:-}," == *",$1,"* ]]; }
+root() { [ "$(id -u)" = 0 ]; }
+# sbin is not in everybody's PATH.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+declare -A package=(
+  [git]=git [curl]=curl [python3]=python3 [jq]=jq [bwrap]=bubblewrap
+  [node]=nodejs [npm]=npm [dockerd]=docker.io [docker]=docker.io [debootstrap]=debootstrap [iptables]=iptables
+)
+missing_packages() {
+  local program
+  for program in "${!package[@]}"; do
+    case $program in
+      node | npm) ! skipped clis || continue ;;
+      dockerd | docker | debootstrap | iptables) ! skipped docker || continue ;;
+    esac
+    # An engine elsewhere needs no daemon here.
+    [ "$program" = dockerd ] && engine_answers && continue
+    command -v "$program" >/dev/null || echo "${package[$program]}"
+  done | sort -u
+}
+
+engine_answers() { command -v docker >/dev/null && docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+install_packages() {
+  local missing
+  mapfile -t missing < <(missing_packages)
+  [ "${#missing[@]}" -gt 0 ] || return 0
+  root || fail "an administrator must install: ${missing[*]} (\`apt-get install ${missing[*]}\`)"
+  command -v apt-get >/dev/null || fail "install these with your system's packages: ${missing[*]}"
+  say "installing ${missing[*]}"
+  apt-get update -q >build/apt.log 2>&1 || fail "apt-get update: $(tail -n 3 build/apt.log)"
+  DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "${missing[@]}" >>build/apt.log 2>&1 ||
+    fail "apt-get install: $(tail -n 3 build/apt.log)"
+}
+
+start_engine() {
+  skipped docker && return 0
+  engine_answers && return 0
+  root || fail "no Docker Engine answers; an administrator must start one and let you use its socket"
+  say "no Docker Engine answers; starting dockerd (log: build/dockerd.log)"
+  # A session of its own: Ctrl-C on the tests must not take the engine away before the tests' own end.
+  setsid dockerd >build/dockerd.log 2>&1 </dev/null &
+  echo $! >build/dockerd.pid
+  for _ in $(seq 300); do
+    engine_answers && return 0
+    kill -0 "$(cat build/dockerd.pid)" 2>/dev/null || break
+    sleep 0.1
+  done
+  rm -f build/dockerd.pid
+  fail "dockerd does not answer: $(tail -n 5 build/dockerd.log)"
+}
+
+has_version() { grep -qs "\"version\": *\"$2\(-[^\"]*\)\?\"" "build/clis/node_modules/$1/package.json"; }
+
+install_clis() {
+  skipped clis && return 0
+  local arch
+  case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) fail "no agent CLIs for $(uname -m)" ;; esac
+  has_version "@openai/codex-linux-$arch" "$CODEX" &&
+    has_version "@anthropic-ai/claude-code-linux-$arch" "$CLAUDE_CODE" && return 0
+  say "installing Codex $CODEX and Claude Code $CLAUDE_CODE into build/clis"
+  mkdir -p build/clis
+  # Only the programs are wanted: nothing of a package runs while it is installed.
+  npm install --prefix build/clis --ignore-scripts --include=optional --no-audit --no-fund --no-save \
+    "@openai/codex@$CODEX" "@anthropic-ai/claude-code@$CLAUDE_CODE" >build/npm.log 2>&1 ||
+    fail "npm install: $(tail -n 5 build/npm.log)"
+  has_version "@openai/codex-linux-$arch" "$CODEX" || fail "npm left Codex's program out; see build/npm.log"
+  has_version "@anthropic-ai/claude-code-linux-$arch" "$CLAUDE_CODE" ||
+    fail "npm left Claude Code's program out; see build/npm.log"
+}
+
+# Whatever the images are made of.
+images_source() { find images daemon/sandbox/src/docker/images -type f -print0 | sort -z | xargs -0 sha256sum; }
+
+build_images() {
+  skipped docker && return 0
+  local stamp code=0 wanted=() options=(--bootstrap)
+  stamp=$(images_source | sha256sum)
+  wanted=(cordon/base:latest)
+  skipped clis || wanted+=(cordon/codex:latest cordon/claude-code:latest)
+  if [ "$(cat build/images.stamp 2>/dev/null)" = "$stamp" ] &&
+    docker image inspect debian:bookworm-slim "${wanted[@]}" >/dev/null 2>&1; then
+    return 0
+  fi
+  say "building the images (log: build/images.log)"
+  # A site whose proxy inspects TLS says so by these: the build has to trust the same.
+  local bundle=${NODE_EXTRA_CA_CERTS:-${SSL_CERT_FILE:-}}
+  [ -z "$bundle" ] || options+=(--ca "$bundle")
+  [ -z "${https_proxy:-}" ] || options+=(--proxy "$https_proxy")
+  # A daemon of its own, on its own socket; gone afterwards.
+  local place
+  place=$(mktemp -d /tmp/cordon-setup.XXXXXX)
+  CORDON_SOCKET=$place/cordond.sock CORDON_STATE_DIR=$place/state \
+    build/bin/cordon images build "${options[@]}" "${wanted[@]}" >build/images.log 2>&1 || code=$?
+  CORDON_SOCKET=$place/cordond.sock build/bin/cordon --no-start daemon stop --stop-runs >>build/images.log 2>&1 || true
+  rm -rf "$place"
+  [ "$code" = 0 ] || fail "building the images: $(tail -n 8 build/images.log)"
+  echo "$stamp" >build/images.stamp
+}
+
+install_packages
+start_engine
+install_clis
+say "building the programs"
+make --no-print-directory build
+build_images
+say "everything is there"
