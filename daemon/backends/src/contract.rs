@@ -143,6 +143,12 @@ pub trait Backend: Send + Sync {
     /// When the login has gone away or a setting does not fit.
     fn turn(&self, context: &Context, turn: Turn) -> Result<Box<dyn Driver>, BackendError>;
 
+    /// The driver of a turn that an earlier daemon began, to be told its journal again.
+    /// The same as that of [`Backend::turn`], but no login is looked for, so that a turn
+    /// whose process runs already does not end because a key is no longer at hand. Its
+    /// first plan holds no secret and is not for starting anything.
+    fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver>;
+
     /// Names of the environment variables it looks at.
     fn variables(&self) -> &'static [&'static str];
 }

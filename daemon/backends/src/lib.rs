@@ -3,10 +3,42 @@
 //! what processes printed and answers with events and the next process. It starts
 //! nothing itself, so that a restarted daemon can feed it the journal again.
 
+mod cli;
+mod command;
 mod contract;
+mod credential;
+mod denial;
+mod driver;
+mod endpoint;
 mod error;
+mod events;
+mod json;
+mod lines;
+mod login;
+mod process;
+mod program;
+mod redact;
+mod replay;
+#[cfg(test)]
+mod testing;
+mod text;
 
 pub use contract::{
     Backend, Context, Driver, ExecPlan, Exit, Login, Needs, Step, Turn, TurnOutcome, Variables,
 };
+pub use denial::denial_event;
 pub use error::BackendError;
+pub use redact::Redactor;
+
+use cordon_config::BackendKind;
+
+/// The backend of this kind.
+#[must_use]
+pub fn backend(kind: BackendKind) -> &'static dyn Backend {
+    match kind {
+        BackendKind::Codex => &cli::codex::Codex,
+        BackendKind::ClaudeCode => &cli::claude_code::ClaudeCode,
+        BackendKind::Command => &command::Command,
+        BackendKind::Replay => &replay::Replay,
+    }
+}

@@ -1,0 +1,201 @@
+//! Claude Code, run as `claude -p` with its permission prompts off: nobody is there to
+//! answer them, and the sandbox is the boundary.
+
+use super::claude_events::ClaudeParser;
+use crate::credential::{check_expiry, hosts, key, places};
+use crate::driver::CliDriver;
+use crate::endpoint::Endpoint;
+use crate::login::{self, LoginFile};
+use crate::process::{argument, environment, first_argument, path_text, plan};
+use crate::program::{self, Package};
+use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
+use cordon_config::BackendKind;
+use cordon_sandbox::{SeedFile, WallKind};
+use std::time::{Duration, UNIX_EPOCH};
+
+const KEYS: &[&str] = &["CLAUDE_CODE_API_KEY", "ANTHROPIC_API_KEY"];
+const TOKEN: &str = "CLAUDE_CODE_OAUTH_TOKEN";
+const VARIABLES: &[&str] = &["CLAUDE_CODE_API_KEY", "ANTHROPIC_API_KEY", TOKEN];
+const LOGIN: &str = ".claude/.credentials.json";
+const SECRETS: &[&str] = &["/claudeAiOauth/accessToken", "/claudeAiOauth/refreshToken"];
+const SYSTEM_PROMPT: &str = ".claude/cordon-system-prompt.md";
+/// Claude Code does not start without a key; a private endpoint that asks for none gets this.
+const NO_KEY: &str = "cordon-no-key-needed";
+
+pub(crate) const PACKAGE: Package = Package {
+    name: "claude",
+    native: &["claude", "bin/claude"],
+    platforms: &["@anthropic-ai/claude-code-linux-ARCH", "@anthropic-ai/claude-code-linux-ARCH-musl"],
+    companions: &[],
+    depth: 0,
+    fix: "Install Claude Code on this machine, or use the docker wall",
+};
+
+pub(crate) struct ClaudeCode;
+
+enum Credential {
+    Key(String),
+    /// A long-lived token from the environment.
+    Token(String),
+    Login(LoginFile),
+    None,
+}
+
+impl Credential {
+    /// The variable of the one process that gets it.
+    fn variable(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Key(key) => Some(("ANTHROPIC_API_KEY", key)),
+            Self::Token(token) => Some((TOKEN, token)),
+            Self::Login(_) => None,
+            Self::None => Some(("ANTHROPIC_API_KEY", NO_KEY)),
+        }
+    }
+}
+
+fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Result<Credential, BackendError> {
+    let name = BackendKind::ClaudeCode.name();
+    if let Some(key) = key(context, KEYS)? {
+        return Ok(Credential::Key(key));
+    }
+    if let Some(endpoint) = endpoint {
+        // A login is for its own service: it is never shown to another endpoint.
+        if endpoint.is_private() {
+            return Ok(Credential::None);
+        }
+        return Err(BackendError::NoLogin {
+            backend: name,
+            looked_at: places(KEYS, None),
+            fix: "Set api_key: with a base_url the Claude login is not used".to_owned(),
+        });
+    }
+    if let Some(token) = key(context, VARIABLES)? {
+        return Ok(Credential::Token(token));
+    }
+    let file = context.owner_home.join(LOGIN);
+    let unusable = |why| BackendError::UnusableLogin {
+        backend: name,
+        place: file.display().to_string(),
+        why,
+        fix: "Run `claude` once outside the sandbox, which renews it, or set ANTHROPIC_API_KEY".to_owned(),
+    };
+    let Some(login) = login::read(&context.owner_home, LOGIN).map_err(unusable)? else {
+        return Err(BackendError::NoLogin {
+            backend: name,
+            looked_at: places(VARIABLES, Some(&file)),
+            fix: "Log in with `claude` outside the sandbox, or set ANTHROPIC_API_KEY".to_owned(),
+        });
+    };
+    let oauth = &login.content["claudeAiOauth"];
+    if oauth["accessToken"].as_str().is_none_or(str::is_empty) {
+        return Err(unusable("it holds no access token".to_owned()));
+    }
+    let expiry = oauth["expiresAt"].as_u64().and_then(|ms| UNIX_EPOCH.checked_add(Duration::from_millis(ms)));
+    check_expiry(expiry, unusable)?;
+    Ok(Credential::Login(login))
+}
+
+fn endpoint(context: &Context) -> Result<Option<Endpoint>, BackendError> {
+    let agent = &context.agent;
+    let url = agent.base_url.as_deref();
+    url.map(|url| Endpoint::new(url, context.wall, agent.docker.network)).transpose()
+}
+
+fn settings(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(String, String)>, BackendError> {
+    let mut env = vec![
+        ("CLAUDE_CONFIG_DIR".to_owned(), path_text(&context.home.join(".claude"))?),
+        ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC".to_owned(), "1".to_owned()),
+        ("DISABLE_AUTOUPDATER".to_owned(), "1".to_owned()),
+        ("DISABLE_TELEMETRY".to_owned(), "1".to_owned()),
+        ("DISABLE_ERROR_REPORTING".to_owned(), "1".to_owned()),
+        ("CLAUDE_CODE_MAX_RETRIES".to_owned(), "4".to_owned()),
+    ];
+    env.extend(endpoint.map(|e| ("ANTHROPIC_BASE_URL".to_owned(), e.url.clone())));
+    Ok(env)
+}
+
+fn driver(context: &Context, turn: Turn, argv0: Vec<u8>, env: Vec<(String, Vec<u8>)>) -> Box<dyn Driver> {
+    let agent = &context.agent;
+    let mut argv = vec![argv0];
+    argv.extend(
+        [
+            "-p",
+            "--output-format=stream-json",
+            "--verbose",
+            "--dangerously-skip-permissions",
+            // A repository's own settings could start servers, or send the key elsewhere.
+            "--setting-sources=user",
+            "--strict-mcp-config",
+        ]
+        .map(|a| a.as_bytes().to_vec()),
+    );
+    argv.extend(agent.model.as_ref().map(|m| format!("--model={m}").into_bytes()));
+    argv.extend(agent.effort.map(|e| format!("--effort={}", e.name()).into_bytes()));
+    if agent.system_message.is_some() {
+        argv.push(b"--append-system-prompt-file".to_vec());
+        argv.push(context.home.join(SYSTEM_PROMPT).as_os_str().as_encoded_bytes().to_vec());
+    }
+    let plan = plan(context, argv, env, Some(turn.prompt.into_bytes()));
+    Box::new(CliDriver::new("claude", plan, ClaudeParser::new()))
+}
+
+impl Backend for ClaudeCode {
+    fn needs(&self, context: &Context) -> Result<Needs, BackendError> {
+        let agent = &context.agent;
+        let endpoint = endpoint(context)?;
+        let credential = credential(context, endpoint.as_ref())?;
+        agent.model.as_deref().map(|m| argument("model", m)).transpose()?;
+        let env = settings(context, endpoint.as_ref())?;
+        environment(context, &env, &VARIABLES.iter().map(|v| (*v, "")).collect::<Vec<_>>())?;
+        let mut needs = Needs {
+            env,
+            image: Some("cordon/claude-code:latest".to_owned()),
+            // Not the host that renews logins: a login renewed inside is lost outside.
+            hosts: hosts(&["api.anthropic.com:443"]),
+            ..Needs::default()
+        };
+        needs.seeds.extend(agent.system_message.as_ref().map(|text| SeedFile {
+            path: SYSTEM_PROMPT.into(),
+            content: text.clone().into_bytes(),
+            mode: 0o600,
+        }));
+        match credential {
+            Credential::Key(secret) | Credential::Token(secret) => needs.secrets.push(secret),
+            Credential::Login(login) => {
+                needs.secrets = login::secrets(&login.content, SECRETS);
+                needs.logins.push(Login { host: login.path, inside: context.home.join(LOGIN) });
+            }
+            Credential::None => {}
+        }
+        if let Some(endpoint) = endpoint {
+            needs.hosts = endpoint.rule.into_iter().collect();
+            needs.grant = endpoint.grant;
+            needs.forward = endpoint.forward;
+        }
+        if context.wall == WallKind::Local {
+            needs.programs = program::find(&PACKAGE, &context.program_path)?.needs;
+        }
+        Ok(needs)
+    }
+
+    fn turn(&self, context: &Context, turn: Turn) -> Result<Box<dyn Driver>, BackendError> {
+        let endpoint = endpoint(context)?;
+        let credential = credential(context, endpoint.as_ref())?;
+        let secret: Vec<_> = credential.variable().into_iter().collect();
+        let env = environment(context, &settings(context, endpoint.as_ref())?, &secret)?;
+        let argv0 = first_argument(context, PACKAGE.name, || program::find(&PACKAGE, &context.program_path))?;
+        Ok(driver(context, turn, argv0, env))
+    }
+
+    fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver> {
+        driver(context, turn, PACKAGE.name.as_bytes().to_vec(), Vec::new())
+    }
+
+    fn variables(&self) -> &'static [&'static str] {
+        VARIABLES
+    }
+}
+
+#[cfg(test)]
+#[path = "claude_code_tests.rs"]
+mod tests;

@@ -1,0 +1,178 @@
+//! Codex, run as `codex exec` with its own sandbox off: it does not nest, and ours is
+//! the boundary.
+
+use super::codex_config::{self, KEY};
+use super::codex_events::CodexParser;
+use crate::credential::{check_expiry, hosts, key, places};
+use crate::driver::CliDriver;
+use crate::endpoint::Endpoint;
+use crate::login::{self, LoginFile};
+use crate::process::{argument, environment, first_argument, path_text, plan};
+use crate::program::{self, Package};
+use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
+use cordon_config::BackendKind;
+use cordon_sandbox::{SeedFile, WallKind};
+
+const VARIABLES: &[&str] = &["OPENAI_API_KEY", "CODEX_API_KEY"];
+const LOGIN: &str = ".codex/auth.json";
+const SECRETS: &[&str] =
+    &["/OPENAI_API_KEY", "/tokens/id_token", "/tokens/access_token", "/tokens/refresh_token"];
+const FIX_LOGIN: &str = "Run `codex login` outside the sandbox";
+
+pub(crate) const PACKAGE: Package = Package {
+    name: "codex",
+    native: &["vendor/*/bin/codex", "vendor/*/codex/codex"],
+    platforms: &["@openai/codex-linux-ARCH"],
+    companions: &["codex-code-mode-host"],
+    depth: 2,
+    fix: "Install Codex on this machine, or use the docker wall",
+};
+
+pub(crate) struct Codex;
+
+enum Credential {
+    Key(String),
+    Login(LoginFile),
+    /// An endpoint that asks for none.
+    None,
+}
+
+fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Result<Credential, BackendError> {
+    if let Some(key) = key(context, VARIABLES)? {
+        return Ok(Credential::Key(key));
+    }
+    let name = BackendKind::Codex.name();
+    let file = context.owner_home.join(LOGIN);
+    if let Some(endpoint) = endpoint {
+        // A login is for its own service: it is never shown to another endpoint.
+        if endpoint.is_private() {
+            return Ok(Credential::None);
+        }
+        return Err(BackendError::NoLogin {
+            backend: name,
+            looked_at: places(VARIABLES, None),
+            fix: "Set api_key: with a base_url the ChatGPT login is not used".to_owned(),
+        });
+    }
+    let unusable = |why| BackendError::UnusableLogin {
+        backend: name,
+        place: file.display().to_string(),
+        why,
+        fix: format!("{FIX_LOGIN}, or any `codex` command, which renews it"),
+    };
+    let Some(login) = login::read(&context.owner_home, LOGIN).map_err(unusable)? else {
+        return Err(BackendError::NoLogin {
+            backend: name,
+            looked_at: places(VARIABLES, Some(&file)),
+            fix: format!("{FIX_LOGIN}, or set OPENAI_API_KEY"),
+        });
+    };
+    let text = |pointer| login.content.pointer(pointer).and_then(|v| v.as_str()).filter(|t| !t.is_empty());
+    match (text("/tokens/access_token"), text("/OPENAI_API_KEY")) {
+        (None, Some(_)) => {}
+        (Some(_), Some(_)) if text("/auth_mode") == Some("apikey") => {}
+        (Some(token), _) => check_expiry(login::token_expiry(token), unusable)?,
+        (None, None) => return Err(unusable("it holds neither an API key nor tokens".to_owned())),
+    }
+    Ok(Credential::Login(login))
+}
+
+fn endpoint(context: &Context) -> Result<Option<Endpoint>, BackendError> {
+    let agent = &context.agent;
+    let url = agent.base_url.as_deref();
+    url.map(|url| Endpoint::new(url, context.wall, agent.docker.network)).transpose()
+}
+
+fn settings(context: &Context) -> Result<Vec<(String, String)>, BackendError> {
+    let home = path_text(&context.home.join(".codex"))?;
+    Ok(vec![
+        ("CODEX_HOME".into(), home),
+        // The login is read-only inside: a renewed one could not be kept, and the old one
+        // would be spent. Port 9 discards; nothing listens there.
+        ("CODEX_REFRESH_TOKEN_URL_OVERRIDE".into(), "http://127.0.0.1:9/".into()),
+    ])
+}
+
+fn driver(context: &Context, turn: Turn, argv0: Vec<u8>, env: Vec<(String, Vec<u8>)>) -> Box<dyn Driver> {
+    let mut argv = vec![argv0];
+    argv.extend(
+        [
+            "exec",
+            "--json",
+            "--skip-git-repo-check",
+            "--dangerously-bypass-approvals-and-sandbox",
+            "--color=never",
+        ]
+        .map(|a| a.as_bytes().to_vec()),
+    );
+    argv.extend(context.agent.model.as_ref().map(|m| format!("--model={m}").into_bytes()));
+    argv.extend([b"-C".to_vec(), context.workspace.as_os_str().as_encoded_bytes().to_vec(), b"-".to_vec()]);
+    let plan = plan(context, argv, env, Some(turn.prompt.into_bytes()));
+    Box::new(CliDriver::new("codex", plan, CodexParser::new()))
+}
+
+impl Backend for Codex {
+    fn needs(&self, context: &Context) -> Result<Needs, BackendError> {
+        let endpoint = endpoint(context)?;
+        let credential = credential(context, endpoint.as_ref())?;
+        context.agent.model.as_deref().map(|m| argument("model", m)).transpose()?;
+        let env = settings(context)?;
+        environment(context, &env, &[(KEY, "")])?;
+        let workspace = path_text(&context.workspace)?;
+        let with_key = matches!(credential, Credential::Key(_));
+        let config = codex_config::write(context, &workspace, endpoint.as_ref(), with_key)?;
+        let mut needs = Needs {
+            seeds: vec![SeedFile {
+                path: ".codex/config.toml".into(),
+                content: config.into_bytes(),
+                mode: 0o600,
+            }],
+            env,
+            image: Some("cordon/codex:latest".to_owned()),
+            // Not the host that renews logins: see `settings`.
+            hosts: hosts(&["api.openai.com:443"]),
+            ..Needs::default()
+        };
+        match credential {
+            Credential::Key(key) => needs.secrets.push(key),
+            Credential::Login(login) => {
+                needs.hosts = hosts(&["api.openai.com:443", "chatgpt.com:443"]);
+                needs.secrets = login::secrets(&login.content, SECRETS);
+                needs.logins.push(Login { host: login.path, inside: context.home.join(LOGIN) });
+            }
+            Credential::None => {}
+        }
+        if let Some(endpoint) = endpoint {
+            needs.hosts = endpoint.rule.into_iter().collect();
+            needs.grant = endpoint.grant;
+            needs.forward = endpoint.forward;
+        }
+        if context.wall == WallKind::Local {
+            needs.programs = program::find(&PACKAGE, &context.program_path)?.needs;
+        }
+        Ok(needs)
+    }
+
+    fn turn(&self, context: &Context, turn: Turn) -> Result<Box<dyn Driver>, BackendError> {
+        let secret = match credential(context, endpoint(context)?.as_ref())? {
+            Credential::Key(key) => Some(key),
+            Credential::Login(_) | Credential::None => None,
+        };
+        let secret: Vec<_> = secret.iter().map(|key| (KEY, key.as_str())).collect();
+        let env = environment(context, &settings(context)?, &secret)?;
+        let argv0 = first_argument(context, PACKAGE.name, || program::find(&PACKAGE, &context.program_path))?;
+        Ok(driver(context, turn, argv0, env))
+    }
+
+    fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver> {
+        driver(context, turn, PACKAGE.name.as_bytes().to_vec(), Vec::new())
+    }
+
+    fn variables(&self) -> &'static [&'static str] {
+        VARIABLES
+    }
+}
+
+#[cfg(test)]
+#[path = "codex_tests.rs"]
+mod tests;

@@ -1,0 +1,46 @@
+//! Keys and logins: where they are looked for, and what may be done with them.
+
+use crate::{BackendError, Context, login};
+use cordon_policy::HostRule;
+
+/// The first key among `api_key` and these variables.
+pub(crate) fn key(context: &Context, names: &[&str]) -> Result<Option<String>, BackendError> {
+    let own = context.agent.api_key.as_ref().map(|k| ("api_key", k.reveal()));
+    let given = names.iter().filter_map(|n| context.variables.get(*n).map(|v| (*n, v.as_str())));
+    let Some((place, value)) =
+        own.into_iter().chain(given).map(|(p, v)| (p, v.trim())).find(|(_, v)| !v.is_empty())
+    else {
+        return Ok(None);
+    };
+    if value.chars().any(char::is_control) {
+        return Err(BackendError::Invalid(format!(
+            "the key in {place} holds a control character or a line break: it is not a key"
+        )));
+    }
+    Ok(Some(value.to_owned()))
+}
+
+/// What was looked at, for an error: keys first, then the login file.
+pub(crate) fn places(names: &[&str], file: Option<&std::path::Path>) -> Vec<String> {
+    let mut places = vec!["backend.api_key of the agent file".to_owned()];
+    places.extend(names.iter().map(|n| format!("the variable {n}")));
+    places.extend(file.map(|f| f.display().to_string()));
+    places
+}
+
+/// A login that ends soon must not go in: the program would renew it there, and the
+/// person's own file would keep a dead one.
+pub(crate) fn check_expiry(
+    expiry: Option<std::time::SystemTime>,
+    unusable: impl Fn(String) -> BackendError,
+) -> Result<(), BackendError> {
+    let Some(expiry) = expiry else {
+        return Err(unusable("it does not say when its access token expires".to_owned()));
+    };
+    login::refuse_expiry(expiry, std::time::SystemTime::now()).map_or(Ok(()), |why| Err(unusable(why)))
+}
+
+/// Host rules that are written in this program.
+pub(crate) fn hosts(names: &[&str]) -> Vec<HostRule> {
+    names.iter().filter_map(|n| n.parse().ok()).collect()
+}

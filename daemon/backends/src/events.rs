@@ -1,0 +1,98 @@
+//! Our events, made from the pieces that programs report.
+
+use crate::text::{MAX_LINE, MAX_OUTPUT, MAX_TEXT, clip};
+use cordon_proto::v1::event::Kind;
+use cordon_proto::v1::{
+    CommandEvent, ErrorEvent, FileChangeEvent, MessageEvent, ReasoningEvent, ToolCallEvent, WarningEvent,
+};
+use serde_json::Value;
+
+/// File changes of one event that are told one by one.
+pub(crate) const MAX_FILES: usize = 1000;
+
+pub(crate) fn message(text: &str) -> Option<Kind> {
+    (!text.is_empty()).then(|| Kind::Message(MessageEvent { text: clip(text, MAX_TEXT) }))
+}
+
+pub(crate) fn reasoning(text: &str) -> Option<Kind> {
+    (!text.is_empty()).then(|| Kind::Reasoning(ReasoningEvent { text: clip(text, MAX_TEXT) }))
+}
+
+pub(crate) fn command(id: &str, command: &str, status: &str, exit_code: Option<i32>, output: &str) -> Kind {
+    Kind::Command(CommandEvent {
+        id: clip(id, MAX_LINE),
+        command: clip(command, MAX_OUTPUT),
+        status: status.to_owned(),
+        exit_code,
+        output: clip(output, MAX_OUTPUT),
+    })
+}
+
+pub(crate) fn tool_call(id: &str, name: &str, arguments: &Value, status: &str, result: &str) -> Kind {
+    let arguments = if arguments.is_null() { String::new() } else { arguments.to_string() };
+    Kind::ToolCall(ToolCallEvent {
+        id: clip(id, MAX_LINE),
+        name: clip(name, MAX_LINE),
+        arguments: clip(&arguments, MAX_OUTPUT),
+        status: status.to_owned(),
+        result: clip(result, MAX_OUTPUT),
+    })
+}
+
+pub(crate) fn file_change(path: &str, change: &str) -> Kind {
+    Kind::FileChange(FileChangeEvent {
+        path: clip(path, MAX_LINE).into_bytes().into(),
+        change: change.to_owned(),
+    })
+}
+
+pub(crate) fn warning(reason: &str, message: &str) -> Kind {
+    Kind::Warning(WarningEvent { reason: reason.to_owned(), message: clip(message, MAX_OUTPUT) })
+}
+
+/// A failure that the provider behind the program reported, with what to do about it.
+pub(crate) fn provider_error(status: Option<u64>, message: &str) -> Kind {
+    let (reason, fix) = match status.or_else(|| status_in(message)) {
+        Some(401 | 403) => {
+            ("authentication", "check the API key, or log in again with the program outside Cordon")
+        }
+        Some(404) => ("not-found", "check model and base_url"),
+        Some(429) => ("rate-limited", "wait, or use an account with a higher limit"),
+        Some(500..=599) => ("provider-unavailable", "try again later"),
+        _ => ("agent-error", ""),
+    };
+    Kind::Error(ErrorEvent {
+        reason: reason.to_owned(),
+        message: clip(message, MAX_OUTPUT),
+        fix: fix.to_owned(),
+    })
+}
+
+/// The HTTP status in a message such as "unexpected status 401 Unauthorized": only to
+/// word an advice, nothing is decided by it.
+fn status_in(message: &str) -> Option<u64> {
+    let words: Vec<&str> =
+        message.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
+    words.windows(2).find_map(|pair| {
+        let number = pair[1].parse().ok().filter(|n| (400..600).contains(n));
+        number.filter(|_| ["status", "error", "http"].contains(&pair[0].to_ascii_lowercase().as_str()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read_only_where_one_is_announced() {
+        for (message, status) in [
+            ("unexpected status 401 Unauthorized: bad key", Some(401)),
+            ("exceeded retry limit, last status: 429 Too Many Requests", Some(429)),
+            ("API Error: 500 internal", Some(500)),
+            ("took 404 seconds", None),
+            ("status 200 OK", None),
+        ] {
+            assert_eq!(status_in(message), status, "{message}");
+        }
+    }
+}

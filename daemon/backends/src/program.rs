@@ -1,0 +1,212 @@
+//! Finds programs of this machine for the local wall.
+
+use crate::BackendError;
+use std::io::Read as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Directories that every local sandbox sees anyway.
+const SYSTEM: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"];
+
+/// A program, and what has to be visible for it to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// Canonical executable.
+    pub(crate) path: PathBuf,
+    /// Canonical files and directories outside the system's.
+    pub(crate) needs: Vec<PathBuf>,
+}
+
+/// How a package of one program is laid out.
+pub(crate) struct Package {
+    /// The program's name on the search path.
+    pub(crate) name: &'static str,
+    /// Where its native executable stands below a platform package; a component `*`
+    /// is any one directory.
+    pub(crate) native: &'static [&'static str],
+    /// Platform packages, beside the package or below its `node_modules`; `ARCH` is
+    /// replaced.
+    pub(crate) platforms: &'static [&'static str],
+    /// Executables that it starts from its own directory.
+    pub(crate) companions: &'static [&'static str],
+    /// How many directories above the native executable belong to it.
+    pub(crate) depth: usize,
+    /// What to do when it is missing.
+    pub(crate) fix: &'static str,
+}
+
+/// Finds a native executable on the search path. What stands there may be a script
+/// that starts the native one of a platform package: the sandbox has no interpreter
+/// for it and needs none.
+pub(crate) fn find(package: &Package, search: &[PathBuf]) -> Result<Program, BackendError> {
+    let mut looked_at = Vec::new();
+    for directory in search {
+        let candidate = directory.join(package.name);
+        let Ok(path) = std::fs::canonicalize(&candidate) else {
+            looked_at.push(directory.display().to_string());
+            continue;
+        };
+        if is_native(&path) {
+            return Ok(standalone(package, path));
+        }
+        if let Some(native) = of_package(package, &path) {
+            let root = native.ancestors().nth(package.depth).unwrap_or(&native).to_path_buf();
+            return Ok(Program { needs: outside_system(root), path: native });
+        }
+        looked_at.push(format!(
+            "{} (no native executable, and none in a platform package beside it)",
+            candidate.display()
+        ));
+    }
+    if looked_at.is_empty() {
+        looked_at.push("an empty search path".to_owned());
+    }
+    Err(BackendError::NoProgram { program: package.name.to_owned(), looked_at, fix: package.fix.to_owned() })
+}
+
+/// The canonical path of a command's program when it stands outside the system's
+/// directories; none when it needs nothing.
+pub(crate) fn outside(program: &Path, search: &[PathBuf]) -> Option<PathBuf> {
+    let found = if program.is_absolute() {
+        std::fs::canonicalize(program).ok()
+    } else if program.components().count() == 1 {
+        let candidates = search.iter().map(|d| d.join(program));
+        candidates.filter_map(|c| std::fs::canonicalize(c).ok()).find(|c| is_executable(c))
+    } else {
+        None
+    }?;
+    outside_system(found).pop()
+}
+
+/// A native executable that was put on the search path by hand: the file itself and its
+/// companions, and not whatever else is in that directory.
+fn standalone(package: &Package, path: PathBuf) -> Program {
+    let companions = package.companions.iter().map(|c| path.with_file_name(c));
+    let mut needs: Vec<PathBuf> =
+        companions.filter_map(|c| std::fs::canonicalize(c).ok()).filter(|c| is_native(c)).collect();
+    needs.insert(0, path.clone());
+    Program { path, needs: needs.into_iter().flat_map(outside_system).collect() }
+}
+
+fn of_package(package: &Package, script: &Path) -> Option<PathBuf> {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    // bin/x.js, or x.cjs in the package itself.
+    let roots = script.ancestors().skip(1).take(2);
+    roots
+        .flat_map(|root| {
+            let platforms = package.platforms.iter().map(|p| p.replace("ARCH", arch));
+            let places = platforms.flat_map(|p| {
+                let short = p.rsplit('/').next().unwrap_or(&p).to_owned();
+                [root.join("..").join(short), root.join("node_modules").join(p)]
+            });
+            places.chain([root.to_path_buf()]).collect::<Vec<_>>()
+        })
+        .flat_map(|place| package.native.iter().flat_map(|n| expand(&place, n)).collect::<Vec<_>>())
+        .filter_map(|path| std::fs::canonicalize(path).ok())
+        .find(|path| is_native(path))
+}
+
+/// The path with its `*` component replaced by each directory that is there.
+fn expand(root: &Path, pattern: &str) -> Vec<PathBuf> {
+    let Some((before, after)) = pattern.split_once("*/") else { return vec![root.join(pattern)] };
+    let Ok(entries) = std::fs::read_dir(root.join(before)) else { return Vec::new() };
+    let mut found: Vec<PathBuf> = entries.flatten().take(64).map(|e| e.path().join(after)).collect();
+    found.sort();
+    found
+}
+
+fn outside_system(path: PathBuf) -> Vec<PathBuf> {
+    if SYSTEM.iter().any(|s| path.starts_with(s)) { Vec::new() } else { vec![path] }
+}
+
+fn is_executable(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+fn is_native(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    // Whoever arranged the search path may have put a FIFO there.
+    let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path);
+    is_executable(path) && file.and_then(|mut f| f.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    const CODEX: &Package = &crate::cli::codex::PACKAGE;
+
+    fn put(path: &Path, content: &[u8]) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn arch() -> &'static str {
+        if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" }
+    }
+
+    #[test]
+    fn a_script_leads_to_its_platform_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let modules = root.join("lib/node_modules/@openai");
+        put(&modules.join("codex/bin/codex.js"), b"#!/usr/bin/env node\n");
+        std::fs::create_dir(root.join("bin")).unwrap();
+        symlink("../lib/node_modules/@openai/codex/bin/codex.js", root.join("bin/codex")).unwrap();
+        let search = [root.join("none"), root.join("bin")];
+
+        let BackendError::NoProgram { looked_at, .. } = find(CODEX, &search).unwrap_err() else {
+            panic!("another error")
+        };
+        assert_eq!(looked_at.len(), 2);
+
+        for package in [modules.join("codex/node_modules/@openai"), modules] {
+            let triple = package.join(format!("codex-linux-{}/vendor/any-triple", arch()));
+            put(&triple.join("bin/codex"), b"\x7fELF....");
+            let found = find(CODEX, &search).unwrap();
+            assert_eq!(found, Program { path: triple.join("bin/codex"), needs: vec![triple] });
+        }
+    }
+
+    #[test]
+    fn a_native_program_is_shown_without_its_neighbours() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        put(&root.join("codex"), b"\x7fELF");
+        put(&root.join("private"), b"\x7fELF");
+        let search = [root.clone()];
+        assert_eq!(find(CODEX, &search).unwrap().needs, [root.join("codex")]);
+        put(&root.join("codex-code-mode-host"), b"\x7fELF");
+        let needs = [root.join("codex"), root.join("codex-code-mode-host")];
+        assert_eq!(find(CODEX, &search).unwrap().needs, needs);
+    }
+
+    #[test]
+    fn a_directory_or_a_fifo_is_no_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("codex");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+            .unwrap();
+        assert!(find(CODEX, &[dir.path().to_path_buf()]).is_err());
+    }
+
+    #[test]
+    fn programs_of_the_system_need_nothing() {
+        assert_eq!(outside(Path::new("/bin/sh"), &[]), None);
+        assert_eq!(outside(Path::new("sh"), &["/usr/bin".into()]), None);
+        assert_eq!(outside(Path::new("./run"), &["/".into()]), None);
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        put(&root.join("tool-1.2"), b"#!/bin/sh\n");
+        symlink("tool-1.2", root.join("tool")).unwrap();
+        assert_eq!(outside(&root.join("tool"), &[]), Some(root.join("tool-1.2")));
+        assert_eq!(outside(Path::new("tool"), std::slice::from_ref(&root)), Some(root.join("tool-1.2")));
+    }
+}
