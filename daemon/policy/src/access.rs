@@ -67,6 +67,13 @@ impl Operation {
     pub fn is_recursive(self) -> bool {
         matches!(self, Self::Delete | Self::Rename)
     }
+
+    /// Whether the operation makes or takes away a name, which changes the directory
+    /// that holds it.
+    #[must_use]
+    pub fn changes_directory(self) -> bool {
+        matches!(self, Self::Create | Self::Delete | Self::Rename | Self::Link)
+    }
 }
 
 impl fmt::Display for Operation {

@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn only_addresses_with_a_port_are_literal() {
-        let literal = |text: &str| text.parse::<HostRule>().unwrap().literal().map(|(h, p)| (h.to_owned(), p));
+        let literal =
+            |text: &str| text.parse::<HostRule>().unwrap().literal().map(|(h, p)| (h.to_owned(), p));
         assert_eq!(literal("127.0.0.1:8080"), Some(("127.0.0.1".to_owned(), 8080)));
         assert_eq!(literal("localhost:80"), Some(("localhost".to_owned(), 80)));
         assert_eq!(literal("[::1]:80"), Some(("::1".to_owned(), 80)));

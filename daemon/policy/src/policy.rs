@@ -1,7 +1,9 @@
 use crate::{Access, Denial, Layer, Operation, Origin, Rule, Source};
 use std::{
-    collections::BTreeMap,
-    path::{Component, Path, PathBuf},
+    cmp::Ordering,
+    collections::{BTreeMap, HashMap},
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
 };
 
 /// A rule that no policy can hold.
@@ -33,16 +35,36 @@ impl Verdict<'_> {
 /// the narrower access does; where no rule speaks, nothing is granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    rules: BTreeMap<PathBuf, Rule>,
+    /// Parents before children, and children right after them.
+    rules: Vec<Rule>,
+    /// Where in `rules` a path is: a lookup asks for every ancestor, and hashing its
+    /// bytes is several times faster than comparing components.
+    index: HashMap<Box<[u8]>, usize>,
 }
 
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+/// The order of paths by components, told from their bytes: the slash comes before all.
+fn order(one: &[u8], other: &[u8]) -> Ordering {
+    let rank = |b: u8| if b == b'/' { 0 } else { b };
+    match one.iter().zip(other).find(|(a, b)| a != b) {
+        Some((a, b)) => rank(*a).cmp(&rank(*b)),
+        None => one.len().cmp(&other.len()),
+    }
+}
+
+/// Absolute, every component a plain name, one slash between two, none at the end.
+/// Names may be any bytes but NUL.
 fn is_normal(path: &Path) -> bool {
-    use std::os::unix::ffi::OsStrExt as _;
-    let bytes = path.as_os_str().as_bytes();
-    path.is_absolute()
-        && !bytes.contains(&0)
-        && path.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)))
-        && path.components().collect::<PathBuf>().as_os_str().as_bytes() == bytes
+    match bytes(path) {
+        b"/" => true,
+        [b'/', names @ ..] => {
+            names.split(|b| *b == b'/').all(|n| !matches!(n, b"" | b"." | b"..") && !n.contains(&0))
+        }
+        _ => false,
+    }
 }
 
 impl Policy {
@@ -51,54 +73,100 @@ impl Policy {
     /// # Errors
     /// When a rule's path is not absolute and in normal form.
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Result<Self, PolicyError> {
-        let mut policy = Self::default();
+        let mut narrowest: BTreeMap<PathBuf, Rule> = BTreeMap::new();
         for rule in rules {
             if !is_normal(&rule.path) {
                 return Err(PolicyError::NotNormal(rule.path));
             }
-            match policy.rules.get(&rule.path) {
+            match narrowest.get(&rule.path) {
                 Some(old) if old.access <= rule.access => {}
                 _ => {
-                    policy.rules.insert(rule.path.clone(), rule);
+                    narrowest.insert(rule.path.clone(), rule);
                 }
             }
         }
-        Ok(policy)
+        // Paths are ordered by components, so that children follow their parent.
+        let rules: Vec<Rule> = narrowest.into_values().collect();
+        let index = rules.iter().enumerate().map(|(n, r)| (bytes(&r.path).into(), n)).collect();
+        Ok(Self { rules, index })
     }
 
     /// Every rule, parents before children.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.values()
+        self.rules.iter()
     }
 
-    /// The rule that speaks for a path: the nearest one at or above it.
+    /// The rule that speaks for a path: the nearest one at or above it. None speaks
+    /// for a path that is not in normal form.
     #[must_use]
     pub fn rule_for(&self, path: &Path) -> Option<&Rule> {
-        path.ancestors().find_map(|p| self.rules.get(p))
+        let at = |prefix: &[u8]| self.index.get(prefix).and_then(|n| self.rules.get(*n));
+        if !is_normal(path) {
+            return None;
+        }
+        let mut prefix = bytes(path);
+        loop {
+            if let Some(rule) = at(prefix) {
+                return Some(rule);
+            }
+            match prefix.iter().rposition(|b| *b == b'/') {
+                Some(slash) if slash > 0 => prefix = &prefix[..slash],
+                _ => return at(b"/"),
+            }
+        }
     }
 
     /// Decides one operation on one path. Operations that cover a whole tree
-    /// need every rule below the path to agree.
+    /// need every rule below the path to agree, and those that make or take away a
+    /// name need to write the directory that holds it, as the kernel sees it.
     #[must_use]
     pub fn decide(&self, path: &Path, operation: Operation) -> Verdict<'_> {
         let needs = operation.needs();
-        let Some(rule) = is_normal(path).then(|| self.rule_for(path)).flatten() else {
-            return Verdict::Denied(Box::new(deny(path, operation, None)));
-        };
+        let denied = |rule| Verdict::Denied(Box::new(deny(path, operation, rule)));
+        let Some(rule) = self.rule_for(path) else { return denied(None) };
         if rule.access < needs {
-            return Verdict::Denied(Box::new(deny(path, operation, Some(rule))));
+            return denied(Some(rule));
         }
         if operation.is_recursive()
             && let Some(below) = self.below(path).find(|r| r.access < needs)
         {
-            return Verdict::Denied(Box::new(deny(path, operation, Some(below))));
+            return denied(Some(below));
+        }
+        // Below its own root, a rule speaks for the directory too.
+        if operation.changes_directory() && rule.path == path {
+            match path.parent().map(|parent| self.rule_for(parent)) {
+                Some(Some(parent)) if parent.access >= needs => {}
+                Some(Some(parent)) => return denied(Some(parent)),
+                Some(None) | None => return Verdict::Denied(Box::new(deny_root(path, operation, rule))),
+            }
         }
         Verdict::Allowed(rule)
     }
 
     /// The rules at or below a path.
     pub fn below<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Rule> {
-        self.rules.range(path.to_path_buf()..).map(|(_, r)| r).take_while(move |r| r.path.starts_with(path))
+        let start = match self.index.get(bytes(path)) {
+            Some(start) => *start,
+            None => self.rules.partition_point(|r| order(bytes(&r.path), bytes(path)).is_lt()),
+        };
+        self.rules.iter().skip(start).take_while(move |r| r.path.starts_with(path))
+    }
+}
+
+/// The root of a granted tree: the directory that holds it belongs to nobody inside.
+fn deny_root(path: &Path, operation: Operation, rule: &Rule) -> Denial {
+    let target = path.to_string_lossy().escape_debug().to_string();
+    let text = format!(
+        "{target} is the root of a granted tree ({}), and no rule grants what holds it",
+        rule.origin.source
+    );
+    Denial {
+        operation,
+        target,
+        rule: text,
+        origin: rule.origin.clone(),
+        layer: Layer::MountView,
+        would_allow: String::new(),
     }
 }
 
@@ -152,6 +220,10 @@ mod tests {
             ("/w/keep/out/a", Operation::Create, true),
             ("/w/keep", Operation::Delete, false),
             ("/w", Operation::Rename, false),
+            ("/w/keep/out", Operation::Write, true),
+            ("/w/keep/out", Operation::Delete, false),
+            ("/w/keep/out", Operation::Create, false),
+            ("/w/keep/out/a", Operation::Delete, true),
             ("/r/x", Operation::Read, true),
             ("/r/x", Operation::Write, false),
             ("/rx", Operation::Read, false),
@@ -179,6 +251,26 @@ mod tests {
             panic!("a write to a read-only context path was allowed");
         };
         assert_eq!(denial.would_allow, "set permission: write on /r");
+    }
+
+    #[test]
+    fn the_root_of_a_tree_cannot_be_removed_and_the_denial_says_so() {
+        let p = Policy::new([rule("/w", Access::Write, Source::Workspace)]).unwrap();
+        let Verdict::Denied(denial) = p.decide(Path::new("/w"), Operation::Delete) else {
+            panic!("a workspace may remove itself");
+        };
+        assert!(denial.rule.contains("root of a granted tree (workspace)"), "{denial}");
+        // A granted root has no parent that could be written: nothing holds `/`.
+        let p = Policy::new([rule("/", Access::Write, Source::System)]).unwrap();
+        assert!(!p.decide(Path::new("/"), Operation::Delete).is_allowed());
+        assert!(p.decide(Path::new("/a"), Operation::Delete).is_allowed());
+    }
+
+    #[test]
+    fn no_rule_speaks_for_a_path_out_of_normal_form() {
+        for path in ["", "w", "/w/../etc", "/w/.", "//w", "/w/"] {
+            assert_eq!(policy().rule_for(Path::new(path)), None, "{path:?}");
+        }
     }
 
     #[test]
