@@ -105,11 +105,18 @@ impl<W: Write> Screen<W> {
         let shown_mark = self.look.tint(mark_tint, mark);
         let room = self.look.columns.map(|c| c.saturating_sub(width(mark) + indent.len()).max(8));
         for (line_number, line) in text.split('\n').enumerate() {
-            let pieces = room.map_or_else(|| vec![line.to_owned()], |room| wrap(line, room));
-            for (piece_number, piece) in pieces.iter().enumerate() {
+            let pieces =
+                room.filter(|room| line.len() > *room || line.contains('\t')).map(|room| wrap(line, room));
+            let pieces =
+                pieces.as_deref().map_or_else(|| vec![line], |p| p.iter().map(String::as_str).collect());
+            for (piece_number, piece) in pieces.into_iter().enumerate() {
                 let indent = if line_number + piece_number == 0 { "" } else { indent };
-                let piece = tint.map_or_else(|| piece.clone(), |t| self.look.tint(t, piece));
-                writeln!(self.out, "{shown_mark}{indent}{piece}")?;
+                match tint {
+                    Some(tint) => {
+                        writeln!(self.out, "{shown_mark}{indent}{}", self.look.tint(tint, piece))?;
+                    }
+                    None => writeln!(self.out, "{shown_mark}{indent}{piece}")?,
+                }
             }
         }
         Ok(())
