@@ -1,3 +1,25 @@
-//! A run's life.
+//! A run's life: agents, turns, events, the journal, and recovery after a restart. It
+//! decides no policy and speaks to no container engine: `plan` compiles the one, walls
+//! are the others' business. Whoever calls it has checked who is asking.
+
+mod entry;
+mod error;
+mod file;
+mod inspect;
 mod journal;
-pub use journal::{Committed, Durability, Journal, JournalError, JournalReader};
+mod life;
+pub mod plan;
+mod record;
+mod recover;
+mod removed;
+mod runs;
+mod shared;
+mod store;
+mod walls;
+
+pub use error::RunError;
+pub use inspect::{InspectRequest, Inspected};
+pub use journal::{JournalError, JournalReader};
+pub use runs::{Options, Runs, StartRequest};
+pub use store::StoreError;
+pub use walls::Walls;

@@ -9,7 +9,7 @@ mod read;
 mod write;
 
 pub use read::JournalReader;
-pub use write::{Committed, Durability, Journal};
+pub(crate) use write::{Committed, Durability, Journal};
 
 use std::{io, path::PathBuf};
 

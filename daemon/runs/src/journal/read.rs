@@ -104,7 +104,7 @@ impl JournalReader {
     }
 
     /// The next frame with wanted events before the offset `end`. Blocks.
-    pub(super) fn frame(&mut self, end: u64) -> Result<Option<Vec<Event>>, JournalError> {
+    pub(crate) fn frame(&mut self, end: u64) -> Result<Option<Vec<Event>>, JournalError> {
         let (_, first) = start();
         if self.at == first {
             let mut header = [0; frame::FILE_HEADER.len()];

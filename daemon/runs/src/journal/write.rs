@@ -21,18 +21,18 @@ const KEEP_BUFFER: usize = 4 << 20;
 
 /// How far a journal is good to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Committed {
+pub(crate) struct Committed {
     /// The sequence number of the next event.
-    pub next_seq: u64,
+    pub(crate) next_seq: u64,
     /// Where the last whole frame ends.
-    pub end: u64,
+    pub(crate) end: u64,
     /// Nothing will follow.
-    pub closed: bool,
+    pub(crate) closed: bool,
 }
 
 /// What an append promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
+pub(crate) enum Durability {
     /// Survives the daemon; on the disk within about a second.
     Soon,
     /// On the disk when the append returns.
@@ -43,7 +43,7 @@ pub enum Durability {
 
 /// The one writer of a run's journal. Its calls block: call them where that is allowed.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     limit: u64,
     file: Arc<File>,
@@ -66,7 +66,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be made or written.
-    pub fn create(path: &Path, limit: u64) -> Result<Self, JournalError> {
+    pub(crate) fn create(path: &Path, limit: u64) -> Result<Self, JournalError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -85,13 +85,12 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be read, or is none.
-    pub fn open(
+    pub(crate) fn open(
         path: &Path,
         limit: u64,
         mut each: impl FnMut(Event),
     ) -> Result<(Self, u64), JournalError> {
-        let file =
-            OpenOptions::new().read(true).write(true).open(path).map_err(io_error("opened", path))?;
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(io_error("opened", path))?;
         let length = file.metadata().map_err(io_error("read", path))?.len();
         let file = Arc::new(file);
         let mut index = Vec::new();
@@ -133,7 +132,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be written. Then nothing of the batch is in the journal, and
     /// everything before it still is.
-    pub fn append(&self, mut events: Vec<Event>, durability: Durability) -> Result<(), JournalError> {
+    pub(crate) fn append(&self, mut events: Vec<Event>, durability: Durability) -> Result<(), JournalError> {
         if events.is_empty() {
             return Ok(());
         }
@@ -215,7 +214,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the system cannot.
-    pub fn sync(&self) -> Result<(), JournalError> {
+    pub(crate) fn sync(&self) -> Result<(), JournalError> {
         {
             let mut state = self.state();
             if !state.dirty {
@@ -231,7 +230,7 @@ impl Journal {
     }
 
     /// Says that nothing will follow and gives reserved space back.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         {
             let mut state = self.state();
             if state.reserved > state.end {
@@ -245,19 +244,19 @@ impl Journal {
 
     /// How far it is good to read.
     #[must_use]
-    pub fn committed(&self) -> Committed {
+    pub(crate) fn committed(&self) -> Committed {
         *self.committed.borrow()
     }
 
     /// Changes of [`Journal::committed`].
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Committed> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Committed> {
         self.committed.subscribe()
     }
 
     /// Reads from a sequence number on.
     #[must_use]
-    pub fn reader(&self, from_seq: u64) -> JournalReader {
+    pub(crate) fn reader(&self, from_seq: u64) -> JournalReader {
         let start = {
             let state = self.state();
             let after = state.index.partition_point(|(seq, _)| *seq <= from_seq);

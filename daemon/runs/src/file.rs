@@ -1,0 +1,79 @@
+//! Agent files on their way to a plan.
+
+use crate::{
+    error::RunError,
+    plan::{Host, Owner, Planned, Request, plan, remove_placeholders},
+    runs::select,
+};
+use cordon_backends::Variables;
+use cordon_config::{AgentFile, Problem, Severity, Source, parse, parse_with};
+use cordon_sandbox::WallKind;
+use std::path::Path;
+
+/// An agent file as a client sent it.
+pub(crate) struct FileSource<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) content: &'a [u8],
+    pub(crate) directory: &'a Path,
+    pub(crate) variables: &'a Variables,
+}
+
+/// A file without errors.
+pub(crate) struct Checked {
+    pub(crate) file: AgentFile,
+    pub(crate) warnings: Vec<Problem>,
+    pub(crate) variables: Vec<String>,
+}
+
+pub(crate) fn check(source: &FileSource<'_>) -> Result<Checked, RunError> {
+    let source = Source {
+        name: source.name,
+        content: source.content,
+        directory: source.directory,
+        variables: source.variables,
+    };
+    let parsed = parse(&source);
+    match parsed.file {
+        Some(file) => Ok(Checked { file, warnings: parsed.problems, variables: parsed.variables }),
+        None => Err(RunError::InvalidFile { name: source.name.to_owned(), problems: parsed.problems }),
+    }
+}
+
+/// The same for a run that was accepted before: what the file named may be gone since.
+pub(crate) fn check_again(source: &FileSource<'_>) -> Result<Checked, RunError> {
+    let source = Source {
+        name: source.name,
+        content: source.content,
+        directory: source.directory,
+        variables: source.variables,
+    };
+    let parsed = parse_with(&source, &|_| Ok(true));
+    let problems = parsed.problems.into_iter().filter(|p| p.severity == Severity::Error).collect();
+    match parsed.file {
+        Some(file) => Ok(Checked { file, warnings: Vec::new(), variables: parsed.variables }),
+        None => Err(RunError::InvalidFile { name: source.name.to_owned(), problems }),
+    }
+}
+
+/// Plans the selected agents. When one cannot be planned, nothing is left of the others.
+pub(crate) fn plan_agents(
+    host: &Host,
+    run: &str,
+    file: &AgentFile,
+    selected: &[String],
+    owner: &Owner,
+    variables: &Variables,
+    wall: Option<WallKind>,
+) -> Result<Vec<Planned>, RunError> {
+    let mut planned: Vec<Planned> = Vec::new();
+    for agent in select(file, selected)? {
+        match plan(host, &Request { run, agent, file, owner, variables, wall }) {
+            Ok(one) => planned.push(one),
+            Err(source) => {
+                planned.iter().for_each(|p| remove_placeholders(&p.placeholders));
+                return Err(RunError::Plan { agent: agent.id.clone(), source });
+            }
+        }
+    }
+    Ok(planned)
+}

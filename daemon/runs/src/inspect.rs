@@ -1,0 +1,241 @@
+//! Looking without running: what a policy says, and what a fresh sandbox really is.
+
+use crate::{
+    error::RunError,
+    file::{self, FileSource},
+    plan::{Owner, Planned, remove_placeholders},
+    runs::Runs,
+    shared::Shared,
+};
+use cordon_backends::Variables;
+use cordon_policy::{Access, Operation, Policy, Verdict};
+use cordon_proto::{guest::ProbeResponse, v1};
+use cordon_sandbox::{SandboxRecord, WallKind};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::mpsc;
+
+/// An agent file to look at.
+#[derive(Clone, Debug)]
+pub struct InspectRequest {
+    /// Name of the agent file.
+    pub name: String,
+    /// Its content.
+    pub content: Vec<u8>,
+    /// Where it lies.
+    pub directory: PathBuf,
+    /// Values that the client sent.
+    pub variables: Variables,
+    /// Empty: every agent, or the only one.
+    pub agent: String,
+    /// Overrides the file's wall.
+    pub wall: Option<WallKind>,
+    /// Who asks.
+    pub owner: Owner,
+}
+
+/// What a fresh sandbox really is.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The agent it was made for.
+    pub agent: String,
+    /// Its wall.
+    pub wall: WallKind,
+    /// The probe compared with the policy.
+    pub findings: Vec<v1::ProbeFinding>,
+    /// The probe itself.
+    pub probe: Option<ProbeResponse>,
+}
+
+impl Runs {
+    /// What the policy of the file's agents says of some paths; of every rule, for none.
+    ///
+    /// # Errors
+    /// When the file or a plan does not allow it.
+    pub async fn explain(
+        &self,
+        request: InspectRequest,
+        paths: Vec<String>,
+    ) -> Result<Vec<v1::ExplainRow>, RunError> {
+        let directory = request.directory.clone();
+        let planned = self.plan_only(request).await?;
+        let shared = self.0.shared.clone();
+        let told = tokio::task::spawn_blocking(move || {
+            let rows = planned.iter().flat_map(|p| rows(p, &directory, &paths)).collect();
+            (rows, planned)
+        })
+        .await;
+        let (rows, planned) = told.map_err(|_| RunError::Internal("explain the policy"))?;
+        discard(&shared, planned).await;
+        Ok(rows)
+    }
+
+    /// Makes a sandbox, probes it and ends it.
+    ///
+    /// # Errors
+    /// When the file, the plan or the wall does not allow it.
+    pub async fn inspect(&self, request: InspectRequest) -> Result<Inspected, RunError> {
+        let chosen = request.agent.clone();
+        let mut planned = self.plan_only(request).await?;
+        let shared = self.0.shared.clone();
+        if planned.len() > 1 {
+            let agents = planned.iter().map(|p| p.context.agent.id.clone()).collect();
+            discard(&shared, planned).await;
+            return Err(RunError::Agent { what: "name one agent of the file".to_owned(), agents });
+        }
+        let Some(one) = planned.pop() else {
+            return Err(RunError::Agent {
+                what: format!("no agent is named {chosen:?}"),
+                agents: Vec::new(),
+            });
+        };
+        let inspected = probe(&shared, &one).await;
+        discard(&shared, vec![one]).await;
+        inspected
+    }
+
+    async fn plan_only(&self, request: InspectRequest) -> Result<Vec<Planned>, RunError> {
+        self.ready().await;
+        let shared = self.0.shared.clone();
+        let _planning = shared.planning.read().await;
+        let blocking = shared.clone();
+        let planned = tokio::task::spawn_blocking(move || {
+            let source = FileSource {
+                name: &request.name,
+                content: &request.content,
+                directory: &request.directory,
+                variables: &request.variables,
+            };
+            let checked = file::check(&source)?;
+            let selected: Vec<String> =
+                Some(request.agent).into_iter().filter(|name| !name.is_empty()).collect();
+            let run = uuid::Uuid::now_v7().simple().to_string();
+            let (host, owner) = (&blocking.host, &request.owner);
+            file::plan_agents(host, &run, &checked.file, &selected, owner, &request.variables, request.wall)
+        });
+        planned.await.map_err(|_| RunError::Internal("check the agent file"))?
+    }
+}
+
+async fn probe(shared: &Shared, planned: &Planned) -> Result<Inspected, RunError> {
+    let wall = shared.walls.wall(planned.context.wall).await?;
+    let (denials, _nobody_connects) = mpsc::channel(1);
+    let made: Arc<Mutex<Option<SandboxRecord>>> = Arc::default();
+    let keep = made.clone();
+    let remember = move |record: &SandboxRecord| {
+        *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(record.clone());
+        Ok(())
+    };
+    let created = wall.create(&planned.sandbox, &remember, denials).await;
+    let record = made.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(record) = record {
+        wall.destroy(&record).await?;
+    }
+    let sandbox = created?;
+    Ok(Inspected {
+        agent: planned.context.agent.id.clone(),
+        wall: planned.context.wall,
+        findings: sandbox.findings.iter().map(crate::life::finding).collect(),
+        probe: sandbox.probe.clone(),
+    })
+}
+
+/// Takes away what only the plan made.
+async fn discard(shared: &Arc<Shared>, planned: Vec<Planned>) {
+    let _nobody_plans = shared.planning.write().await;
+    let shared = shared.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        for one in planned {
+            let run = one.sandbox.labels.run;
+            let free: Vec<PathBuf> =
+                one.placeholders.into_iter().filter(|path| !shared.hand_over(&run, path)).collect();
+            remove_placeholders(&free);
+            // Named after this run, and never anything with something in it.
+            let own = shared.host.state.join("workspaces").join(&run);
+            if one.workspace.path.starts_with(&own) {
+                let _ = std::fs::remove_dir(&one.workspace.path);
+                let _ = std::fs::remove_dir(&own);
+            }
+        }
+    });
+    if done.await.is_err() {
+        tracing::error!("what an inspection made was left");
+    }
+}
+
+fn rows(planned: &Planned, directory: &Path, paths: &[String]) -> Vec<v1::ExplainRow> {
+    let agent = &planned.context.agent.id;
+    let row = |path: &Path, access: String, rule: String, origin: String, layer: &str| v1::ExplainRow {
+        agent: agent.clone(),
+        path: path.to_string_lossy().into_owned(),
+        access,
+        rule,
+        origin,
+        layer: layer.to_owned(),
+    };
+    if !paths.is_empty() {
+        return paths
+            .iter()
+            .map(|path| {
+                let path = canonical(&directory.join(path));
+                let (access, rule, origin) = verdict(&planned.policy, &path);
+                row(&path, access.to_string(), rule, origin, layer(planned.context.wall))
+            })
+            .collect();
+    }
+    let mut rows: Vec<_> = planned
+        .policy
+        .rules()
+        .map(|r| {
+            let (access, origin) = (r.access.to_string(), r.origin.to_string());
+            row(&r.path, access, r.origin.source.to_string(), origin, layer(planned.context.wall))
+        })
+        .collect();
+    if let Some(egress) = &planned.sandbox.egress {
+        let host = |name: String, rule: &str| {
+            row(Path::new(&name), "connect".to_owned(), rule.to_owned(), String::new(), "egress")
+        };
+        rows.extend(egress.allow.iter().map(|h| host(h.to_string(), "allowed host, public addresses")));
+        rows.extend(egress.grants.iter().map(|g| host(g.to_string(), "granted destination")));
+    }
+    rows
+}
+
+fn verdict(policy: &Policy, path: &Path) -> (Access, String, String) {
+    let rule = |access, rule: &cordon_policy::Rule| {
+        let text = format!("{} ({})", rule.path.display(), rule.origin.source);
+        (access, text, rule.origin.to_string())
+    };
+    match (policy.decide(path, Operation::Write), policy.decide(path, Operation::Read)) {
+        (Verdict::Allowed(found), _) => rule(Access::Write, found),
+        (_, Verdict::Allowed(found)) => rule(Access::Read, found),
+        (_, Verdict::Denied(denial)) => (Access::None, denial.rule, denial.origin.to_string()),
+    }
+}
+
+fn layer(wall: WallKind) -> &'static str {
+    match wall {
+        WallKind::Local => "mount view, landlock",
+        WallKind::Docker => "mount view, landlock where the engine's kernel has it",
+    }
+}
+
+/// The real place of the nearest existing ancestor, and the rest as written.
+fn canonical(path: &Path) -> PathBuf {
+    let mut rest = Vec::new();
+    let mut at = path;
+    loop {
+        if let Ok(real) = at.canonicalize() {
+            return rest.iter().rev().fold(real, |path: PathBuf, name| path.join(name));
+        }
+        match (at.parent(), at.file_name()) {
+            (Some(parent), Some(name)) => {
+                rest.push(name);
+                at = parent;
+            }
+            _ => return path.to_path_buf(),
+        }
+    }
+}

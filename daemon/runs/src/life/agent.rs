@@ -1,0 +1,371 @@
+use super::{
+    AbortOnDrop, Life,
+    intake::{Covered, Intake},
+    log::Log,
+    process::{Limits, after},
+    rebuild::At,
+    turn::{Begin, Turn, TurnError, Work},
+};
+use crate::{
+    journal::{Durability, JournalError},
+    plan::Planned,
+    record::{End, State},
+};
+use cordon_backends::{Driver, backend, denial_event};
+use cordon_policy::Denial;
+use cordon_proto::v1::{ProbeFinding, SandboxReady, WarningEvent, event::Kind};
+use cordon_sandbox::{Sandbox, SandboxError, SandboxRecord, Wall};
+use cordon_snapshots::Index;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+
+/// Refusals of egress that are told one by one; the rest is only counted.
+const DENIALS_TOLD: usize = 1000;
+/// How often, and how far apart, a wall that is not there is asked again after a restart.
+const REATTACH: (u32, Duration) = (10, Duration::from_secs(3));
+
+/// One agent of a run in progress.
+pub(crate) struct Agent {
+    pub(crate) index: usize,
+    pub(crate) planned: Planned,
+    pub(crate) log: Log,
+    pub(crate) resume: Option<Resume>,
+    /// A driver on its way, for one turn.
+    pub(crate) driver: Mutex<Option<Recovered>>,
+    /// Of every watched tree, before the agent's first instruction, where it could not
+    /// be kept on the disk.
+    pub(crate) before: Mutex<Vec<Option<Index>>>,
+}
+
+/// What a restarted daemon goes on with.
+pub(crate) enum Resume {
+    /// The sandbox was ready; a driver may be there too.
+    Sandbox(Box<SandboxRecord>),
+    /// Its turn had ended.
+    Over(End),
+    /// It cannot go on.
+    Lost(String),
+}
+
+/// A driver that was told the journal again.
+pub(crate) struct Recovered {
+    pub(crate) driver: Box<dyn Driver>,
+    pub(crate) covered: Covered,
+    pub(crate) processes: u32,
+    pub(crate) at: At,
+}
+
+/// A sandbox in which the agent may begin.
+pub(super) struct Ready {
+    sandbox: Sandbox,
+    denials: AbortOnDrop<()>,
+}
+
+/// Why an agent could not begin or go on.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Cancelled,
+    TimedOut,
+    Sandbox(SandboxError),
+    Journal(JournalError),
+    Backend(String),
+    Lost(String),
+}
+
+impl From<SandboxError> for Trouble {
+    fn from(error: SandboxError) -> Self {
+        Self::Sandbox(error)
+    }
+}
+
+impl From<JournalError> for Trouble {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<TurnError> for Trouble {
+    fn from(error: TurnError) -> Self {
+        match error {
+            TurnError::Journal(e) => Self::Journal(e),
+            TurnError::Sandbox(e) => Self::Sandbox(e),
+            TurnError::Lost(why) => Self::Lost(why),
+        }
+    }
+}
+
+impl Agent {
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.resume, Some(Resume::Over(_) | Resume::Lost(_)))
+    }
+
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.resume.is_some()
+    }
+
+    /// Makes the sandbox, or finds it again.
+    pub(super) async fn prepare(&self, life: &Life) -> Result<Ready, Trouble> {
+        let begun = Instant::now();
+        let made = tokio::select! {
+            biased;
+            () = life.stop.cancelled(), if self.resume.is_none() => return Err(Trouble::Cancelled),
+            () = tokio::time::sleep_until(life.deadline), if self.resume.is_none() => {
+                return Err(Trouble::TimedOut);
+            }
+            made = self.sandbox(life) => made,
+        };
+        let ready = made?;
+        let ready_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if self.resume.is_none() {
+            let mut kinds: Vec<Kind> = ready.sandbox.warnings.iter().map(|w| warning("weaker", w)).collect();
+            kinds.push(Kind::SandboxReady(SandboxReady {
+                sandbox_id: ready.sandbox.record.id.clone(),
+                wall: ready.sandbox.record.kind().to_string(),
+                findings: ready.sandbox.findings.iter().map(finding).collect(),
+                ready_ms,
+            }));
+            self.log.tell(kinds, Durability::Soon).await?;
+        }
+        if let Some(live) = &mut *life.entry.live() {
+            live.guests.insert(self.planned.sandbox.labels.agent.clone(), ready.sandbox.guest.clone());
+        }
+        Ok(ready)
+    }
+
+    async fn sandbox(&self, life: &Life) -> Result<Ready, Trouble> {
+        let wall = life.shared.walls.wall(self.planned.context.wall).await;
+        let (sender, refusals) = mpsc::channel(64);
+        let denials = AbortOnDrop(tokio::spawn(tell_denials(self.log.clone(), refusals)));
+        let sandbox = match &self.resume {
+            Some(Resume::Sandbox(record)) => self.reattach(life, record, sender).await?,
+            _ => {
+                self.index_before(life).await?;
+                let entry = life.entry.clone();
+                let index = self.index;
+                let remember = move |record: &SandboxRecord| {
+                    entry
+                        .update_agent(index, |a| a.sandbox = Some(record.clone()))
+                        .map_err(crate::store::StoreError::into_io)
+                };
+                wall?.create(&self.planned.sandbox, &remember, sender).await?
+            }
+        };
+        Ok(Ready { sandbox, denials })
+    }
+
+    async fn reattach(
+        &self,
+        life: &Life,
+        record: &SandboxRecord,
+        denials: mpsc::Sender<Denial>,
+    ) -> Result<Sandbox, Trouble> {
+        let (tries, apart) = REATTACH;
+        let mut tried = 1;
+        loop {
+            let found = match life.shared.walls.wall(record.kind()).await {
+                Ok(wall) => wall.reattach(record, denials.clone()).await,
+                Err(error) => Err(error),
+            };
+            match found {
+                // The engine itself may still be starting.
+                Err(SandboxError::Unavailable { .. }) if tried < tries => {
+                    tried += 1;
+                    tokio::time::sleep(apart).await;
+                }
+                Err(error) => {
+                    let why =
+                        format!("after the daemon was restarted, the sandbox was not found again: {error}");
+                    return Err(Trouble::Lost(why));
+                }
+                Ok(sandbox) => return Ok(sandbox),
+            }
+        }
+    }
+
+    /// What the watched trees look like before anyone could change them.
+    async fn index_before(&self, life: &Life) -> Result<(), Trouble> {
+        let (trees, directory, agent) =
+            (self.planned.watched.clone(), life.entry.directory.clone(), self.index);
+        let indexed = tokio::task::spawn_blocking(move || {
+            let mut told = Vec::new();
+            let mut found = Vec::new();
+            for (n, tree) in trees.iter().enumerate() {
+                match cordon_snapshots::index(tree) {
+                    Ok(index) => {
+                        // On the disk it costs no memory and outlives the daemon.
+                        let kept = directory.write(&index_name(agent, n), &index.encode());
+                        if let Err(error) = &kept {
+                            told.push(warning("index", &error.to_string()));
+                        }
+                        found.push(kept.err().map(|_| index));
+                    }
+                    Err(error) => {
+                        let text = format!("changes there will not be listed: {error}");
+                        told.push(warning("index", &text));
+                        found.push(None);
+                    }
+                }
+            }
+            (told, found)
+        });
+        let (told, found) =
+            indexed.await.map_err(|_| Trouble::Lost("the workspace could not be looked at".to_owned()))?;
+        self.log.tell(told, Durability::Soon).await?;
+        *self.before.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = found;
+        Ok(())
+    }
+
+    /// The agent's turn, to its end.
+    pub(super) async fn turn(&self, life: &Life, ready: Ready) -> Result<(End, String), Trouble> {
+        let (result, redactor) = {
+            let redactor = cordon_backends::Redactor::new(&self.planned.needs.secrets);
+            (self.turn_inside(life, &ready).await, redactor)
+        };
+        drop(ready.denials);
+        // What a guest or a system says goes through redaction as well.
+        result.map_err(|trouble| match trouble {
+            Trouble::Lost(why) => Trouble::Lost(redactor.text(&why)),
+            Trouble::Backend(why) => Trouble::Backend(redactor.text(&why)),
+            other => other,
+        })
+    }
+
+    async fn turn_inside(&self, life: &Life, ready: &Ready) -> Result<(End, String), Trouble> {
+        let secrets: Arc<[String]> = self.planned.needs.secrets.clone().into();
+        let (deadline, deadline_of) = self.deadline(life);
+        let recovered = self.driver.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let mut turn = Turn {
+            number: 1,
+            inside: Arc::new(ready.sandbox.guest.clone()),
+            secrets: secrets.clone(),
+            limits: Limits {
+                stop: life.stop.clone(),
+                deadline,
+                deadline_of,
+                idle: life.idle,
+                grace: life.grace,
+            },
+            processes: 0,
+            started: Instant::now(),
+        };
+        let work =
+            |driver, covered| Work { driver, intake: Intake::new(&secrets, covered), log: self.log.clone() };
+        let (work, begin) = match recovered {
+            Some(recovered) => {
+                turn.processes = recovered.processes;
+                let begin = match recovered.at {
+                    At::Step(step) => Begin::Step(step),
+                    At::Process { id, plan, fresh } => Begin::Process { id, plan, fresh },
+                };
+                (work(recovered.driver, recovered.covered), begin)
+            }
+            None => {
+                let driver = self.new_driver(&life.prompt).map_err(Trouble::Backend)?;
+                let name = self.planned.context.agent.backend.name();
+                turn.announce(work(driver, Covered::default()), name).await?
+            }
+        };
+        self.set_state(life, State::Running).await;
+        Ok(turn.run(work, begin).await?)
+    }
+
+    pub(crate) fn new_driver(&self, prompt: &str) -> Result<Box<dyn Driver>, String> {
+        let turn = cordon_backends::Turn {
+            number: 1,
+            prompt: prompt.to_owned(),
+            policy: self.planned.policy.clone(),
+        };
+        let context = &self.planned.context;
+        backend(context.agent.backend).turn(context, turn).map_err(|e| e.to_string())
+    }
+
+    fn deadline(&self, life: &Life) -> (tokio::time::Instant, String) {
+        let wall = self.planned.sandbox.limits.wall_clock;
+        let mut soonest = (life.deadline, life.run_limit_words());
+        let sandbox = (after(wall), format!("the sandbox is older than {} s", wall.as_secs()));
+        let turn = life
+            .turn_limit
+            .map(|limit| (after(limit), format!("the turn took longer than {} s", limit.as_secs())));
+        for one in [Some(sandbox), turn].into_iter().flatten() {
+            if one.0 < soonest.0 {
+                soonest = one;
+            }
+        }
+        soonest
+    }
+
+    async fn set_state(&self, life: &Life, state: State) {
+        self.change(life, move |a| a.state = state).await;
+    }
+
+    pub(super) async fn set_end(&self, life: &Life, end: End) {
+        self.change(life, move |a| {
+            a.state = State::Ended;
+            a.end = Some(end);
+        })
+        .await;
+    }
+
+    async fn change(
+        &self,
+        life: &Life,
+        change: impl FnOnce(&mut crate::record::AgentRecord) + Send + 'static,
+    ) {
+        let (entry, index) = (life.entry.clone(), self.index);
+        let kept = tokio::task::spawn_blocking(move || entry.update_agent(index, change));
+        if let Ok(Err(error)) = kept.await {
+            tracing::warn!(run = life.entry.id, %error, "the run's record was not kept");
+        }
+    }
+}
+
+pub(crate) fn index_name(agent: usize, tree: usize) -> String {
+    format!("index-{agent}-{tree}")
+}
+
+pub(crate) fn warning(reason: &str, message: &str) -> Kind {
+    Kind::Warning(WarningEvent { reason: reason.to_owned(), message: message.to_owned() })
+}
+
+pub(crate) fn finding(finding: &cordon_sandbox::Finding) -> ProbeFinding {
+    ProbeFinding {
+        check: finding.check.clone(),
+        expected: finding.expected.clone(),
+        found: finding.found.clone(),
+        ok: finding.ok,
+    }
+}
+
+async fn tell_denials(log: Log, mut refusals: mpsc::Receiver<Denial>) {
+    let mut told = 0;
+    while let Some(denial) = refusals.recv().await {
+        told += 1;
+        if told > DENIALS_TOLD {
+            log.tally().uncounted_denial();
+            continue;
+        }
+        let mut kinds = vec![Kind::Denial(denial_event(&denial))];
+        if told == DENIALS_TOLD {
+            kinds.push(warning("denials", "further refused connections are only counted"));
+        }
+        if log.tell(kinds, Durability::Soon).await.is_err() {
+            // The turn finds out for itself and ends the run.
+            return;
+        }
+    }
+}
+
+/// Ends a sandbox, trying a second time when the first one fails.
+pub(super) async fn destroy(wall: &dyn Wall, record: &SandboxRecord) -> Result<(), SandboxError> {
+    match wall.destroy(record).await {
+        Ok(()) => Ok(()),
+        Err(first) => {
+            tracing::warn!(sandbox = record.id, error = %first, "a sandbox did not end; trying again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            wall.destroy(record).await
+        }
+    }
+}

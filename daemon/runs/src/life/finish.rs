@@ -1,0 +1,142 @@
+use super::{
+    agent::{Agent, destroy, index_name, warning},
+    log::Tally,
+};
+use crate::{entry::Entry, plan::remove_placeholders, record::now_ms, shared::Shared, store::RunDirectory};
+use cordon_proto::v1::{FileChangeEvent, RunSummary, event::Kind};
+use cordon_snapshots::{ChangeKind, Index, changes};
+use std::{
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError},
+};
+
+/// Changed files that a summary names.
+const FILES_TOLD: usize = 1000;
+
+/// What an agent leaves behind.
+#[derive(Default)]
+pub(super) struct Left {
+    pub(super) told: Vec<Kind>,
+    pub(super) files: Vec<FileChangeEvent>,
+    pub(super) omitted: u64,
+}
+
+/// Ends the agent's sandbox; what is to be said when that fails.
+pub(super) async fn end_sandbox(agent: &Agent, shared: &Shared, entry: &Entry) -> Option<Kind> {
+    let record = entry.with(|r| r.agents.get(agent.index).and_then(|a| a.sandbox.clone()));
+    if let Some(live) = &mut *entry.live() {
+        live.guests.remove(&agent.planned.sandbox.labels.agent);
+    }
+    let record = record?;
+    let ended = match shared.walls.wall(record.kind()).await {
+        Ok(wall) => destroy(&*wall, &record).await,
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(()) => {
+            if let Err(error) = entry.update_agent(agent.index, |a| a.sandbox = None) {
+                tracing::warn!(run = entry.id, %error, "the run's record was not kept");
+            }
+            None
+        }
+        Err(error) => {
+            tracing::error!(run = entry.id, sandbox = record.id, %error, "a sandbox was left");
+            let why = format!("{error}; the daemon removes it when it starts again");
+            Some(warning("sandbox-left", &why))
+        }
+    }
+}
+
+/// Takes the placeholders out of the user's trees. A name that another run still
+/// relies on is that run's from now on: removing it would let its agent create it.
+pub(super) async fn clear_placeholders(shared: &Arc<Shared>, entry: &Arc<Entry>) {
+    let _nobody_plans = shared.planning.write().await;
+    let (shared, entry) = (shared.clone(), entry.clone());
+    let cleared = tokio::task::spawn_blocking(move || {
+        let placeholders: Vec<PathBuf> =
+            entry.with(|r| r.agents.iter().flat_map(|a| a.placeholders.clone()).collect());
+        let (kept, free): (Vec<_>, Vec<_>) =
+            placeholders.into_iter().partition(|path| shared.hand_over(&entry.id, path));
+        tracing::debug!(run = entry.id, kept = kept.len(), removed = free.len(), "placeholders");
+        remove_placeholders(&free);
+    });
+    if cleared.await.is_err() {
+        tracing::error!("the placeholders of a run were left");
+    }
+}
+
+/// What changed in the agent's trees. Only after the end of every sandbox: nobody can
+/// change more.
+pub(super) async fn changed_files(agent: &Agent, entry: &Entry) -> Left {
+    let mut left = Left::default();
+    let before = std::mem::take(&mut *agent.before.lock().unwrap_or_else(PoisonError::into_inner));
+    let trees = agent.planned.watched.clone();
+    let (directory, index) = (entry.directory.clone(), agent.index);
+    let looked = tokio::task::spawn_blocking(move || look(&directory, index, &trees, before));
+    match looked.await {
+        Ok((told, mut files)) => {
+            left.told = told;
+            left.omitted = files.len().saturating_sub(FILES_TOLD) as u64;
+            files.truncate(FILES_TOLD);
+            left.files = files;
+        }
+        Err(_) => left.told.push(warning("index", "the changed files could not be listed")),
+    }
+    left
+}
+
+fn look(
+    directory: &RunDirectory,
+    agent: usize,
+    trees: &[PathBuf],
+    mut before: Vec<Option<Index>>,
+) -> (Vec<Kind>, Vec<FileChangeEvent>) {
+    let (mut told, mut files) = (Vec::new(), Vec::new());
+    before.resize_with(trees.len(), || None);
+    for (n, (tree, before)) in trees.iter().zip(before).enumerate() {
+        let kept = || Index::decode(&directory.read(&index_name(agent, n)).ok()?).ok();
+        // Without one from before, the agent never began, or that was said then.
+        let Some(before) = before.or_else(kept) else { continue };
+        match cordon_snapshots::index(tree) {
+            Ok(after) => {
+                let incomplete = before.incomplete.iter().chain(&after.incomplete).next();
+                if let Some(why) = incomplete {
+                    told.push(warning("index", &format!("the list of changed files is not complete: {why}")));
+                }
+                files.extend(changes(&before, &after).iter().map(|c| event(tree, c)));
+            }
+            Err(error) => told.push(warning("index", &format!("changed files are not listed: {error}"))),
+        }
+    }
+    (told, files)
+}
+
+fn event(tree: &Path, change: &cordon_snapshots::Change) -> FileChangeEvent {
+    let mut path = tree.as_os_str().as_bytes().to_vec();
+    path.push(b'/');
+    path.extend_from_slice(&change.path);
+    let change = match change.kind {
+        ChangeKind::Added => "added",
+        ChangeKind::Modified => "modified",
+        ChangeKind::Removed => "removed",
+    };
+    FileChangeEvent { path: path.into(), change: change.to_owned() }
+}
+
+pub(super) fn summary(
+    mut files: Vec<FileChangeEvent>,
+    mut omitted: u64,
+    tally: &Tally,
+    started_ms: i64,
+) -> RunSummary {
+    omitted += files.len().saturating_sub(FILES_TOLD) as u64;
+    files.truncate(FILES_TOLD);
+    RunSummary {
+        files,
+        files_omitted: omitted,
+        denials: tally.denials(),
+        usage: tally.usage(),
+        wall_ms: u64::try_from(now_ms() - started_ms).unwrap_or(0),
+    }
+}

@@ -1,0 +1,91 @@
+use crate::{
+    journal::{Durability, Journal, JournalError},
+    record::now_ms,
+};
+use cordon_proto::v1::{Event, UsageEvent, event::Kind};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// One agent's hand on the journal of its run (or the run's own, without a name).
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    journal: Arc<Journal>,
+    agent: String,
+    tally: Arc<Tally>,
+}
+
+/// What the summary counts.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    denials: AtomicU64,
+    usage: std::sync::Mutex<Option<UsageEvent>>,
+}
+
+impl Tally {
+    /// Counts an event of the journal.
+    pub(crate) fn count(&self, kind: &Kind) {
+        match kind {
+            Kind::Denial(_) => {
+                self.denials.fetch_add(1, Ordering::Relaxed);
+            }
+            Kind::Usage(more) => {
+                let mut sum = self.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let sum = sum.get_or_insert_default();
+                // The numbers are a backend's: as hostile as its output.
+                sum.input_tokens = sum.input_tokens.saturating_add(more.input_tokens);
+                sum.cached_input_tokens = sum.cached_input_tokens.saturating_add(more.cached_input_tokens);
+                sum.output_tokens = sum.output_tokens.saturating_add(more.output_tokens);
+                sum.reasoning_tokens = sum.reasoning_tokens.saturating_add(more.reasoning_tokens);
+                if let Some(cost) = more.cost_usd.filter(|c| c.is_finite()) {
+                    sum.cost_usd = Some(sum.cost_usd.unwrap_or_default() + cost);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn denials(&self) -> u64 {
+        self.denials.load(Ordering::Relaxed)
+    }
+
+    /// One more that the journal does not have.
+    pub(crate) fn uncounted_denial(&self) {
+        self.denials.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn usage(&self) -> Option<UsageEvent> {
+        *self.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    pub(crate) fn new(journal: Arc<Journal>, agent: &str, tally: Arc<Tally>) -> Self {
+        Self { journal, agent: agent.to_owned(), tally }
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Appends one batch. Blocks.
+    pub(crate) fn write(&self, kinds: Vec<Kind>, durability: Durability) -> Result<(), JournalError> {
+        kinds.iter().for_each(|k| self.tally.count(k));
+        let time_unix_ms = now_ms();
+        let event = |kind| Event { seq: 0, time_unix_ms, agent: self.agent.clone(), kind: Some(kind) };
+        self.journal.append(kinds.into_iter().map(event).collect(), durability)
+    }
+
+    /// Appends one batch.
+    pub(crate) async fn tell(&self, kinds: Vec<Kind>, durability: Durability) -> Result<(), JournalError> {
+        let log = self.clone();
+        tokio::task::spawn_blocking(move || log.write(kinds, durability)).await.unwrap_or_else(|e| {
+            Err(JournalError::Io { step: "written", path: PathBuf::new(), source: io::Error::other(e) })
+        })
+    }
+}

@@ -1,0 +1,551 @@
+use crate::{
+    entry::{Entry, Live},
+    error::RunError,
+    file::{self, FileSource},
+    journal::{Durability, Journal, JournalReader},
+    life::{Agent, Life, Log, Tally, warning},
+    plan::{Host, Owner, Planned, remove_placeholders},
+    record::{AgentRecord, RunRecord, State, now_ms, title},
+    removed::Removed,
+    shared::Shared,
+    store::{RunDirectory, Secrets},
+    walls::Walls,
+};
+use cordon_backends::Variables;
+use cordon_config::AgentFile;
+use cordon_proto::v1::{self, RunStarted, event::Kind};
+use cordon_sandbox::{WallKind, guest::Guest};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The largest prompt.
+const PROMPT_LIMIT: usize = 8 << 20;
+/// How long a stop waits for the run to end before it answers.
+const STOP_WAITS: Duration = Duration::from_secs(60);
+const KEY_LIMIT: usize = 128;
+
+/// How runs are kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the daemon knows of its host.
+    pub host: Host,
+    /// The largest journal of one run, bytes. A run that prints more is ended.
+    pub journal_limit: u64,
+}
+
+/// A run that somebody wants.
+#[derive(Clone, Debug)]
+pub struct StartRequest {
+    /// Name of the agent file.
+    pub name: String,
+    /// Its content.
+    pub content: Vec<u8>,
+    /// Where it lies.
+    pub directory: PathBuf,
+    /// Values that the client sent.
+    pub variables: Variables,
+    /// The task.
+    pub prompt: String,
+    /// Empty: every agent.
+    pub agents: Vec<String>,
+    /// Overrides the file's wall.
+    pub wall: Option<WallKind>,
+    /// Empty: none.
+    pub key: String,
+    /// Who asks.
+    pub owner: Owner,
+}
+
+/// Every run of one state directory. Cheap to clone.
+#[derive(Clone)]
+pub struct Runs(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) removed: Removed,
+    /// Start keys, with the owner, of runs that are being accepted or known.
+    keys: Mutex<BTreeMap<(u32, String), String>>,
+    accepting: AtomicBool,
+    pub(crate) loaded: watch::Sender<bool>,
+}
+
+impl Runs {
+    /// Opens a state directory's runs. Nothing is looked at yet: see [`Runs::recover`].
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn open(options: Options, walls: Arc<dyn Walls>) -> io::Result<Self> {
+        let directory = options.host.state.join("runs");
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        let removed = Removed::new(&options.host.state);
+        let shared = Shared::new(options.host, walls, directory, options.journal_limit);
+        Ok(Self(Arc::new(Inner {
+            shared: Arc::new(shared),
+            removed,
+            keys: Mutex::default(),
+            accepting: AtomicBool::new(true),
+            loaded: watch::channel(false).0,
+        })))
+    }
+
+    /// Waits until the earlier runs are known.
+    pub(crate) async fn ready(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.0.loaded.subscribe().wait_for(|loaded| *loaded).await;
+    }
+
+    pub(crate) fn remember_key(&self, owner: u32, key: &str, id: &str) {
+        if !key.is_empty() {
+            self.keys().insert((owner, key.to_owned()), id.to_owned());
+        }
+    }
+
+    fn keys(&self) -> std::sync::MutexGuard<'_, BTreeMap<(u32, String), String>> {
+        self.0.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Accepts a run: it is checked, planned and kept on the disk when this returns.
+    ///
+    /// # Errors
+    /// When the file, the plan or the disk does not allow it. Then nothing is left.
+    pub async fn start(&self, request: StartRequest) -> Result<v1::Run, RunError> {
+        if request.prompt.len() > PROMPT_LIMIT {
+            return Err(RunError::Invalid(format!(
+                "the prompt has {} bytes; the most is {PROMPT_LIMIT}",
+                request.prompt.len()
+            )));
+        }
+        check_key(&request.key)?;
+        self.ready().await;
+        if !self.0.accepting.load(Ordering::Acquire) {
+            return Err(RunError::ShuttingDown);
+        }
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let key = (request.owner.uid, request.key.clone());
+        if !request.key.is_empty() {
+            let earlier = {
+                let mut keys = self.keys();
+                let earlier = keys.get(&key).cloned();
+                if earlier.is_none() {
+                    keys.insert(key.clone(), id.clone());
+                }
+                earlier
+            };
+            if let Some(earlier) = earlier {
+                return self.again(&request, &earlier);
+            }
+        }
+        let started = self.accept(request, &id).await;
+        if started.is_err() && !key.1.is_empty() {
+            self.keys().remove(&key);
+        }
+        started
+    }
+
+    /// The answer to a request that came before.
+    fn again(&self, request: &StartRequest, id: &str) -> Result<v1::Run, RunError> {
+        let reused = || RunError::KeyReused { key: request.key.clone() };
+        // Still being accepted: the client asked twice at once.
+        let entry = self.0.shared.entries().get(id).cloned().ok_or_else(|| {
+            RunError::Invalid("the same request is being worked on; ask again in a moment".to_owned())
+        })?;
+        let same_file = entry.directory.read("agent-file")? == request.content
+            && entry.directory.read("prompt")? == request.prompt.as_bytes();
+        let same = entry.with(|r| r.wall == request.wall && r.selected == request.agents);
+        if same_file && same { Ok(entry.to_proto()) } else { Err(reused()) }
+    }
+
+    async fn accept(&self, request: StartRequest, id: &str) -> Result<v1::Run, RunError> {
+        let shared = self.0.shared.clone();
+        let planning = shared.planning.read().await;
+        let (blocking, run) = (shared.clone(), id.to_owned());
+        let accepted = tokio::task::spawn_blocking(move || Accepted::new(&blocking, request, &run))
+            .await
+            .map_err(|_| RunError::Internal("check the agent file"))??;
+        let Accepted { entry, journal, agents, timeouts, prompt, tally } = accepted;
+        shared.entries().insert(id.to_owned(), entry.clone());
+        drop(planning);
+        let stop = CancellationToken::new();
+        let started = now_ms();
+        let life = Life {
+            log: Log::new(journal.clone(), "", tally),
+            entry: entry.clone(),
+            journal: journal.clone(),
+            stop: stop.clone(),
+            shared,
+            prompt,
+            deadline: deadline(started, timeouts.run),
+            run_limit: timeouts.run,
+            turn_limit: timeouts.turn,
+            idle: timeouts.idle,
+            grace: timeouts.grace,
+        };
+        launch(life, agents, stop);
+        tracing::info!(run = id, "run started");
+        Ok(entry.to_proto())
+    }
+
+    /// Every run that the caller may see, newest first.
+    pub async fn list(&self, caller: u32) -> Vec<v1::Run> {
+        self.ready().await;
+        let entries = self.0.shared.all();
+        entries.iter().rev().filter(|e| may_see(e, caller)).map(|e| e.to_proto()).collect()
+    }
+
+    /// One run, by its id or an unambiguous beginning of it.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub async fn get(&self, caller: u32, id: &str) -> Result<v1::Run, RunError> {
+        Ok(self.find(caller, id).await?.to_proto())
+    }
+
+    async fn find(&self, caller: u32, id: &str) -> Result<Arc<Entry>, RunError> {
+        self.ready().await;
+        let entries = self.0.shared.entries();
+        let mut found = entries
+            .range(id.to_owned()..)
+            .take_while(|(key, _)| key.starts_with(id))
+            .map(|(_, e)| e)
+            .filter(|e| may_see(e, caller));
+        match (found.next(), found.next()) {
+            (Some(one), None) if !id.is_empty() => Ok(one.clone()),
+            (Some(one), Some(_)) if one.id == id => Ok(one.clone()),
+            (Some(_), Some(_)) if !id.is_empty() => {
+                Err(RunError::Ambiguous { id: id.to_owned(), count: found.count() + 2 })
+            }
+            _ => Err(RunError::NotFound { id: id.to_owned() }),
+        }
+    }
+
+    /// The journal of a run from a sequence number on.
+    ///
+    /// # Errors
+    /// When there is no such run or its journal cannot be opened.
+    pub async fn watch(&self, caller: u32, id: &str, from_seq: u64) -> Result<JournalReader, RunError> {
+        self.find(caller, id).await?.reader(from_seq)
+    }
+
+    /// Cancels a run and waits until nothing of it is left.
+    ///
+    /// # Errors
+    /// When there is no such run.
+    pub async fn stop(&self, caller: u32, id: &str, key: &str) -> Result<v1::Run, RunError> {
+        check_key(key)?;
+        let entry = self.find(caller, id).await?;
+        if !entry.is_ended() {
+            remember(&entry, key).await?;
+        }
+        stop_and_wait(&entry).await;
+        Ok(entry.to_proto())
+    }
+
+    /// Forgets an ended run, with the workspaces that Cordon made for it on request.
+    ///
+    /// # Errors
+    /// When there is no such run, it has not ended, or it cannot be removed.
+    pub async fn remove(&self, caller: u32, id: &str, key: &str, workspace: bool) -> Result<(), RunError> {
+        check_key(key)?;
+        self.ready().await;
+        if self.0.removed.holds(caller, key) {
+            return Ok(());
+        }
+        let entry = self.find(caller, id).await?;
+        if !entry.is_ended() {
+            return Err(RunError::StillRunning { run: entry.id.clone() });
+        }
+        let (inner, key) = (self.0.clone(), key.to_owned());
+        let done = entry.clone();
+        tokio::task::spawn_blocking(move || {
+            if workspace {
+                remove_workspaces(&inner.shared, &done)?;
+            }
+            // The key first: a repeated request must not find half a run.
+            inner.removed.add(caller, &key)?;
+            done.directory.remove()
+        })
+        .await
+        .map_err(|_| RunError::Internal("remove the run"))??;
+        self.0.shared.entries().remove(&entry.id);
+        self.keys().retain(|_, run| *run != entry.id);
+        Ok(())
+    }
+
+    /// The guest of a running agent, for a process of the person's own.
+    ///
+    /// # Errors
+    /// When there is no such run or agent, or it is not running.
+    pub async fn guest(&self, caller: u32, id: &str, agent: &str) -> Result<Guest, RunError> {
+        let entry = self.find(caller, id).await?;
+        let agents: Vec<String> = entry.with(|r| r.agents.iter().map(|a| a.id.clone()).collect());
+        let agent = match (agent, agents.as_slice()) {
+            ("", [one]) => one.clone(),
+            ("", _) => return Err(RunError::Agent { what: "name one agent of the run".to_owned(), agents }),
+            (name, all) if all.iter().any(|a| a == name) => name.to_owned(),
+            (name, _) => return Err(RunError::Agent { what: format!("no agent is named {name:?}"), agents }),
+        };
+        let guest = entry.live().as_ref().and_then(|live| live.guests.get(&agent).cloned());
+        guest.ok_or_else(|| RunError::NotRunning { run: entry.id.clone(), agent })
+    }
+
+    /// How many runs have not ended.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.0.shared.all().iter().filter(|e| !e.is_ended()).count()
+    }
+
+    /// Takes no more runs. With `stop` it ends those there are and waits; without, it
+    /// lets go of them: their sandboxes go on, and the next daemon finds them.
+    pub async fn shutdown(&self, stop: bool) {
+        self.0.accepting.store(false, Ordering::Release);
+        let entries = self.0.shared.all();
+        if stop {
+            let stopping = entries.iter().filter(|e| !e.is_ended()).cloned();
+            let all: tokio::task::JoinSet<()> =
+                stopping.map(|e| async move { stop_and_wait(&e).await }).collect();
+            all.join_all().await;
+            return;
+        }
+        for entry in entries {
+            let task = entry.live().as_mut().and_then(|live| live.task.take());
+            let Some(task) = task else { continue };
+            task.abort();
+            // An append that is under way is finished by its own thread.
+            let _ = task.await;
+            let journal = entry.live().as_ref().map(|live| live.journal.clone());
+            if let Some(journal) = journal {
+                let synced = tokio::task::spawn_blocking(move || journal.sync()).await;
+                if let Ok(Err(error)) = synced {
+                    tracing::error!(run = entry.id, %error, "the journal is not on the disk");
+                }
+            }
+        }
+    }
+}
+
+/// Starts the task of a life and makes it known to its entry.
+pub(crate) fn launch(life: Life, agents: Vec<Agent>, stop: CancellationToken) {
+    let (entry, journal) = (life.entry.clone(), life.journal.clone());
+    // Under the lock, so that even the shortest life finds itself here when it ends.
+    let mut live = entry.live();
+    *live = Some(Live { journal, stop, guests: BTreeMap::new(), task: None });
+    let agents = agents.into_iter().map(Arc::new).collect();
+    let task = tokio::spawn(Arc::new(life).live(agents));
+    if let Some(live) = &mut *live {
+        live.task = Some(task);
+    }
+}
+
+/// When a run that started then has to end.
+pub(crate) fn deadline(started_ms: i64, limit: Duration) -> tokio::time::Instant {
+    let gone = Duration::from_millis(u64::try_from(now_ms() - started_ms).unwrap_or(0));
+    crate::life::after(limit.saturating_sub(gone))
+}
+
+async fn stop_and_wait(entry: &Entry) {
+    let watch = entry.live().as_ref().map(|live| {
+        live.stop.cancel();
+        live.journal.watch()
+    });
+    if let Some(mut watch) = watch {
+        // Too long, or the run was let go: the caller sees the state it is in.
+        let _ = tokio::time::timeout(STOP_WAITS, watch.wait_for(|c| c.closed)).await;
+    }
+}
+
+async fn remember(entry: &Arc<Entry>, key: &str) -> Result<(), RunError> {
+    let (entry, key) = (entry.clone(), key.to_owned());
+    let kept = tokio::task::spawn_blocking(move || entry.update(false, |r| r.seen(&key)));
+    kept.await.map_err(|_| RunError::Internal("keep the key"))??;
+    Ok(())
+}
+
+fn may_see(entry: &Entry, caller: u32) -> bool {
+    caller == 0 || entry.with(|r| r.owner.uid() == caller)
+}
+
+fn check_key(key: &str) -> Result<(), RunError> {
+    if key.len() > KEY_LIMIT {
+        return Err(RunError::Invalid(format!("an idempotency key has at most {KEY_LIMIT} bytes")));
+    }
+    Ok(())
+}
+
+fn remove_workspaces(shared: &Shared, entry: &Entry) -> Result<(), crate::store::StoreError> {
+    let made: BTreeSet<PathBuf> =
+        entry.with(|r| r.agents.iter().filter(|a| a.workspace_made).map(|a| a.workspace.clone()).collect());
+    for tree in made {
+        let used = |e: &Arc<Entry>| {
+            e.id != entry.id && e.with(|r| r.end.is_none() && r.agents.iter().any(|a| a.workspace == tree))
+        };
+        if shared.all().iter().any(used) || !tree.starts_with(shared.host.state.join("workspaces")) {
+            continue;
+        }
+        // Never follows a link, whatever an agent left there.
+        crate::store::remove_tree(&tree)?;
+    }
+    Ok(())
+}
+
+/// A run that is checked, planned and kept.
+struct Accepted {
+    entry: Arc<Entry>,
+    journal: Arc<Journal>,
+    agents: Vec<Agent>,
+    timeouts: cordon_config::Timeouts,
+    prompt: String,
+    tally: Arc<Tally>,
+}
+
+impl Accepted {
+    /// Blocks.
+    fn new(shared: &Shared, request: StartRequest, id: &str) -> Result<Self, RunError> {
+        let source = FileSource {
+            name: &request.name,
+            content: &request.content,
+            directory: &request.directory,
+            variables: &request.variables,
+        };
+        let checked = file::check(&source)?;
+        let planned = file::plan_agents(
+            &shared.host,
+            id,
+            &checked.file,
+            &request.agents,
+            &request.owner,
+            &request.variables,
+            request.wall,
+        )?;
+        let placeholders: Vec<PathBuf> = planned.iter().flat_map(|p| p.placeholders.clone()).collect();
+        let directory = RunDirectory::new(&shared.directory, id);
+        let kept = Self::keep(shared, request, id, &checked, planned, &directory);
+        if kept.is_err() {
+            remove_placeholders(&placeholders);
+            if let Err(error) = directory.remove() {
+                tracing::warn!(run = id, %error, "a run that was not accepted was left");
+            }
+        }
+        kept
+    }
+
+    fn keep(
+        shared: &Shared,
+        request: StartRequest,
+        id: &str,
+        checked: &file::Checked,
+        planned: Vec<Planned>,
+        directory: &RunDirectory,
+    ) -> Result<Self, RunError> {
+        directory.create()?;
+        directory.write("agent-file", &request.content)?;
+        directory.write("prompt", request.prompt.as_bytes())?;
+        directory.save_secrets(&secrets(&request.variables, checked, &planned))?;
+        let journal = Arc::new(Journal::create(&directory.journal(), shared.journal_limit)?);
+        let tally = Arc::new(Tally::default());
+        let mut kinds = vec![Kind::RunStarted(RunStarted {
+            agent_file_name: request.name.clone(),
+            prompt: request.prompt.clone(),
+        })];
+        kinds.extend(checked.warnings.iter().map(|w| warning(w.reason, &w.to_string())));
+        Log::new(journal.clone(), "", tally.clone()).write(kinds, Durability::Now)?;
+        for one in &planned {
+            let log = Log::new(journal.clone(), &one.context.agent.id, tally.clone());
+            log.write(one.warnings.iter().map(|w| warning("plan", w)).collect(), Durability::Soon)?;
+        }
+        let record = record(&request, id, &planned);
+        // Last: a directory without this file is no run.
+        directory.save(&record, true)?;
+        let agent = |(index, planned): (usize, Planned)| Agent {
+            log: Log::new(journal.clone(), &planned.context.agent.id, tally.clone()),
+            index,
+            planned,
+            resume: None,
+            driver: Mutex::default(),
+            before: Mutex::default(),
+        };
+        Ok(Self {
+            agents: planned.into_iter().enumerate().map(agent).collect(),
+            entry: Arc::new(Entry::new(directory.clone(), record)),
+            journal,
+            timeouts: checked.file.timeouts.clone(),
+            prompt: request.prompt,
+            tally,
+        })
+    }
+}
+
+fn secrets(variables: &Variables, checked: &file::Checked, planned: &[Planned]) -> Secrets {
+    let wanted: BTreeSet<&str> = checked.variables.iter().map(String::as_str).collect();
+    let kept = variables.iter().filter(|(name, _)| wanted.contains(name.as_str()));
+    Secrets {
+        redact: planned.iter().flat_map(|p| p.needs.secrets.clone()).collect(),
+        variables: kept.map(|(n, v)| (n.clone(), v.clone())).collect(),
+    }
+}
+
+fn record(request: &StartRequest, id: &str, planned: &[Planned]) -> RunRecord {
+    let agent = |p: &Planned| AgentRecord {
+        id: p.context.agent.id.clone(),
+        backend: p.context.agent.backend.name().to_owned(),
+        wall: p.context.wall,
+        workspace: p.workspace.path.clone(),
+        workspace_made: p.workspace.made,
+        sandbox_id: p.sandbox.id.clone(),
+        sandbox: None,
+        state: State::Starting,
+        end: None,
+        placeholders: p.placeholders.clone(),
+        watched: p.watched.clone(),
+    };
+    RunRecord {
+        version: RunRecord::VERSION,
+        id: id.to_owned(),
+        state: State::Starting,
+        end: None,
+        started_ms: now_ms(),
+        ended_ms: 0,
+        file_name: request.name.clone(),
+        directory: request.directory.clone(),
+        title: title(&request.prompt),
+        owner: (&request.owner).into(),
+        agents: planned.iter().map(agent).collect(),
+        wall: request.wall,
+        selected: request.agents.clone(),
+        start_key: request.key.clone(),
+        keys: Vec::new(),
+        journal_events: 0,
+    }
+}
+
+/// The agents of a file by name; all of them for none.
+pub(crate) fn select<'a>(
+    file: &'a AgentFile,
+    names: &[String],
+) -> Result<Vec<&'a cordon_config::Agent>, RunError> {
+    if names.is_empty() {
+        return Ok(file.agents.iter().collect());
+    }
+    let mut found = Vec::new();
+    for name in names {
+        let agent = file.agents.iter().find(|a| a.id == *name).ok_or_else(|| RunError::Agent {
+            what: format!("no agent is named {name:?}"),
+            agents: file.agents.iter().map(|a| a.id.clone()).collect(),
+        })?;
+        if !found.iter().any(|a: &&cordon_config::Agent| a.id == agent.id) {
+            found.push(agent);
+        }
+    }
+    Ok(found)
+}

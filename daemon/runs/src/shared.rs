@@ -1,0 +1,57 @@
+use crate::{entry::Entry, plan::Host, walls::Walls};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::RwLock;
+
+/// What every run of this daemon shares.
+pub(crate) struct Shared {
+    pub(crate) host: Host,
+    pub(crate) walls: Arc<dyn Walls>,
+    pub(crate) directory: PathBuf,
+    pub(crate) journal_limit: u64,
+    entries: Mutex<BTreeMap<String, Arc<Entry>>>,
+    /// Read from planning a run until it is among the entries; written while
+    /// placeholders are taken away.
+    pub(crate) planning: RwLock<()>,
+}
+
+impl Shared {
+    pub(crate) fn new(host: Host, walls: Arc<dyn Walls>, directory: PathBuf, journal_limit: u64) -> Self {
+        let (entries, planning) = (Mutex::default(), RwLock::new(()));
+        Self { host, walls, directory, journal_limit, entries, planning }
+    }
+
+    pub(crate) fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Entry>>> {
+        // A map insert or remove either happened or did not.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Entry>> {
+        self.entries().values().cloned().collect()
+    }
+
+    /// Gives a placeholder to another living run that can see it; whether there is one.
+    /// Blocks.
+    pub(crate) fn hand_over(&self, from: &str, path: &Path) -> bool {
+        let sees = |e: &Arc<Entry>| {
+            e.id != from && e.with(|r| r.end.is_none() && r.agents.iter().any(|a| covers(&a.watched, path)))
+        };
+        let Some(heir) = self.all().into_iter().find(sees) else { return false };
+        let kept = heir.update(false, |r| {
+            if let Some(agent) = r.agents.iter_mut().find(|a| covers(&a.watched, path)) {
+                agent.placeholders.push(path.to_path_buf());
+            }
+        });
+        if let Err(error) = kept {
+            tracing::warn!(run = heir.id, %error, "the run's record was not kept");
+        }
+        true
+    }
+}
+
+fn covers(trees: &[PathBuf], path: &Path) -> bool {
+    trees.iter().any(|tree| path.starts_with(tree))
+}
