@@ -52,12 +52,13 @@ impl Attributes {
     }
 }
 
-/// Opens a path of the host without following any link.
+/// Opens a path of the host; a link anywhere in it, at the end too, is an error. (With
+/// `O_NOFOLLOW` as well the link itself would be opened.)
 pub(super) fn open_source(path: &Path) -> Result<OwnedFd, Error> {
     rustix::fs::openat2(
         CWD,
         path,
-        OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        OFlags::PATH | OFlags::CLOEXEC,
         Mode::empty(),
         ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
     )
@@ -69,7 +70,7 @@ pub(super) fn open_inside(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, 
     rustix::fs::openat2(
         root,
         path,
-        OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        OFlags::PATH | OFlags::CLOEXEC,
         Mode::empty(),
         ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
     )

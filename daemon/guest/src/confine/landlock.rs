@@ -84,7 +84,7 @@ fn open(path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
         return rustix::fs::open(path, flags, Mode::empty());
     }
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(CWD, path, flags | OFlags::NOFOLLOW, Mode::empty(), resolve)
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve)
 }
 
 fn access(rule: &PathRule, directory: bool) -> BitFlags<AccessFs> {

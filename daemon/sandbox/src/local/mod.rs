@@ -253,9 +253,14 @@ impl Wall for LocalWall {
             why: "its first process is gone; destroy the sandbox".to_owned(),
         };
         let (pid, start_time) = Known::of(record)?.process.ok_or_else(gone)?;
-        let held =
-            Held::new(pid, Some(start_time)).map_err(SandboxError::io("look at the guest of", &record.id))?;
-        let _held = held.ok_or_else(gone)?;
+        let running = match Held::new(pid, Some(start_time)) {
+            Ok(Some(held)) => held.is_running(),
+            Ok(None) => Ok(false),
+            Err(error) => Err(error),
+        };
+        if !running.map_err(SandboxError::io("look at the guest of", &record.id))? {
+            return Err(gone());
+        }
         let proxy = Proxy(egress::restart(record, denials)?);
         let guest =
             Guest::connect_within(&record.id, &record.directory, Some(pid), REATTACHED_WITHIN).await?;

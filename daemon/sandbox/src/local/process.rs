@@ -40,6 +40,12 @@ impl Held {
         Ok(same.then_some(Self { pidfd }))
     }
 
+    /// Whether it still runs: one that ended stays in the list until its parent has looked.
+    pub(super) fn is_running(&self) -> io::Result<bool> {
+        let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        Ok(rustix::event::poll(&mut ended, Some(&Timespec::default()))? == 0)
+    }
+
     /// Kills it and waits until it is gone. Killing the first process of a PID namespace kills
     /// every process in it, and it is gone only after all of them are.
     pub(super) async fn end(self) -> io::Result<()> {
