@@ -56,8 +56,9 @@ code=0
 "$cordon" run configs/quickstart.yaml --wall "$wall" "repair the project" | tee "$home/said.txt" || code=$?
 [ "$code" = 0 ] || fail "the run ended with exit code $code"
 
-run=$("$cordon" ps -a --output json | grep -o '"id":"[^"]*","outcome":"success","owner' | head -n 1 | cut -d'"' -f4) ||
-  fail "the run is not listed as a success"
+# The state directory is new: this is its only run.
+read -r run state _ < <("$cordon" ps -a | sed 1d) || fail "the run is not listed"
+[ "$state" = success ] || fail "the run is listed as $state"
 "$cordon" logs "$run" --output json >"$home/events.json"
 
 say "what changed in the workspace (the text is the agent's)"

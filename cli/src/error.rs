@@ -51,6 +51,8 @@ impl CliError {
                 Code::InvalidArgument | Code::NotFound | Code::AlreadyExists | Code::OutOfRange => {
                     Exit::BadInput
                 }
+                // Asked at the wrong time, which is no refusal by a policy or a wall.
+                Code::FailedPrecondition if is_untimely(status) => Exit::BadInput,
                 Code::PermissionDenied | Code::Unauthenticated | Code::FailedPrecondition => Exit::Refused,
                 Code::Cancelled => Exit::Cancelled,
                 _ => Exit::Daemon,
@@ -111,6 +113,12 @@ impl CliError {
             _ => None,
         }
     }
+}
+
+fn is_untimely(status: &Status) -> bool {
+    status
+        .get_details_error_info()
+        .is_some_and(|info| matches!(info.reason.as_str(), "not-running" | "still-running"))
 }
 
 fn status_message(status: &Status) -> String {

@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+const IDLE_EXIT_SECONDS: &str = "3600";
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a daemon needs of an environment. The rest, API keys above all, stays out of it: values that
@@ -84,6 +85,8 @@ fn spawn(program: &Path, socket: &Socket, state_dir: &Path, log: &File) -> Resul
         .arg(&socket.path)
         .arg("--state-dir")
         .arg(state_dir)
+        // Nobody asked for a service: it goes when it is not needed, and comes back like this.
+        .args(["--idle-exit", IDLE_EXIT_SECONDS])
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| is_kept(name)))
         .current_dir("/")
