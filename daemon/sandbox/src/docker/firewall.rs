@@ -152,7 +152,10 @@ fn rules_v4(names: &Names, granted: &[SocketAddr]) -> Result<String, SandboxErro
     // DOCKER-USER comes before everything that the engine accepts.
     line(format_args!("-I INPUT 1 -i {bridge} -j {input}"));
     line(format_args!("-I DOCKER-USER 1 -i {bridge} -j {forward}"));
-    line(format_args!("-I DOCKER-USER 1 -o {bridge} -m conntrack --ctstate INVALID,NEW -j DROP"));
+    line(format_args!("-I DOCKER-USER 1 -o {bridge} -m conntrack --ctstate INVALID -j DROP"));
+    line(format_args!(
+        "-I DOCKER-USER 1 -o {bridge} -m conntrack --ctstate NEW -j REJECT --reject-with icmp-port-unreachable"
+    ));
     text.push_str("COMMIT\n");
     Ok(text)
 }
@@ -285,7 +288,7 @@ mod tests {
         let listing = format!(
             "-P INPUT ACCEPT\n-N DOCKER-USER\n-N {input}\n-N {forward}\n-N {input}x\n\
              -A INPUT -i {bridge} -j {input}\n-A INPUT -i {bridge}x -j {input}x\n\
-             -A DOCKER-USER -o {bridge} -m conntrack --ctstate INVALID,NEW -j DROP\n\
+             -A DOCKER-USER -o {bridge} -m conntrack --ctstate INVALID -j DROP\n\
              -A DOCKER-USER -j RETURN\n-A {input} -j REJECT --reject-with icmp-port-unreachable\n"
         );
         let chains = names().chains();
@@ -294,7 +297,7 @@ mod tests {
             text,
             format!(
                 "*filter\n-D INPUT -i {bridge} -j {input}\n\
-                 -D DOCKER-USER -o {bridge} -m conntrack --ctstate INVALID,NEW -j DROP\n\
+                 -D DOCKER-USER -o {bridge} -m conntrack --ctstate INVALID -j DROP\n\
                  -F {input}\n-F {forward}\n-X {input}\n-X {forward}\nCOMMIT\n"
             )
         );

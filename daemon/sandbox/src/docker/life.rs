@@ -7,11 +7,12 @@ use super::{
 use crate::SandboxError;
 use bollard::{
     Docker,
+    container::AttachContainerResults,
     errors::Error,
     models::ContainerCreateBody,
     query_parameters::{
-        CreateContainerOptions, InspectContainerOptions, ListContainersOptions, RemoveContainerOptions,
-        StartContainerOptions, WaitContainerOptions,
+        AttachContainerOptions, CreateContainerOptions, InspectContainerOptions, ListContainersOptions,
+        RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
     },
 };
 use futures_util::StreamExt as _;
@@ -20,6 +21,8 @@ use tokio::time::Instant;
 
 /// How long a container may take to go away.
 const GOING: Duration = Duration::from_secs(30);
+/// Bytes of a dying guest's words that are passed on.
+const LAST_WORDS: usize = 500;
 
 /// An image as the engine has it.
 #[derive(Debug)]
@@ -65,17 +68,63 @@ pub(super) async fn start(docker: &Docker, container: &str) -> Result<(), Sandbo
 }
 
 /// The first process's number as this daemon sees it; none when it lives in another
-/// process namespace than the engine, or the container does not run.
+/// process namespace than the engine.
 pub(super) async fn pid(docker: &Docker, container: &str) -> Result<Option<i32>, SandboxError> {
     let found = docker
         .inspect_container(container, None::<InspectContainerOptions>)
         .await
         .map_err(engine::failed(format!("look at container {container}")))?;
-    let (Some(id), Some(state)) = (found.id, found.state) else { return Ok(None) };
-    let Some(pid) = state.pid.and_then(|p| i32::try_from(p).ok()).filter(|p| *p > 0) else { return Ok(None) };
+    let state = found.state.unwrap_or_default();
+    let pid = state.pid.and_then(|p| i32::try_from(p).ok()).filter(|p| *p > 0);
+    let (Some(id), Some(pid), Some(true)) = (found.id, pid, state.running) else {
+        return Err(SandboxError::Engine {
+            step: format!("find the first process of container {container}"),
+            why: "it does not run".to_owned(),
+        });
+    };
     // The same number may be somebody else's here: the container's own control group tells.
     let groups = tokio::fs::read_to_string(format!("/proc/{pid}/cgroup")).await.unwrap_or_default();
     Ok(groups.contains(&id).then_some(pid))
+}
+
+/// What a container's first process writes to its standard error while it starts.
+/// Nothing is read until it is asked for.
+pub(super) struct Words(Option<AttachContainerResults>);
+
+impl Words {
+    /// For a container that was started long ago.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    /// Listens to a container that was made and not started yet. Not being able to
+    /// listen is no error: it only makes another one less clear.
+    pub(super) async fn listen(docker: &Docker, container: &str) -> Self {
+        let options =
+            AttachContainerOptions { stream: true, stderr: true, ..AttachContainerOptions::default() };
+        Self(docker.attach_container(container, Some(options)).await.ok())
+    }
+
+    /// The last words of a container that ended: untrusted, so one bounded line of
+    /// printable characters, with a colon before it; or nothing.
+    pub(super) async fn last(self) -> String {
+        let mut said = Vec::new();
+        let Some(mut attached) = self.0 else { return String::new() };
+        let read = async {
+            while let Some(Ok(part)) = attached.output.next().await {
+                said.extend_from_slice(&part.into_bytes());
+                if said.len() > LAST_WORDS {
+                    break;
+                }
+            }
+        };
+        // It ended: what it said is there already.
+        let _ = tokio::time::timeout(Duration::from_secs(2), read).await;
+        said.truncate(LAST_WORDS);
+        let text = String::from_utf8_lossy(&said);
+        let text = text.trim();
+        if text.is_empty() { String::new() } else { format!(": {}", text.escape_debug()) }
+    }
 }
 
 /// Returns when the container has ended: with its exit code, as far as it is known.

@@ -104,15 +104,21 @@ impl DockerWall {
         }
         let (_, said) = life::create(&engine.docker, &names.container, body).await?;
         warnings.extend(said);
+        let words = life::Words::listen(&engine.docker, &names.container).await;
         life::start(&engine.docker, &names.container).await?;
-        let guest = self.reach(engine, &record).await?;
+        let guest = self.reach(engine, &record, words).await?;
         let (findings, probe) = crate::verdict::verify(&guest, spec, WallKind::Docker).await?;
         Ok(Sandbox { record, guest, findings, probe: Some(probe), warnings, egress })
     }
 
     /// Connects to the guest of a container that was started, and gives up as soon
     /// as the container ends.
-    async fn reach(&self, engine: &Engine, record: &SandboxRecord) -> Result<Guest, SandboxError> {
+    async fn reach(
+        &self,
+        engine: &Engine,
+        record: &SandboxRecord,
+        words: life::Words,
+    ) -> Result<Guest, SandboxError> {
         let container = container_of(record)?;
         let ready = async {
             let pid = life::pid(&engine.docker, container).await?;
@@ -126,7 +132,7 @@ impl DockerWall {
                 sandbox: record.id.clone(),
                 why: format!(
                     "it ended before it was ready ({how}){}; `cordon doctor` shows what this host lacks",
-                    last_words(&record.directory),
+                    words.last().await,
                 ),
             }),
         }
@@ -205,7 +211,7 @@ impl Wall for DockerWall {
     ) -> Result<Sandbox, SandboxError> {
         let engine = self.engine().await?;
         let egress = crate::egress::restart(record, denials)?;
-        let guest = self.reach(engine, record).await?;
+        let guest = self.reach(engine, record, life::Words::none()).await?;
         Ok(Sandbox {
             record: record.clone(),
             guest,
@@ -293,19 +299,5 @@ fn container_of(record: &SandboxRecord) -> Result<&str, SandboxError> {
             "it was made by the local wall",
             "This is a fault of the caller; report it",
         )),
-    }
-}
-
-/// What the guest wrote before it gave up. It is untrusted: bounded, one line,
-/// nothing but printable characters.
-fn last_words(directory: &Path) -> String {
-    use std::io::Read as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-    let opened = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(directory.join("failed"));
-    let mut words = Vec::new();
-    match opened.map(|file| file.take(500).read_to_end(&mut words)) {
-        Ok(Ok(1..)) => format!(": {}", String::from_utf8_lossy(&words).trim().escape_debug()),
-        _ => String::new(),
     }
 }

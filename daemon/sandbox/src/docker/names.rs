@@ -88,22 +88,23 @@ pub(super) fn hostname(agent: &str) -> String {
 }
 
 fn short_hash(daemon: &str) -> String {
-    format!("{:08x}", fnv1a(&[daemon.as_bytes()]) >> 32)
+    format!("{:08x}", hash(&[daemon.as_bytes()]) >> 32)
 }
 
 fn long_hash(daemon: &str, id: &str) -> String {
-    format!("{:012x}", fnv1a(&[daemon.as_bytes(), b"/", id.as_bytes()]) >> 16)
+    format!("{:012x}", hash(&[daemon.as_bytes(), b"/", id.as_bytes()]) >> 16)
 }
 
 // Names must be the same in every release, which the standard hasher does not
 // promise. Two sandboxes with one name would be an error of the engine, not a
 // shared bridge: nothing rests on this being hard to invert.
-fn fnv1a(parts: &[&[u8]]) -> u64 {
-    parts
-        .iter()
-        .copied()
-        .flatten()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+fn hash(parts: &[&[u8]]) -> u64 {
+    let fnv1a = parts.iter().copied().flatten().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    // The last bytes have not reached every bit yet.
+    let mixed = (fnv1a ^ (fnv1a >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    mixed ^ (mixed >> 33)
 }
 
 #[cfg(test)]

@@ -1,0 +1,16 @@
+//! The Docker wall against a real engine. Needs root, an engine, iptables, the image
+//! debian:bookworm-slim, and the static guest at $CORDON_GUEST or below target/.
+
+#![cfg(feature = "docker")]
+
+#[path = "docker/harness.rs"]
+mod harness;
+
+#[path = "docker/hardening.rs"]
+mod hardening;
+#[path = "docker/life.rs"]
+mod life;
+#[path = "docker/network.rs"]
+mod network;
+#[path = "docker/paths.rs"]
+mod paths;
