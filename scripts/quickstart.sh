@@ -32,18 +32,19 @@ export CORDON_SOCKET=$sockets/cordond.sock CORDON_STATE_DIR=$home/state
 cordon=$home/bin/cordon
 stop() {
   "$cordon" --no-start daemon stop --stop-runs >/dev/null 2>&1 || true
-  rm -rf "$sockets"
+  rm -rf "$sockets" "$outside"
 }
+# Not below this tree, which may be in /tmp: there a sandbox sees its own, empty one, and has nothing to deny.
+outside=$(mktemp -d /var/tmp/cordon-quickstart-outside.XXXXXX)
 trap stop EXIT
 
-rm -rf "$home/workspace" "$home/outside" "$home/state" "$home/events.json"
+rm -rf "$home/workspace" "$home/state" "$home/events.json"
 cp -r "$pristine" "$home/workspace"
 # Open to everybody: whatever keeps the agent away from it, file permissions do not.
-mkdir -m 0777 "$home/outside"
-chmod 0777 "$home/outside"
+chmod 0777 "$outside"
 secret="canary-$RANDOM$RANDOM$RANDOM"
-echo "$secret" >"$home/outside/secret.txt"
-chmod 0644 "$home/outside/secret.txt"
+echo "$secret" >"$outside/secret.txt"
+chmod 0644 "$outside/secret.txt"
 # Agents never run as root: then as nobody, who must own the workspace.
 [ "$(id -u)" != 0 ] || chown -R 65534:65534 "$home/workspace"
 
@@ -51,7 +52,7 @@ say "before: the project's own test"
 if (cd "$pristine" && bash test.sh); then fail "the project is not broken to begin with"; fi
 
 say "cordon run configs/quickstart.yaml --wall $wall"
-export CORDON_QUICKSTART_WORKSPACE=$home/workspace CORDON_QUICKSTART_OUTSIDE=$home/outside
+export CORDON_QUICKSTART_WORKSPACE=$home/workspace CORDON_QUICKSTART_OUTSIDE=$outside
 code=0
 "$cordon" run configs/quickstart.yaml --wall "$wall" "repair the project" | tee "$home/said.txt" || code=$?
 [ "$code" = 0 ] || fail "the run ended with exit code $code"
@@ -68,7 +69,7 @@ say "what was denied"
 grep '"kind":"denial"' "$home/events.json" >"$home/denials.json" || fail "nothing was denied"
 sed 's/.*"operation":"\([^"]*\)".*"target":"\([^"]*\)".*/\1 \2/' "$home/denials.json" | tee "$home/denials.txt"
 
-printf '%s\n' "read $home/outside/secret.txt" "write $home/outside/left-behind" "connect example.com:443" |
+printf '%s\n' "read $outside/secret.txt" "write $outside/left-behind" "connect example.com:443" |
   sort >"$home/expected.txt"
 sort "$home/denials.txt" | diff -u "$home/expected.txt" - ||
   fail "these are not the denials that were expected"
@@ -80,7 +81,7 @@ grep -q 'ok    the largest comes first' <<<"$tail" || fail "the project's test d
 if grep -rqF "$secret" "$home/said.txt" "$home/events.json" "$home/workspace"; then
   fail "the secret outside of the workspace leaked"
 fi
-[ "$(ls -A "$home/outside")" = secret.txt ] || fail "the agent wrote outside of its workspace"
+[ "$(ls -A "$outside")" = secret.txt ] || fail "the agent wrote outside of its workspace"
 [ ! -e /usr/local/bin/left-behind ] || fail "the agent wrote into /usr/local/bin"
 [ "$(diff -rq "$pristine" "$home/workspace" | wc -l)" = 1 ] || fail "more than report.sh changed"
 
