@@ -54,10 +54,10 @@ fn a_program_outside_the_system_is_shown_to_the_local_wall() {
     let mut context = for_command(&[name]);
     assert_eq!(programs(&context), [] as [PathBuf; 0]);
     context.wall = WallKind::Local;
-    assert_eq!(programs(&context), [tool.clone()]);
+    assert_eq!(programs(&context), std::slice::from_ref(&tool));
     context.agent.command = vec!["tool".into()];
     context.program_path = vec![root.clone()];
-    assert_eq!(programs(&context), [tool.clone()]);
+    assert_eq!(programs(&context), std::slice::from_ref(&tool));
     let mut driver = backend(BackendKind::Command).turn(&context, turn("p")).unwrap();
     assert_eq!(argv(&play(&mut *driver, &[(&[], exit(0))]).0[0]), [name]);
     context.workspace = root;

@@ -143,10 +143,10 @@ pub trait Backend: Send + Sync {
     /// When the login has gone away or a setting does not fit.
     fn turn(&self, context: &Context, turn: Turn) -> Result<Box<dyn Driver>, BackendError>;
 
-    /// The driver of a turn that an earlier daemon began, to be told its journal again.
-    /// The same as that of [`Backend::turn`], but no login is looked for, so that a turn
-    /// whose process runs already does not end because a key is no longer at hand. Its
-    /// first plan holds no secret and is not for starting anything.
+    /// The driver of a turn that an earlier daemon began, to be told its journal again:
+    /// that of [`Backend::turn`]. Where that one fails now, because a login has expired or
+    /// a key is no longer at hand, a driver comes all the same, so that a turn whose
+    /// process runs already goes on; a process started from its plan has no login.
     fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver>;
 
     /// Names of the environment variables it looks at.

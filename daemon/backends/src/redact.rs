@@ -1,7 +1,7 @@
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 /// Shorter values are too common to be told from ordinary output.
 const SHORTEST: usize = 6;
@@ -24,7 +24,7 @@ enum Mode {
     /// There is nothing to hide.
     #[default]
     Open,
-    Search(Secrets),
+    Search(Arc<Secrets>),
     /// There is something to hide and no way to find it: nothing is shown.
     Sealed,
 }
@@ -39,7 +39,6 @@ impl fmt::Debug for Mode {
     }
 }
 
-#[derive(Clone)]
 struct Secrets {
     automaton: AhoCorasick,
     patterns: Vec<Vec<u8>>,
@@ -60,7 +59,7 @@ impl Redactor {
         patterns.iter().filter_map(|p| p.first()).for_each(|b| first[usize::from(*b)] = true);
         let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns);
         let mode = match automaton {
-            Ok(automaton) => Mode::Search(Secrets { automaton, patterns, longest, first }),
+            Ok(automaton) => Mode::Search(Arc::new(Secrets { automaton, patterns, longest, first })),
             Err(_) => Mode::Sealed,
         };
         Self { mode, held: Vec::new() }
@@ -148,7 +147,7 @@ impl Secrets {
 fn forms(secret: &str) -> Vec<Vec<u8>> {
     let mut forms = vec![secret.as_bytes().to_vec()];
     let json = serde_json::Value::from(secret).to_string();
-    forms.push(json[1..json.len() - 1].as_bytes().to_vec());
+    forms.push(json.as_bytes()[1..json.len() - 1].to_vec());
     forms.push(url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>().into_bytes());
     for before in 0..3 {
         // Of an encoding only the characters that the secret alone decides, whatever

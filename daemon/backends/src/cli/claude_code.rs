@@ -188,7 +188,8 @@ impl Backend for ClaudeCode {
     }
 
     fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver> {
-        driver(context, turn, PACKAGE.name.as_bytes().to_vec(), Vec::new())
+        self.turn(context, turn.clone())
+            .unwrap_or_else(|_| driver(context, turn, PACKAGE.name.as_bytes().to_vec(), Vec::new()))
     }
 
     fn variables(&self) -> &'static [&'static str] {

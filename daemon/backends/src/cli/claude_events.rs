@@ -1,7 +1,7 @@
 //! The events of `claude -p --output-format stream-json --verbose`.
 
 use crate::driver::{Parser, Verdict};
-use crate::events::{command, file_change, message, provider_error, reasoning, tool_call};
+use crate::events::{command, file_change, message, provider_error, reasoning, tool_call, warning};
 use crate::json::{count, text};
 use crate::text::{MAX_LINE, clip};
 use cordon_proto::v1::UsageEvent;
@@ -129,7 +129,11 @@ impl Parser for ClaudeParser {
     fn event(&mut self, event: &Value, out: &mut Vec<Kind>) -> bool {
         let content = || event["message"]["content"].as_array().map(Vec::as_slice).unwrap_or_default();
         match text(event, "type") {
-            "system" => return matches!(text(event, "subtype"), "init" | "thinking_tokens" | "status"),
+            "system" => match text(event, "subtype") {
+                "init" | "thinking_tokens" | "status" => {}
+                "api_retry" => out.push(warning("agent-error", &retry(event))),
+                _ => return false,
+            },
             "assistant" => content().iter().for_each(|block| self.block(block, out)),
             "user" => {
                 for block in content().iter().filter(|b| text(b, "type") == "tool_result") {
@@ -145,6 +149,12 @@ impl Parser for ClaudeParser {
     fn verdict(&self) -> Verdict {
         self.verdict.clone()
     }
+}
+
+fn retry(event: &Value) -> String {
+    let (attempt, of) = (count(event, "attempt"), count(event, "max_retries"));
+    let status = event["error_status"].as_u64().map(|s| format!(" (status {s})")).unwrap_or_default();
+    format!("trying again, {attempt}/{of}: {}{status}", clip(text(event, "error"), MAX_LINE))
 }
 
 /// The text of a content that is a string or a list of text blocks.

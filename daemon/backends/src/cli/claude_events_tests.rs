@@ -17,11 +17,11 @@ fn a_recorded_run_is_understood_whole() {
     let (events, outcome) = run(ClaudeParser::new(), &[RECORDED], &CLEAN);
     assert_eq!(outcome.outcome, Outcome::Success);
     assert!(!events.iter().any(|e| matches!(e, Kind::Unknown(_))), "{events:?}");
-    let line = "cat /work/tmp/egress/canary; env | grep -ci key";
+    let line = "cat /srv/agent/canary; env | grep -ci key";
     assert!(events.contains(&command("toolu_scripted0001x0000", line, "started", None, "")));
     let output = "CANARY-SECRET\n1";
     assert!(events.contains(&command("toolu_scripted0001x0000", line, "completed", Some(0), output)));
-    assert!(events.contains(&file_change("/work/tmp/egress/ws/made.txt", "added")));
+    assert!(events.contains(&file_change("/srv/agent/ws/made.txt", "added")));
     assert_eq!(events.iter().filter(|e| matches!(e, Kind::Message(_))).count(), 2);
     let Some(Kind::Usage(usage)) = events.last() else { panic!("no usage") };
     assert_eq!((usage.input_tokens, usage.cached_input_tokens, usage.output_tokens), (480, 80, 40));
@@ -94,6 +94,13 @@ fn half_a_character_in_the_result_does_not_lose_the_turn() {
     let line = RESULT.replace("All done.", "cut \\ud83d");
     let (_, outcome) = run(ClaudeParser::new(), &[line.as_bytes()], &CLEAN);
     assert_eq!(outcome.outcome, Outcome::Success);
+}
+
+#[test]
+fn attempts_are_told() {
+    let line = r#"{"type":"system","subtype":"api_retry","attempt":1,"max_retries":4,"retry_delay_ms":568.8,"error_status":401,"error":"authentication_failed","session_id":"s"}"#;
+    let expected = warning("agent-error", "trying again, 1/4: authentication_failed (status 401)");
+    assert_eq!(events(&[line]), [expected]);
 }
 
 #[test]

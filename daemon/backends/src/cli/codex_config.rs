@@ -75,7 +75,7 @@ pub(super) fn write(
         base_url: &endpoint.url,
         wire_api: "responses",
         env_key: with_key.then_some(KEY),
-        request_max_retries: 4,
+        request_max_retries: 2,
         stream_max_retries: 4,
     });
     let config = Config {
@@ -90,6 +90,8 @@ pub(super) fn write(
         features: BTreeMap::from([
             // It sends the key to a second host, for a list of models.
             ("api_key_model_discovery", false),
+            // It offers the services that the person has connected to the login.
+            ("apps", false),
             // It fetches a catalogue from hosts that no task needs.
             ("plugins", false),
             // It waits for ever on an endpoint that refuses connections.

@@ -22,7 +22,7 @@ fn a_base_url_makes_a_provider_of_its_own() {
         cli_auth_credentials_store = "file"
         analytics.enabled = false
         history.persistence = "none"
-        features = { api_key_model_discovery = false, plugins = false, unbounded_connection_retries = false }
+        features = { api_key_model_discovery = false, apps = false, plugins = false, unbounded_connection_retries = false }
         shell_environment_policy = { ignore_default_excludes = false, exclude = ["CODEX_API_KEY", "OPENAI_API_KEY"] }
         projects."/w".trust_level = "untrusted"
         [model_providers.cordon]
@@ -30,7 +30,7 @@ fn a_base_url_makes_a_provider_of_its_own() {
         base_url = "http://127.0.0.1:8080/v1"
         wire_api = "responses"
         env_key = "CODEX_API_KEY"
-        request_max_retries = 4
+        request_max_retries = 2
         stream_max_retries = 4
         "#,
     )

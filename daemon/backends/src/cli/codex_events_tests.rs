@@ -40,7 +40,7 @@ fn a_recorded_run_is_understood_whole() {
         events[5],
         Kind::Command(CommandEvent {
             id: "item_3".into(),
-            command: "/bin/bash -lc 'cat /work/tmp/egress/canary; env | grep -ci key'".into(),
+            command: "/bin/bash -lc 'cat /srv/agent/canary; env | grep -ci key'".into(),
             status: "failed".into(),
             exit_code: Some(1),
             output: "CANARY-SECRET\n0\n".into(),
@@ -195,7 +195,7 @@ fn output_of_a_hundred_megabytes_does_not_end_the_turn() {
 
 #[test]
 fn a_success_event_too_long_to_read_is_no_success() {
-    let long = format!("{}{}\"}}", &DONE[..DONE.len() - 1], format!(",\"x\":\"{}", "x".repeat(17 << 20)));
+    let long = format!("{},\"x\":\"{}\"}}", &DONE[..DONE.len() - 1], "x".repeat(17 << 20));
     let (_, outcome) = run(CodexParser::new(), &[long.as_bytes(), b"\n"], &CLEAN);
     assert_eq!(outcome.outcome, Outcome::AgentFailed);
     assert!(outcome.message.contains("too long to interpret"), "{}", outcome.message);
