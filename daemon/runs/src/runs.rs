@@ -300,6 +300,19 @@ impl Runs {
         guest.ok_or_else(|| RunError::NotRunning { run: entry.id.clone(), agent })
     }
 
+    /// The workspace of a run's agent, as seen from inside and outside.
+    ///
+    /// # Errors
+    /// When there is no such run or agent.
+    pub async fn workspace(&self, caller: u32, id: &str, agent: &str) -> Result<PathBuf, RunError> {
+        let entry = self.find(caller, id).await?;
+        let found = entry.with(|r| {
+            let mut named = r.agents.iter().filter(|a| agent.is_empty() || a.id == agent);
+            named.next().map(|a| a.workspace.clone())
+        });
+        found.ok_or_else(|| RunError::NotRunning { run: entry.id.clone(), agent: agent.to_owned() })
+    }
+
     /// How many runs have not ended.
     #[must_use]
     pub fn active(&self) -> usize {

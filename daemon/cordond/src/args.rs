@@ -1,0 +1,96 @@
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Runs AI agents in sandboxes, for `cordon`.
+#[derive(Debug, Parser)]
+#[command(name = "cordond", version, about, subcommand_negates_reqs = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print the version.
+    Version,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Where runs, workspaces and sandboxes are kept [default: /var/lib/cordon for root, else
+    /// $XDG_STATE_HOME/cordon or ~/.local/state/cordon].
+    #[arg(long, env = "CORDON_STATE_DIR", value_name = "DIRECTORY")]
+    pub(crate) state_dir: Option<PathBuf>,
+
+    /// Unix socket to listen on [default: /run/cordon/cordond.sock for root, else
+    /// $XDG_RUNTIME_DIR/cordon/cordond.sock or /tmp/cordon-UID/cordond.sock].
+    #[arg(long, env = "CORDON_SOCKET", value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// The guest's executable [default: `cordon-guest` beside this program].
+    #[arg(long, env = "CORDON_GUEST", value_name = "PATH")]
+    pub(crate) guest: Option<PathBuf>,
+
+    /// Docker Engine of the docker wall, for instance unix:///run/docker.sock.
+    #[arg(long, env = "DOCKER_HOST", value_name = "ADDRESS")]
+    pub(crate) docker_host: Option<String>,
+
+    /// Let agent files ask for the host's network.
+    #[arg(long, env = "CORDON_ALLOW_HOST_NETWORK")]
+    pub(crate) allow_host_network: bool,
+
+    /// Directories in which the local wall looks for agents' programs, separated by colons
+    /// [default: this process's PATH].
+    #[arg(long, env = "CORDON_PROGRAM_PATH", value_name = "PATHS")]
+    pub(crate) program_path: Option<std::ffi::OsString>,
+
+    /// The largest journal of one run, in MiB; a run that prints more is ended.
+    #[arg(long, env = "CORDON_JOURNAL_LIMIT", value_name = "MIB", default_value_t = 4096,
+          value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    pub(crate) journal_limit: u64,
+
+    /// What becomes of running agents when the daemon is told to end.
+    #[arg(long, env = "CORDON_ON_SHUTDOWN", value_enum, default_value_t = OnShutdown::Leave)]
+    pub(crate) on_shutdown: OnShutdown,
+
+    /// End after so many seconds without a run and without a client.
+    #[arg(long, env = "CORDON_IDLE_EXIT", value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) idle_exit: Option<u64>,
+
+    /// What to log, for instance `info` or `cordond=debug`.
+    #[arg(long, env = "CORDON_LOG", value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+
+    /// How to log.
+    #[arg(long, env = "CORDON_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnShutdown {
+    /// End them, and wait until nothing of them is left.
+    Stop,
+    /// Leave their sandboxes: the next daemon goes on with them.
+    Leave,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_flags_agree_with_each_other() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,129 @@
+use super::{
+    caller::{Caller, agent_file, wall},
+    exec,
+};
+use crate::status::of_run;
+use cordon_proto::v1::{self, runs_server};
+use cordon_runs::{JournalReader, Runs, StartRequest};
+use std::path::PathBuf;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Events that wait for a slow client; each has at most one piece of output.
+const WAITING: usize = 8;
+
+pub(crate) struct RunsService {
+    pub(crate) runs: Runs,
+}
+
+#[tonic::async_trait]
+impl runs_server::Runs for RunsService {
+    async fn start_run(
+        &self,
+        request: Request<v1::StartRunRequest>,
+    ) -> Result<Response<v1::StartRunResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let file = agent_file(request.agent_file)?;
+        let start = StartRequest {
+            name: file.name,
+            content: file.content.to_vec(),
+            directory: PathBuf::from(file.directory),
+            variables: file.variables.into_iter().collect(),
+            prompt: request.prompt,
+            agents: request.agents,
+            wall: wall(&request.wall)?,
+            key: request.idempotency_key,
+            owner: caller.owner().await?,
+        };
+        // A client that hangs up must not leave half an accepted run.
+        let runs = self.runs.clone();
+        let started = tokio::spawn(async move { runs.start(start).await }).await;
+        let run = started.map_err(|_| Status::internal("the run could not be accepted"))?;
+        Ok(Response::new(v1::StartRunResponse { run: Some(run.map_err(|e| of_run(&e))?) }))
+    }
+
+    async fn get_run(&self, request: Request<v1::GetRunRequest>) -> Result<Response<v1::Run>, Status> {
+        let caller = Caller::of(&request)?;
+        let run = self.runs.get(caller.uid, &request.into_inner().id).await;
+        Ok(Response::new(run.map_err(|e| of_run(&e))?))
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<v1::ListRunsRequest>,
+    ) -> Result<Response<v1::ListRunsResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        Ok(Response::new(v1::ListRunsResponse { runs: self.runs.list(caller.uid).await }))
+    }
+
+    type WatchRunStream = ReceiverStream<Result<v1::Event, Status>>;
+
+    async fn watch_run(
+        &self,
+        request: Request<v1::WatchRunRequest>,
+    ) -> Result<Response<Self::WatchRunStream>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let reader = self.runs.watch(caller.uid, &request.id, request.from_seq).await;
+        let (events, receiver) = mpsc::channel(WAITING);
+        tokio::spawn(send(reader.map_err(|e| of_run(&e))?, request.follow, events));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn stop_run(
+        &self,
+        request: Request<v1::StopRunRequest>,
+    ) -> Result<Response<v1::StopRunResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let request = request.into_inner();
+        let run = self.runs.stop(caller.uid, &request.id, &request.idempotency_key).await;
+        Ok(Response::new(v1::StopRunResponse { run: Some(run.map_err(|e| of_run(&e))?) }))
+    }
+
+    async fn remove_run(
+        &self,
+        request: Request<v1::RemoveRunRequest>,
+    ) -> Result<Response<v1::RemoveRunResponse>, Status> {
+        let caller = Caller::of(&request)?;
+        let v1::RemoveRunRequest { id, idempotency_key, remove_workspace } = request.into_inner();
+        let removed = self.runs.remove(caller.uid, &id, &idempotency_key, remove_workspace).await;
+        removed.map_err(|e| of_run(&e))?;
+        Ok(Response::new(v1::RemoveRunResponse {}))
+    }
+
+    type ExecStream = ReceiverStream<Result<v1::RunExecResponse, Status>>;
+
+    async fn exec(
+        &self,
+        request: Request<Streaming<v1::RunExecRequest>>,
+    ) -> Result<Response<Self::ExecStream>, Status> {
+        let caller = Caller::of(&request)?;
+        exec::exec(&self.runs, caller, request.into_inner()).await
+    }
+}
+
+async fn send(mut reader: JournalReader, follow: bool, to: mpsc::Sender<Result<v1::Event, Status>>) {
+    loop {
+        let batch = tokio::select! {
+            batch = reader.next(follow) => batch,
+            () = to.closed() => return,
+        };
+        match batch {
+            Ok(Some(events)) => {
+                for event in events {
+                    if to.send(Ok(event)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                // Nobody is left to be told otherwise.
+                let _ = to.send(Err(of_run(&error.into()))).await;
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Errors as clients get them: a code, words, and a typed reason.
+
+use cordon_runs::{JournalError, RunError};
+use cordon_sandbox::SandboxError;
+use std::collections::HashMap;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// Statuses travel in headers: what is longer than this is cut.
+const MOST: usize = 3000;
+
+/// A status with a typed reason.
+pub(crate) fn status(code: Code, reason: &str, message: &str, help: &str) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, "cordon", HashMap::<String, String>::new());
+    if !help.is_empty() {
+        details.add_help_link(help, "");
+    }
+    Status::with_error_details(code, cut(message), details)
+}
+
+pub(crate) fn invalid(reason: &str, message: &str) -> Status {
+    status(Code::InvalidArgument, reason, message, "")
+}
+
+pub(crate) fn of_run(error: &RunError) -> Status {
+    let code = match error {
+        RunError::NotFound { .. } => Code::NotFound,
+        RunError::Ambiguous { .. }
+        | RunError::InvalidFile { .. }
+        | RunError::Agent { .. }
+        | RunError::Invalid(_) => Code::InvalidArgument,
+        RunError::KeyReused { .. } => Code::AlreadyExists,
+        RunError::ShuttingDown => Code::Unavailable,
+        RunError::Plan { .. } | RunError::NotRunning { .. } | RunError::StillRunning { .. } => {
+            Code::FailedPrecondition
+        }
+        RunError::Sandbox(e) => sandbox_code(e),
+        RunError::Journal(JournalError::Full { .. } | JournalError::Limit { .. }) => Code::ResourceExhausted,
+        RunError::Journal(JournalError::Damaged { .. } | JournalError::Foreign { .. }) => Code::DataLoss,
+        RunError::Store(e) if e.is_full() => Code::ResourceExhausted,
+        RunError::Store(_) | RunError::Journal(_) | RunError::Internal(_) => Code::Internal,
+    };
+    status(code, error.reason(), &error.to_string(), error.help())
+}
+
+pub(crate) fn of_sandbox(error: SandboxError) -> Status {
+    of_run(&RunError::Sandbox(error))
+}
+
+fn sandbox_code(error: &SandboxError) -> Code {
+    if error.is_refusal() { Code::FailedPrecondition } else { Code::Internal }
+}
+
+fn cut(message: &str) -> String {
+    if message.len() <= MOST {
+        return message.to_owned();
+    }
+    let end = (0..=MOST).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
+    format!("{} …", &message[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_has_a_reason_and_help() {
+        let found = of_run(&RunError::NotFound { id: "x".into() });
+        assert_eq!(found.code(), Code::NotFound);
+        let info = found.get_details_error_info().unwrap();
+        assert_eq!((info.domain.as_str(), info.reason.as_str()), ("cordon", "run-not-found"));
+        assert_eq!(found.get_details_help().unwrap().links[0].description, "`cordon ps` lists the runs");
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let found = status(Code::Internal, "x", &"ä".repeat(MOST), "");
+        assert!(found.message().len() < MOST + 8 && found.message().ends_with('…'));
+    }
+}
