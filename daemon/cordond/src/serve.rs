@@ -22,6 +22,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{OnceCell, mpsc, watch},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 /// Clients that still watch when the daemon ends are waited for no longer than this.
@@ -56,6 +57,7 @@ pub(crate) async fn serve(args: Serve, places: Places) -> Result<(), StartError>
         .build_v1()
         .map_err(|e| StartError::Invalid(format!("the protocol's own description is unusable: {e}")))?;
 
+    let closing = CancellationToken::new();
     let (end, mut ended) = watch::channel(false);
     let server = Server::builder()
         // Output flows in pieces of 64 KiB: room for a few of them at once.
@@ -64,7 +66,8 @@ pub(crate) async fn serve(args: Serve, places: Places) -> Result<(), StartError>
         .add_service(health_service)
         .add_service(reflection)
         .add_service(
-            RunsServer::new(RunsService { runs: runs.clone() }).max_decoding_message_size(REQUEST_LIMIT),
+            RunsServer::new(RunsService { runs: runs.clone(), closing: closing.clone() })
+                .max_decoding_message_size(REQUEST_LIMIT),
         )
         .add_service(
             AgentsServer::new(AgentsService { runs: runs.clone() }).max_decoding_message_size(REQUEST_LIMIT),
@@ -102,6 +105,9 @@ pub(crate) async fn serve(args: Serve, places: Places) -> Result<(), StartError>
     tracing::info!(stop_runs, "shutting down");
     recovering.abort();
     runs.shutdown(stop_runs).await;
+    if !stop_runs {
+        closing.cancel();
+    }
     end.send_replace(true);
     if tokio::time::timeout(GOODBYE, &mut server).await.is_err() {
         server.abort();

@@ -4,10 +4,11 @@ use super::{
 };
 use crate::status::of_run;
 use cordon_proto::v1::{self, runs_server};
-use cordon_runs::{JournalReader, Runs, StartRequest};
+use cordon_runs::{JournalReader, RunError, Runs, StartRequest};
 use std::path::PathBuf;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Events that wait for a slow client; each has at most one piece of output.
@@ -15,6 +16,8 @@ const WAITING: usize = 8;
 
 pub(crate) struct RunsService {
     pub(crate) runs: Runs,
+    /// The daemon ends: watchers come back when another one is there.
+    pub(crate) closing: CancellationToken,
 }
 
 #[tonic::async_trait]
@@ -68,7 +71,18 @@ impl runs_server::Runs for RunsService {
         let request = request.into_inner();
         let reader = self.runs.watch(caller.uid, &request.id, request.from_seq).await;
         let (events, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(send(reader.map_err(|e| of_run(&e))?, request.follow, events));
+        let reader = reader.map_err(|e| of_run(&e))?;
+        let closing = self.closing.clone();
+        tokio::spawn(async move {
+            let gone = events.clone();
+            tokio::select! {
+                () = send(reader, request.follow, events) => {}
+                () = closing.cancelled() => {
+                    // A client that does not read is not waited for.
+                    let _ = gone.try_send(Err(of_run(&RunError::ShuttingDown)));
+                }
+            }
+        });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 

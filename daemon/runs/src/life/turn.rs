@@ -147,7 +147,19 @@ impl Turn {
         watch.feed(stdin);
         let mut work = work;
         let (ended, forced) = loop {
-            let Some(batch) = watch.next().await? else { break watch.ended() };
+            let batch = match watch.next().await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break watch.ended(),
+                Err(error) => {
+                    // Its last words, also where they look like the beginning of a secret.
+                    off_thread(work, |work| {
+                        let kinds = work.rest();
+                        work.log.write(kinds, Durability::Soon)
+                    })
+                    .await?;
+                    return Err(error);
+                }
+            };
             work = off_thread(work, move |work| work.digest(&batch)).await?;
             watch.ack(work.intake.resume_offset());
         };
