@@ -90,12 +90,12 @@ images_source() { find images daemon/sandbox/src/docker/images -type f -print0 |
 
 build_images() {
   skipped docker && return 0
-  local stamp code=0 wanted=() options=(--bootstrap)
-  stamp=$(images_source | sha256sum)
-  wanted=(cordon/base:latest)
-  skipped clis || wanted+=(cordon/codex:latest cordon/claude-code:latest)
+  local stamp code=0 wanted=(base) options=(--bootstrap)
+  # None named: all of them.
+  skipped clis || wanted=()
+  stamp="$(images_source | sha256sum) ${wanted[*]}"
   if [ "$(cat build/images.stamp 2>/dev/null)" = "$stamp" ] &&
-    docker image inspect debian:bookworm-slim "${wanted[@]}" >/dev/null 2>&1; then
+    docker image inspect debian:bookworm-slim cordon/base:latest >/dev/null 2>&1; then
     return 0
   fi
   say "building the images (log: build/images.log)"
