@@ -107,8 +107,8 @@ mod tests {
         request.env = vec![variable("PATH", "/x::/y")];
         let plan = Plan::new(&request, &[variable("PATH", "/boot"), variable("A", "b")], b"/home/a").unwrap();
         assert_eq!(plan.candidates, [c"/x/git".to_owned(), c"/y/git".to_owned()]);
-        assert_eq!(plan.env, [c"A=b".into(), c"CORDON_PROCESS=p1".into(), CString::from(c"PATH=/x::/y")]);
-        assert_eq!(plan.cwd, c"/home/a".into());
+        assert_eq!(plan.env, [c"A=b", c"CORDON_PROCESS=p1", c"PATH=/x::/y"]);
+        assert_eq!(plan.cwd, c"/home/a".to_owned());
     }
 
     #[test]

@@ -68,7 +68,9 @@ pub(crate) fn sweep(table: &Table) {
         }
         return;
     }
-    for pid in lock(&table.inner).running_pids() {
+    // Not in the loop's head: the lock would be held through it.
+    let running = lock(&table.inner).running_pids();
+    for pid in running {
         if let Some((pid, end)) = peek(libc::P_PID, pid) {
             table.ended(pid, end);
             reap(pid);

@@ -142,7 +142,8 @@ async fn kill_on_detach_kills() {
 #[tokio::test]
 async fn a_terminal_has_the_size_it_is_given() {
     let fixture = Fixture::new().await;
-    let mut request = shell("trap 'stty size' WINCH; stty size; while read line; do echo got $line; done");
+    let script = "trap 'stty size' WINCH; stty size; while read line; do echo got $line; done";
+    let mut request = start(&["bash", "-c", script]);
     request.pty = Some(pb::WindowSize { rows: 33, columns: 99 });
     let mut process = fixture.exec(request).await;
     let mut told = Told::default();
