@@ -3,10 +3,9 @@
 use crate::{
     error::RunError,
     plan::{Host, Owner, Planned, Request, plan, remove_placeholders},
-    runs::select,
 };
 use cordon_backends::Variables;
-use cordon_config::{AgentFile, Problem, Severity, Source, parse, parse_with};
+use cordon_config::{Agent, AgentFile, Problem, Severity, Source, parse, parse_with};
 use cordon_sandbox::WallKind;
 use std::path::Path;
 
@@ -76,4 +75,22 @@ pub(crate) fn plan_agents(
         }
     }
     Ok(planned)
+}
+
+/// The agents of a file by name; all of them for none.
+fn select<'a>(file: &'a AgentFile, names: &[String]) -> Result<Vec<&'a Agent>, RunError> {
+    if names.is_empty() {
+        return Ok(file.agents.iter().collect());
+    }
+    let mut found = Vec::new();
+    for name in names {
+        let agent = file.agents.iter().find(|a| a.id == *name).ok_or_else(|| RunError::Agent {
+            what: format!("no agent is named {name:?}"),
+            agents: file.agents.iter().map(|a| a.id.clone()).collect(),
+        })?;
+        if !found.iter().any(|a: &&Agent| a.id == agent.id) {
+            found.push(agent);
+        }
+    }
+    Ok(found)
 }

@@ -2,6 +2,7 @@
 //! decides no policy and speaks to no container engine: `plan` compiles the one, walls
 //! are the others' business. Whoever calls it has checked who is asking.
 
+mod accept;
 mod entry;
 mod error;
 mod file;

@@ -130,7 +130,8 @@ pub(crate) struct RunRecord {
     pub(crate) agents: Vec<AgentRecord>,
     /// As the client asked for it.
     pub(crate) wall: Option<WallKind>,
-    pub(crate) selected: Vec<String>,
+    /// Of the request, without its secrets.
+    pub(crate) fingerprint: String,
     pub(crate) start_key: String,
     /// Of later mutations, oldest first.
     pub(crate) keys: Vec<String>,

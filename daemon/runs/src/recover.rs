@@ -6,10 +6,10 @@ use crate::{
     error::RunError,
     file::{self, FileSource},
     journal::{Durability, Journal},
-    life::{Agent, Life, Log, Overview, Recovered, Replayed, Resume, close, replay},
+    life::{Agent, Life, Log, Overview, Recovered, Replayed, Resume, close, deadline, launch, replay},
     plan::Planned,
     record::{End, RunRecord, now_ms},
-    runs::{Runs, deadline, launch},
+    runs::Runs,
     shared::Shared,
     store::RunDirectory,
 };
@@ -39,9 +39,16 @@ impl Runs {
             .iter()
             .flat_map(|e| e.with(|r| r.agents.iter().map(|a| a.sandbox_id.clone()).collect::<Vec<_>>()))
             .collect();
-        for entry in unfinished {
-            let (working, shared) = (entry.clone(), shared.clone());
-            let resumed = tokio::task::spawn_blocking(move || resume(&shared, &working)).await;
+        // All at once: a long journal takes a while to be told again.
+        let resuming: Vec<_> = unfinished
+            .into_iter()
+            .map(|entry| {
+                let (working, shared) = (entry.clone(), shared.clone());
+                (entry, tokio::task::spawn_blocking(move || resume(&shared, &working)))
+            })
+            .collect();
+        for (entry, resumed) in resuming {
+            let resumed = resumed.await;
             match resumed {
                 Ok(Ok(Some(resumed))) => {
                     let stop = resumed.life.stop.clone();

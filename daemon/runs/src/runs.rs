@@ -1,22 +1,20 @@
 use crate::{
-    entry::{Entry, Live},
+    accept::{Accepted, fingerprint},
+    entry::Entry,
     error::RunError,
-    file::{self, FileSource},
-    journal::{Durability, Journal, JournalReader},
-    life::{Agent, Life, Log, Tally, warning},
-    plan::{Host, Owner, Planned, remove_placeholders},
-    record::{AgentRecord, RunRecord, State, now_ms, title},
+    journal::JournalReader,
+    life::{Life, Log, deadline, launch},
+    plan::{Host, Owner},
+    record::now_ms,
     removed::Removed,
     shared::Shared,
-    store::{RunDirectory, Secrets},
     walls::Walls,
 };
 use cordon_backends::Variables;
-use cordon_config::AgentFile;
-use cordon_proto::v1::{self, RunStarted, event::Kind};
+use cordon_proto::v1;
 use cordon_sandbox::{WallKind, guest::Guest};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::DirBuilder,
     io,
     os::unix::fs::DirBuilderExt as _,
@@ -132,51 +130,49 @@ impl Runs {
         if !self.0.accepting.load(Ordering::Acquire) {
             return Err(RunError::ShuttingDown);
         }
+        let shared = self.0.shared.clone();
         let id = uuid::Uuid::now_v7().simple().to_string();
         let key = (request.owner.uid, request.key.clone());
-        if !request.key.is_empty() {
-            let earlier = {
-                let mut keys = self.keys();
-                let earlier = keys.get(&key).cloned();
-                if earlier.is_none() {
-                    keys.insert(key.clone(), id.clone());
-                }
-                earlier
+        let planning = loop {
+            let planning = shared.planning.read().await;
+            let earlier = match key.1.is_empty() {
+                true => None,
+                false => self.claim(&key, &id),
             };
-            if let Some(earlier) = earlier {
-                return self.again(&request, &earlier);
+            let Some(earlier) = earlier else { break planning };
+            if let Some(entry) = shared.entries().get(&earlier) {
+                return same(entry, &request);
             }
-        }
+            // The same request is being worked on: its outcome is this one's, too.
+            drop(planning);
+            drop(shared.planning.write().await);
+        };
         let started = self.accept(request, &id).await;
         if started.is_err() && !key.1.is_empty() {
             self.keys().remove(&key);
         }
+        drop(planning);
         started
     }
 
-    /// The answer to a request that came before.
-    fn again(&self, request: &StartRequest, id: &str) -> Result<v1::Run, RunError> {
-        let reused = || RunError::KeyReused { key: request.key.clone() };
-        // Still being accepted: the client asked twice at once.
-        let entry = self.0.shared.entries().get(id).cloned().ok_or_else(|| {
-            RunError::Invalid("the same request is being worked on; ask again in a moment".to_owned())
-        })?;
-        let same_file = entry.directory.read("agent-file")? == request.content
-            && entry.directory.read("prompt")? == request.prompt.as_bytes();
-        let same = entry.with(|r| r.wall == request.wall && r.selected == request.agents);
-        if same_file && same { Ok(entry.to_proto()) } else { Err(reused()) }
+    /// Takes a key for a run; the run that has it, when there is one.
+    fn claim(&self, key: &(u32, String), id: &str) -> Option<String> {
+        let mut keys = self.keys();
+        let earlier = keys.get(key).cloned();
+        if earlier.is_none() {
+            keys.insert(key.clone(), id.to_owned());
+        }
+        earlier
     }
 
     async fn accept(&self, request: StartRequest, id: &str) -> Result<v1::Run, RunError> {
         let shared = self.0.shared.clone();
-        let planning = shared.planning.read().await;
         let (blocking, run) = (shared.clone(), id.to_owned());
         let accepted = tokio::task::spawn_blocking(move || Accepted::new(&blocking, request, &run))
             .await
             .map_err(|_| RunError::Internal("check the agent file"))??;
         let Accepted { entry, journal, agents, timeouts, prompt, tally } = accepted;
         shared.entries().insert(id.to_owned(), entry.clone());
-        drop(planning);
         let stop = CancellationToken::new();
         let started = now_ms();
         let life = Life {
@@ -270,7 +266,7 @@ impl Runs {
         let done = entry.clone();
         tokio::task::spawn_blocking(move || {
             if workspace {
-                remove_workspaces(&inner.shared, &done)?;
+                inner.shared.remove_workspaces(&done)?;
             }
             // The key first: a repeated request must not find half a run.
             inner.removed.add(caller, &key)?;
@@ -348,23 +344,13 @@ impl Runs {
     }
 }
 
-/// Starts the task of a life and makes it known to its entry.
-pub(crate) fn launch(life: Life, agents: Vec<Agent>, stop: CancellationToken) {
-    let (entry, journal) = (life.entry.clone(), life.journal.clone());
-    // Under the lock, so that even the shortest life finds itself here when it ends.
-    let mut live = entry.live();
-    *live = Some(Live { journal, stop, guests: BTreeMap::new(), task: None });
-    let agents = agents.into_iter().map(Arc::new).collect();
-    let task = tokio::spawn(Arc::new(life).live(agents));
-    if let Some(live) = &mut *live {
-        live.task = Some(task);
+/// The answer to a request that came before.
+fn same(entry: &Entry, request: &StartRequest) -> Result<v1::Run, RunError> {
+    if entry.with(|r| r.fingerprint == fingerprint(request)) {
+        Ok(entry.to_proto())
+    } else {
+        Err(RunError::KeyReused { key: request.key.clone() })
     }
-}
-
-/// When a run that started then has to end.
-pub(crate) fn deadline(started_ms: i64, limit: Duration) -> tokio::time::Instant {
-    let gone = Duration::from_millis(u64::try_from(now_ms() - started_ms).unwrap_or(0));
-    crate::life::after(limit.saturating_sub(gone))
 }
 
 async fn stop_and_wait(entry: &Entry) {
@@ -394,171 +380,4 @@ fn check_key(key: &str) -> Result<(), RunError> {
         return Err(RunError::Invalid(format!("an idempotency key has at most {KEY_LIMIT} bytes")));
     }
     Ok(())
-}
-
-fn remove_workspaces(shared: &Shared, entry: &Entry) -> Result<(), crate::store::StoreError> {
-    let made: BTreeSet<PathBuf> =
-        entry.with(|r| r.agents.iter().filter(|a| a.workspace_made).map(|a| a.workspace.clone()).collect());
-    for tree in made {
-        let used = |e: &Arc<Entry>| {
-            e.id != entry.id && e.with(|r| r.end.is_none() && r.agents.iter().any(|a| a.workspace == tree))
-        };
-        if shared.all().iter().any(used) || !tree.starts_with(shared.host.state.join("workspaces")) {
-            continue;
-        }
-        // Never follows a link, whatever an agent left there.
-        crate::store::remove_tree(&tree)?;
-    }
-    Ok(())
-}
-
-/// A run that is checked, planned and kept.
-struct Accepted {
-    entry: Arc<Entry>,
-    journal: Arc<Journal>,
-    agents: Vec<Agent>,
-    timeouts: cordon_config::Timeouts,
-    prompt: String,
-    tally: Arc<Tally>,
-}
-
-impl Accepted {
-    /// Blocks.
-    fn new(shared: &Shared, request: StartRequest, id: &str) -> Result<Self, RunError> {
-        let source = FileSource {
-            name: &request.name,
-            content: &request.content,
-            directory: &request.directory,
-            variables: &request.variables,
-        };
-        let checked = file::check(&source)?;
-        let planned = file::plan_agents(
-            &shared.host,
-            id,
-            &checked.file,
-            &request.agents,
-            &request.owner,
-            &request.variables,
-            request.wall,
-        )?;
-        let placeholders: Vec<PathBuf> = planned.iter().flat_map(|p| p.placeholders.clone()).collect();
-        let directory = RunDirectory::new(&shared.directory, id);
-        let kept = Self::keep(shared, request, id, &checked, planned, &directory);
-        if kept.is_err() {
-            remove_placeholders(&placeholders);
-            if let Err(error) = directory.remove() {
-                tracing::warn!(run = id, %error, "a run that was not accepted was left");
-            }
-        }
-        kept
-    }
-
-    fn keep(
-        shared: &Shared,
-        request: StartRequest,
-        id: &str,
-        checked: &file::Checked,
-        planned: Vec<Planned>,
-        directory: &RunDirectory,
-    ) -> Result<Self, RunError> {
-        directory.create()?;
-        directory.write("agent-file", &request.content)?;
-        directory.write("prompt", request.prompt.as_bytes())?;
-        directory.save_secrets(&secrets(&request.variables, checked, &planned))?;
-        let journal = Arc::new(Journal::create(&directory.journal(), shared.journal_limit)?);
-        let tally = Arc::new(Tally::default());
-        let mut kinds = vec![Kind::RunStarted(RunStarted {
-            agent_file_name: request.name.clone(),
-            prompt: request.prompt.clone(),
-        })];
-        kinds.extend(checked.warnings.iter().map(|w| warning(w.reason, &w.to_string())));
-        Log::new(journal.clone(), "", tally.clone()).write(kinds, Durability::Now)?;
-        for one in &planned {
-            let log = Log::new(journal.clone(), &one.context.agent.id, tally.clone());
-            log.write(one.warnings.iter().map(|w| warning("plan", w)).collect(), Durability::Soon)?;
-        }
-        let record = record(&request, id, &planned);
-        // Last: a directory without this file is no run.
-        directory.save(&record, true)?;
-        let agent = |(index, planned): (usize, Planned)| Agent {
-            log: Log::new(journal.clone(), &planned.context.agent.id, tally.clone()),
-            index,
-            planned,
-            resume: None,
-            driver: Mutex::default(),
-            before: Mutex::default(),
-        };
-        Ok(Self {
-            agents: planned.into_iter().enumerate().map(agent).collect(),
-            entry: Arc::new(Entry::new(directory.clone(), record)),
-            journal,
-            timeouts: checked.file.timeouts.clone(),
-            prompt: request.prompt,
-            tally,
-        })
-    }
-}
-
-fn secrets(variables: &Variables, checked: &file::Checked, planned: &[Planned]) -> Secrets {
-    let wanted: BTreeSet<&str> = checked.variables.iter().map(String::as_str).collect();
-    let kept = variables.iter().filter(|(name, _)| wanted.contains(name.as_str()));
-    Secrets {
-        redact: planned.iter().flat_map(|p| p.needs.secrets.clone()).collect(),
-        variables: kept.map(|(n, v)| (n.clone(), v.clone())).collect(),
-    }
-}
-
-fn record(request: &StartRequest, id: &str, planned: &[Planned]) -> RunRecord {
-    let agent = |p: &Planned| AgentRecord {
-        id: p.context.agent.id.clone(),
-        backend: p.context.agent.backend.name().to_owned(),
-        wall: p.context.wall,
-        workspace: p.workspace.path.clone(),
-        workspace_made: p.workspace.made,
-        sandbox_id: p.sandbox.id.clone(),
-        sandbox: None,
-        state: State::Starting,
-        end: None,
-        placeholders: p.placeholders.clone(),
-        watched: p.watched.clone(),
-    };
-    RunRecord {
-        version: RunRecord::VERSION,
-        id: id.to_owned(),
-        state: State::Starting,
-        end: None,
-        started_ms: now_ms(),
-        ended_ms: 0,
-        file_name: request.name.clone(),
-        directory: request.directory.clone(),
-        title: title(&request.prompt),
-        owner: (&request.owner).into(),
-        agents: planned.iter().map(agent).collect(),
-        wall: request.wall,
-        selected: request.agents.clone(),
-        start_key: request.key.clone(),
-        keys: Vec::new(),
-        journal_events: 0,
-    }
-}
-
-/// The agents of a file by name; all of them for none.
-pub(crate) fn select<'a>(
-    file: &'a AgentFile,
-    names: &[String],
-) -> Result<Vec<&'a cordon_config::Agent>, RunError> {
-    if names.is_empty() {
-        return Ok(file.agents.iter().collect());
-    }
-    let mut found = Vec::new();
-    for name in names {
-        let agent = file.agents.iter().find(|a| a.id == *name).ok_or_else(|| RunError::Agent {
-            what: format!("no agent is named {name:?}"),
-            agents: file.agents.iter().map(|a| a.id.clone()).collect(),
-        })?;
-        if !found.iter().any(|a: &&cordon_config::Agent| a.id == agent.id) {
-            found.push(agent);
-        }
-    }
-    Ok(found)
 }

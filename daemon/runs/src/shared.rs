@@ -1,6 +1,11 @@
-use crate::{entry::Entry, plan::Host, walls::Walls};
+use crate::{
+    entry::Entry,
+    plan::Host,
+    store::{StoreError, remove_tree},
+    walls::Walls,
+};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -49,6 +54,23 @@ impl Shared {
             tracing::warn!(run = heir.id, %error, "the run's record was not kept");
         }
         true
+    }
+
+    /// Removes the workspaces that Cordon made for a run and no other run uses. Blocks.
+    pub(crate) fn remove_workspaces(&self, entry: &Entry) -> Result<(), StoreError> {
+        let made: BTreeSet<PathBuf> = entry
+            .with(|r| r.agents.iter().filter(|a| a.workspace_made).map(|a| a.workspace.clone()).collect());
+        for tree in made {
+            let used = |e: &Arc<Entry>| {
+                e.id != entry.id
+                    && e.with(|r| r.end.is_none() && r.agents.iter().any(|a| a.workspace == tree))
+            };
+            if self.all().iter().any(used) || !tree.starts_with(self.host.state.join("workspaces")) {
+                continue;
+            }
+            remove_tree(&tree)?;
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 //! `prompt`, the indexes of watched trees, and `secrets` while the run lives.
 
 use crate::record::RunRecord;
-use cordon_backends::Variables;
+use cordon_backends::{Redactor, Variables};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -114,7 +114,19 @@ impl RunDirectory {
             .map_err(|_| StoreError::new("understand", &path)(io::ErrorKind::InvalidData.into()))
     }
 
+    /// Takes the secrets out of everything that stays of an ended run: the agent file
+    /// and the prompt may name some, too.
     pub(crate) fn forget_secrets(&self) -> Result<(), StoreError> {
+        if let Ok(secrets) = self.load_secrets() {
+            let redactor = Redactor::new(&secrets.redact);
+            for name in ["agent-file", "prompt"] {
+                let content = self.read(name)?;
+                let kept = redactor.text(&String::from_utf8_lossy(&content));
+                if kept.as_bytes() != content {
+                    self.write(name, kept.as_bytes())?;
+                }
+            }
+        }
         let path = self.0.join("secrets");
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::new("remove", &path)(e)),
@@ -171,12 +183,17 @@ mod tests {
         run.create().unwrap();
         let mut secrets = Secrets::default();
         secrets.variables.insert("KEY".into(), "s3cret".into());
+        secrets.redact.push("sk-12345678".into());
+        run.write("agent-file", b"key: sk-12345678").unwrap();
+        run.write("prompt", b"fix it").unwrap();
         run.save_secrets(&secrets).unwrap();
         let mode = fs::metadata(dir.path().join("r/secrets")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(run.load_secrets().unwrap().variables["KEY"], "s3cret");
         run.forget_secrets().unwrap();
         run.forget_secrets().unwrap();
+        assert_eq!(run.read("agent-file").unwrap(), b"key: [redacted]");
+        assert_eq!(run.read("prompt").unwrap(), b"fix it");
         assert!(run.load_secrets().is_err());
     }
 

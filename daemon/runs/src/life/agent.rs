@@ -11,7 +11,7 @@ use crate::{
     plan::Planned,
     record::{End, State},
 };
-use cordon_backends::{Driver, backend, denial_event};
+use cordon_backends::{Driver, Redactor, backend, denial_event};
 use cordon_policy::Denial;
 use cordon_proto::v1::{ProbeFinding, SandboxReady, WarningEvent, event::Kind};
 use cordon_sandbox::{Sandbox, SandboxError, SandboxRecord, Wall};
@@ -138,7 +138,11 @@ impl Agent {
     async fn sandbox(&self, life: &Life) -> Result<Ready, Trouble> {
         let wall = life.shared.walls.wall(self.planned.context.wall).await;
         let (sender, refusals) = mpsc::channel(64);
-        let denials = AbortOnDrop(tokio::spawn(tell_denials(self.log.clone(), refusals)));
+        let denials = AbortOnDrop(tokio::spawn(tell_denials(
+            self.log.clone(),
+            Redactor::new(&self.planned.needs.secrets),
+            refusals,
+        )));
         let sandbox = match &self.resume {
             Some(Resume::Sandbox(record)) => self.reattach(life, record, sender).await?,
             _ => {
@@ -220,17 +224,9 @@ impl Agent {
 
     /// The agent's turn, to its end.
     pub(super) async fn turn(&self, life: &Life, ready: Ready) -> Result<(End, String), Trouble> {
-        let (result, redactor) = {
-            let redactor = cordon_backends::Redactor::new(&self.planned.needs.secrets);
-            (self.turn_inside(life, &ready).await, redactor)
-        };
+        let ended = self.turn_inside(life, &ready).await;
         drop(ready.denials);
-        // What a guest or a system says goes through redaction as well.
-        result.map_err(|trouble| match trouble {
-            Trouble::Lost(why) => Trouble::Lost(redactor.text(&why)),
-            Trouble::Backend(why) => Trouble::Backend(redactor.text(&why)),
-            other => other,
-        })
+        ended
     }
 
     async fn turn_inside(&self, life: &Life, ready: &Ready) -> Result<(End, String), Trouble> {
@@ -339,9 +335,12 @@ pub(crate) fn finding(finding: &cordon_sandbox::Finding) -> ProbeFinding {
     }
 }
 
-async fn tell_denials(log: Log, mut refusals: mpsc::Receiver<Denial>) {
+async fn tell_denials(log: Log, redactor: Redactor, mut refusals: mpsc::Receiver<Denial>) {
     let mut told = 0;
-    while let Some(denial) = refusals.recv().await {
+    while let Some(mut denial) = refusals.recv().await {
+        // An agent may try to put a secret into a name.
+        denial.target = redactor.text(&denial.target);
+        denial.would_allow = redactor.text(&denial.would_allow);
         told += 1;
         if told > DENIALS_TOLD {
             log.tally().uncounted_denial();

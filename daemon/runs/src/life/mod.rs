@@ -4,14 +4,15 @@ mod agent;
 mod finish;
 mod inside;
 mod intake;
+mod launch;
 mod log;
 mod process;
 mod rebuild;
 mod turn;
 
 pub(crate) use agent::{Agent, Recovered, Resume, finding, warning};
+pub(crate) use launch::{deadline, launch};
 pub(crate) use log::{Log, Tally};
-pub(crate) use process::after;
 pub(crate) use rebuild::{Overview, Replayed, replay};
 
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     shared::Shared,
 };
 use agent::{Ready, Trouble};
+use cordon_backends::Redactor;
 use cordon_proto::v1::{self, ErrorEvent, RunEnded, TurnEnded, event::Kind};
 use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
@@ -76,7 +78,7 @@ impl Life {
                 Ok((index, Ok(one))) => ready.push((index, one)),
                 Ok((index, Err(trouble))) => {
                     let resumed = agents.get(index).is_some_and(|a| a.is_resumed());
-                    ends.push(self.trouble(index, trouble));
+                    ends.extend(agents.get(index).map(|a| self.trouble(a, trouble)));
                     if !resumed {
                         // Nobody begins where somebody cannot: nothing has run yet.
                         preparing.abort_all();
@@ -122,11 +124,11 @@ impl Life {
     async fn turn(&self, agent: &Agent, ready: Ready) -> AgentEnd {
         match agent.turn(self, ready).await {
             Ok((end, _)) => AgentEnd::quiet(agent.index, end),
-            Err(trouble) => self.trouble(agent.index, trouble),
+            Err(trouble) => self.trouble(agent, trouble),
         }
     }
 
-    fn trouble(&self, index: usize, trouble: Trouble) -> AgentEnd {
+    fn trouble(&self, agent: &Agent, trouble: Trouble) -> AgentEnd {
         let (end, reason, message) = match &trouble {
             Trouble::Cancelled => (End::Cancelled, "cancelled", "the run was cancelled".to_owned()),
             Trouble::TimedOut => (End::TimedOut, "timed-out", self.run_limit_words()),
@@ -140,6 +142,8 @@ impl Life {
             Trouble::Backend(message) => (End::Refused, "backend-not-ready", message.clone()),
             Trouble::Lost(message) => (End::Broken, "guest-lost", message.clone()),
         };
+        // What a guest, an engine or a system says goes through redaction as well.
+        let message = Redactor::new(&agent.planned.needs.secrets).text(&message);
         let mut told = Vec::new();
         if end != End::Cancelled {
             let error =
@@ -148,7 +152,7 @@ impl Life {
         }
         let outcome = v1::Outcome::from(end).into();
         told.push(Kind::TurnEnded(TurnEnded { turn: 1, outcome, message, exit_code: None, wall_ms: 0 }));
-        AgentEnd { index, end, told, journal_failed: matches!(trouble, Trouble::Journal(_)) }
+        AgentEnd { index: agent.index, end, told, journal_failed: matches!(trouble, Trouble::Journal(_)) }
     }
 
     pub(crate) fn run_limit_words(&self) -> String {
