@@ -24,3 +24,6 @@ pub use journal::{JournalError, JournalReader};
 pub use runs::{Options, Runs, StartRequest};
 pub use store::StoreError;
 pub use walls::Walls;
+
+#[cfg(test)]
+mod tests;
