@@ -142,13 +142,13 @@ async fn kill_on_detach_kills() {
 #[tokio::test]
 async fn a_terminal_has_the_size_it_is_given() {
     let fixture = Fixture::new().await;
-    let script = "trap 'stty size' WINCH; stty size; while read line; do echo got $line; done";
-    let mut request = start(&["bash", "-c", script]);
+    let mut request = shell("stty size; read go; stty size; while read line; do echo got $line; done");
     request.pty = Some(pb::WindowSize { rows: 33, columns: 99 });
     let mut process = fixture.exec(request).await;
     let mut told = Told::default();
     until(&mut process, &mut told, "33 99").await;
     process.input.send(ProcessInput::Resize { rows: 12, columns: 34 }).await.unwrap();
+    process.input.send(ProcessInput::Stdin("go\n".into())).await.unwrap();
     until(&mut process, &mut told, "12 34").await;
     process.input.send(ProcessInput::Stdin("hello\n".into())).await.unwrap();
     until(&mut process, &mut told, "got hello").await;

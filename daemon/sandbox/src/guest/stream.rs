@@ -13,6 +13,8 @@ use tonic::{Status, Streaming};
 const PIECE: usize = 64 << 10;
 /// The largest piece that a guest may send at once.
 const PIECE_LIMIT: usize = 1 << 20;
+/// How long a stream stays open for what is still to be sent after the end.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(5);
 /// Events and inputs under way: with their size, what a slow reader costs.
 const QUEUE: usize = 16;
 
@@ -30,9 +32,15 @@ impl Guest {
         // The queue is new and empty: there is room.
         let _ = requests.try_send(pb::ExecRequest { message: Some(first) });
         let mut client = self.client.clone();
-        let answers = self.call("exec", CALL, client.exec(ReceiverStream::new(outgoing))).await?;
-        tokio::spawn(send(inputs, requests));
-        tokio::spawn(receive(answers, events, Sequence::new(offset)));
+        let mut answers = self.call("exec", CALL, client.exec(ReceiverStream::new(outgoing))).await?;
+        let sending = tokio::spawn(send(inputs, requests));
+        tokio::spawn(async move {
+            if receive(&mut answers, events, Sequence::new(offset)).await {
+                // The last acknowledgements follow the end; dropping the answers now
+                // would cut them off.
+                let _ = tokio::time::timeout(LINGER, sending).await;
+            }
+        });
         Ok(Process { events: received, input })
     }
 }
@@ -64,16 +72,17 @@ fn pieces(mut data: Bytes) -> impl Iterator<Item = Bytes> {
     std::iter::from_fn(move || (!data.is_empty()).then(|| data.split_to(PIECE.min(data.len()))))
 }
 
+/// Passes events on; says whether the process came to its end.
 async fn receive(
-    mut answers: Streaming<pb::ExecResponse>,
+    answers: &mut Streaming<pb::ExecResponse>,
     events: mpsc::Sender<ProcessEvent>,
     mut sequence: Sequence,
-) {
+) -> bool {
     loop {
         let answer = tokio::select! {
             answer = answers.message() => answer,
             // Nobody looks any more: dropping the stream detaches.
-            () = events.closed() => return,
+            () = events.closed() => return false,
         };
         let checked = match answer {
             Ok(Some(answer)) => sequence.check(answer),
@@ -82,12 +91,13 @@ async fn receive(
         };
         let found = checked.unwrap_or_else(|why| vec![ProcessEvent::Lost(why)]);
         for event in found {
-            let last = matches!(
-                event,
-                ProcessEvent::Exited(_) | ProcessEvent::Failed { .. } | ProcessEvent::Lost(_)
-            );
-            if events.send(event).await.is_err() || last {
-                return;
+            let ended = matches!(event, ProcessEvent::Exited(_) | ProcessEvent::Failed { .. });
+            let lost = matches!(event, ProcessEvent::Lost(_));
+            if events.send(event).await.is_err() || lost {
+                return false;
+            }
+            if ended {
+                return true;
             }
         }
     }
