@@ -8,6 +8,9 @@
 //! Every test runs as whoever runs it. Root's run starts all of them once more as an
 //! ordinary user, whose sandboxes are made with user namespaces.
 
+// Helpers of tests are no tests to the lint.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "local/world.rs"]
 mod world;
 

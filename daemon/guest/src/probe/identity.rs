@@ -2,9 +2,14 @@ use cordon_proto::guest::{
     ProbeResponse,
     probe_response::{Descriptor, MountPoint, Namespace},
 };
+use rustix::fs::{Mode, OFlags, RawDir};
 use std::{
     fs,
-    os::unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
+    mem::MaybeUninit,
+    os::{
+        fd::AsRawFd as _,
+        unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
+    },
     path::Path,
 };
 
@@ -35,13 +40,24 @@ pub(super) fn look(response: &mut ProbeResponse) {
 }
 
 fn descriptors() -> Vec<Descriptor> {
-    // By number and without opening the directory, which would find itself.
-    (0..1024)
-        .filter_map(|number: u32| {
-            let target = fs::read_link(format!("/proc/self/fd/{number}")).ok()?;
-            Some(Descriptor { number, target: target.into_os_string().into_vec().into() })
-        })
-        .collect()
+    let unknown = || vec![Descriptor { number: u32::MAX, target: "unknown".into() }];
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(directory) = rustix::fs::open("/proc/self/fd", flags, Mode::empty()) else { return unknown() };
+    let own = directory.as_raw_fd().cast_unsigned();
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(&directory, &mut buffer);
+    let mut found = Vec::new();
+    while let Some(entry) = entries.next() {
+        let Ok(entry) = entry else { return unknown() };
+        // Neither "." and "..", nor the descriptor that is being read.
+        let Some(number) = entry.file_name().to_str().ok().and_then(|n| n.parse().ok()) else { continue };
+        if number != own {
+            let target = fs::read_link(format!("/proc/self/fd/{number}"));
+            let target = target.map(|t| t.into_os_string().into_vec()).unwrap_or_default();
+            found.push(Descriptor { number, target: target.into() });
+        }
+    }
+    found
 }
 
 fn status(text: &str, response: &mut ProbeResponse) {

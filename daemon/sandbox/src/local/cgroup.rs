@@ -58,7 +58,7 @@ pub(super) struct Made {
 }
 
 impl Made {
-    /// The files that the sandbox's first process is written to.
+    /// The files that the sandbox's processes are written to.
     pub(super) fn procs(&self) -> impl Iterator<Item = PathBuf> {
         self.directories.iter().map(|directory| directory.join("cgroup.procs"))
     }
@@ -172,6 +172,24 @@ impl Cgroups {
         found.dedup();
         found
     }
+}
+
+/// Moves a process, with all its threads, into groups.
+pub(super) async fn join(files: Vec<PathBuf>, pid: i32) -> Result<(), SandboxError> {
+    let write = move || {
+        files.iter().try_for_each(|file| {
+            set(file, &pid.to_string(), false).map_err(|error| match error {
+                SandboxError::Io { path, source, .. } => {
+                    SandboxError::Io { step: "join the control group", path, source }
+                }
+                other => other,
+            })
+        })
+    };
+    tokio::task::spawn_blocking(write)
+        .await
+        .map_err(io::Error::other)
+        .map_err(SandboxError::io("join the control groups as", pid.to_string()))?
 }
 
 /// Removes groups, with whatever process is still in them.

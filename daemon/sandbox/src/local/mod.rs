@@ -119,7 +119,8 @@ impl LocalWall {
             user_namespace: !privileged,
             root: boot::bytes(&host.state.join(ROOT)),
             own_network: true,
-            cgroup_procs: made.procs().map(|path| boot::bytes(&path)).collect(),
+            // Joined from here, see below.
+            cgroup_procs: Vec::new(),
         });
         let keep = |record: &SandboxRecord| {
             remember(record).map_err(SandboxError::io("remember the sandbox", &record.id))
@@ -136,14 +137,17 @@ impl LocalWall {
             end(pid, Some(launched.start_time), &record.id).await?;
             return Err(error);
         }
-        let confined = launched.confined(&spec.id).await;
+        // Joining a group waits for the kernel's other processors, longer than all the rest
+        // takes. It goes on beside it: until this returns nothing of the agent's has started.
+        let joining = cgroup::join(made.procs().collect(), pid);
         let ready = async {
-            confined?;
+            launched.confined(&spec.id).await?;
             let guest = Guest::connect(&spec.id, &record.directory, Some(pid)).await?;
             let (findings, probe) = verdict::verify(&guest, spec, WallKind::Local).await?;
             Ok::<_, SandboxError>((guest, findings, probe))
         };
-        match ready.await {
+        let (joined, ready) = tokio::join!(joining, ready);
+        match ready.and_then(|ready| joined.map(|()| ready)) {
             Ok((guest, findings, probe)) => Ok(Sandbox {
                 guest,
                 findings,

@@ -6,6 +6,7 @@ use crate::Identity;
 use cordon_proto::guest::Mount;
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
 };
 
@@ -53,6 +54,9 @@ const ETC: [&str; 36] = [
     "timezone",
 ];
 
+/// Larger files are mounted.
+const COPIED: u64 = 16 << 10;
+
 /// Directories that carry a version in their name.
 const ETC_PREFIX: &str = "python3.";
 
@@ -99,6 +103,11 @@ fn as_on_the_host(path: &Path, execute: bool) -> io::Result<Option<Mount>> {
         }
         Err(e) => return Err(e),
     };
+    if !execute && found.is_file() && found.len() <= COPIED && found.mode() & 0o004 != 0 {
+        // A copy is made faster than a mount. Of a file that not everybody may read the
+        // content would get out this way, so that one is mounted.
+        return Ok(Some(text(path, fs::read(path)?)));
+    }
     if !found.is_symlink() {
         return Ok(Some(bind(path, &fs::canonicalize(path)?, false, execute)));
     }

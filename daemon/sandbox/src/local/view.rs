@@ -17,6 +17,11 @@ pub(super) const HOSTNAME: &str = "sandbox";
 pub(super) fn mounts(spec: &SandboxSpec, directory: &Path, guest: &Path) -> Result<Vec<Mount>, SandboxError> {
     let mut mounts = system::mounts(spec.identity, &spec.home, HOSTNAME)
         .map_err(SandboxError::io("look at the system's files below", "/"))?;
+    // A policy that names a part of the system means it as the host has it.
+    mounts.retain(|mount| {
+        let path = Path::new(OsStr::from_bytes(&mount.path));
+        !spec.paths.iter().any(|entry| path.starts_with(&entry.path))
+    });
     mounts.extend([
         Mount { kind: Kind::Proc.into(), path: "/proc".into(), ..Mount::default() },
         Mount {
