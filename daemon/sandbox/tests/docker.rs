@@ -1,7 +1,8 @@
 //! The Docker wall against a real engine. Needs root, an engine, iptables, the image
-//! debian:bookworm-slim, and the static guest at $CORDON_GUEST or below target/.
+//! debian:bookworm-slim, cordon/base and cordon/base-sudo, and the static guest at $CORDON_GUEST or below target/.
 
 #![cfg(feature = "docker")]
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests are tests.
 
 #[path = "docker/harness.rs"]
 mod harness;

@@ -16,6 +16,12 @@ use std::collections::HashMap;
 /// A container refuses to start with less.
 const LEAST_MEMORY: u64 = 16 << 20;
 
+/// What sudo and a package manager need, and no more: nothing that reaches the
+/// kernel, the network's set-up, devices or other processes' memory.
+const SUDO_CAPABILITIES: [&str; 7] =
+    ["AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"];
+const SUDO_WARNING: &str = "sudo is on: the agent can become root inside, change the container's own files and     programs, and leave files of root in its writable trees; Landlock and our system call filter are off, and     what protects the host is the mount view, the network rules and the engine's defaults";
+
 /// What the engine is asked to make, and what is said about it.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -31,13 +37,6 @@ pub(super) fn check(spec: &SandboxSpec, allow_host_network: bool) -> Result<(), 
             format!("user {}:{}", spec.identity.uid, spec.identity.gid),
             "an agent never runs as root",
             "Give the workspace to a user other than root",
-        ));
-    }
-    if spec.sudo {
-        return Err(refuse(
-            "command_line_docker_enable_sudo",
-            "sudo and Landlock exclude each other, and this wall does not give the second up",
-            "Put what the agent needs into an image of your own and name it in command_line_docker_image",
         ));
     }
     if spec.network == Network::Host && !allow_host_network {
@@ -84,13 +83,18 @@ pub(super) fn wanted(
             "host".to_owned()
         }
     };
+    if spec.sudo {
+        warnings.push(SUDO_WARNING.to_owned());
+    }
+    let hostname = names::hostname(&spec.labels.agent);
     let host_config = HostConfig {
         mounts: Some(view.mounts),
         tmpfs: Some(view.tmpfs),
-        readonly_rootfs: Some(true),
+        // Packages are what sudo is for.
+        readonly_rootfs: Some(!spec.sudo),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: None,
-        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+        cap_add: spec.sudo.then(|| SUDO_CAPABILITIES.map(str::to_owned).to_vec()),
+        security_opt: (!spec.sudo).then(|| vec!["no-new-privileges:true".to_owned()]),
         privileged: Some(false),
         ipc_mode: Some("private".to_owned()),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
@@ -109,6 +113,8 @@ pub(super) fn wanted(
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
         }),
+        // Only networks of the engine's own making bring the container's name along.
+        extra_hosts: (spec.network == Network::Isolated).then(|| vec![format!("{hostname}:127.0.0.1")]),
         sysctls: matches!(spec.network, Network::Bridge { .. }).then(no_ipv6),
         network_mode: Some(network),
         ..HostConfig::default()
@@ -121,7 +127,7 @@ pub(super) fn wanted(
         user: Some(format!("{}:{}", spec.identity.uid, spec.identity.gid)),
         working_dir: Some("/".to_owned()),
         // With the host's network the name is the host's.
-        hostname: (spec.network != Network::Host).then(|| names::hostname(&spec.labels.agent)),
+        hostname: (spec.network != Network::Host).then_some(hostname),
         labels: Some(names::labels(&spec.labels, &spec.id)),
         // An image's own check would be run by the engine, again and again.
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),

@@ -45,15 +45,25 @@ fn the_network_is_what_was_asked_for() {
 }
 
 #[test]
-fn root_sudo_and_the_hosts_network_are_refused() {
+fn root_and_the_hosts_network_are_refused() {
     for (uid, gid) in [(0, 1000), (1000, 0)] {
         let spec = SandboxSpec { identity: Identity { uid, gid }, ..spec() };
         assert!(check(&spec, true).unwrap_err().is_refusal());
     }
-    assert!(check(&SandboxSpec { sudo: true, ..spec() }, true).unwrap_err().to_string().contains("sudo"));
     let host = SandboxSpec { network: Network::Host, ..spec() };
     assert!(check(&host, false).unwrap_err().to_string().contains("allow-host-network"));
     assert!(check(&host, true).is_ok());
+}
+
+#[test]
+fn sudo_weakens_what_it_must_and_says_so() {
+    let made = made(&SandboxSpec { sudo: true, ..spec() });
+    let host = made.body.host_config.unwrap();
+    assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
+    assert_eq!(host.cap_add.unwrap(), SUDO_CAPABILITIES);
+    assert_eq!((host.security_opt, host.privileged), (None, Some(false)));
+    assert_eq!(made.body.user.as_deref(), Some("1000:1000"));
+    assert!(made.warnings.iter().any(|w| w.contains("sudo is on")));
 }
 
 #[test]

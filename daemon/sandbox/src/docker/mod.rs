@@ -96,6 +96,7 @@ impl DockerWall {
         let container::Wanted { body, mut warnings } =
             container::wanted(spec, &names, &image.id, view, &engine.machine);
         let egress = crate::egress::start(spec, &record.directory, denials)?;
+        let bridge = matches!(spec.network, Network::Bridge { .. });
         if let Network::Bridge { granted } = &spec.network {
             tokio::try_join!(
                 firewall::install(&names, granted),
@@ -107,7 +108,10 @@ impl DockerWall {
         let words = life::Words::listen(&engine.docker, &names.container).await;
         life::start(&engine.docker, &names.container).await?;
         let guest = self.reach(engine, &record, words).await?;
-        let (findings, probe) = crate::verdict::verify(&guest, spec, WallKind::Docker).await?;
+        let (mut findings, probe) = crate::verdict::verify(&guest, spec, WallKind::Docker).await?;
+        if bridge {
+            findings.push(network::prove(&engine.docker, &names, &guest, &spec.id).await?);
+        }
         Ok(Sandbox { record, guest, findings, probe: Some(probe), warnings, egress })
     }
 
@@ -173,7 +177,9 @@ impl Wall for DockerWall {
     ) -> Result<Sandbox, SandboxError> {
         container::check(spec, self.options.allow_host_network)?;
         let engine = self.engine().await?;
-        let image = life::image(&engine.docker, spec.image.as_deref().unwrap_or(images::BASE)).await?;
+        let image = spec.image.as_deref().unwrap_or(images::BASE);
+        let image = if spec.sudo { images::with_sudo(image) } else { image };
+        let image = life::image(&engine.docker, image).await?;
         let names = Names::new(&spec.labels.daemon, &spec.id);
         let bridge = matches!(spec.network, Network::Bridge { .. });
         self.being_made().insert(spec.id.clone());

@@ -4,9 +4,14 @@ use super::{
     engine::{self, refuse},
     names::{self, Names},
 };
-use crate::{Labels, SandboxError};
-use bollard::{Docker, models::NetworkCreateRequest};
-use std::{collections::HashMap, path::Path, time::Duration};
+use crate::{Finding, Labels, SandboxError, guest::Guest};
+use bollard::{Docker, models::NetworkCreateRequest, query_parameters::InspectNetworkOptions};
+use cordon_proto::guest::ProbeRequest;
+use std::{collections::HashMap, net::IpAddr, path::Path, time::Duration};
+use tokio::net::TcpListener;
+
+const FIX: &str =
+    "Run cordond on the engine's machine (in a container with --network=host), or use none with egress";
 
 /// How long the engine may take to notice that a network's container is gone.
 const BUSY: Duration = Duration::from_secs(10);
@@ -51,8 +56,54 @@ pub(super) async fn create(
     Err(refuse(
         "network_mode: bridge",
         "the engine's bridges are not in this daemon's network namespace, so they cannot be filtered",
-        "Run cordond on the engine's machine (in a container with --network=host), or use none with egress",
+        FIX,
     ))
+}
+
+/// Shows that this host is closed to a sandbox: a listener is put up where the
+/// bridge reaches it, and the guest must not get through to it.
+pub(super) async fn prove(
+    docker: &Docker,
+    names: &Names,
+    guest: &Guest,
+    sandbox: &str,
+) -> Result<Finding, SandboxError> {
+    let found = docker
+        .inspect_network(&names.network, None::<InspectNetworkOptions>)
+        .await
+        .map_err(engine::failed(format!("look at network {}", names.network)))?;
+    let gateways = found.ipam.and_then(|i| i.config).unwrap_or_default();
+    let gateway: IpAddr =
+        gateways.iter().find_map(|c| c.gateway.as_deref()?.parse().ok()).ok_or_else(|| {
+            refuse("network_mode: bridge", "the engine does not tell the bridge's address", FIX)
+        })?;
+    let canary = TcpListener::bind((gateway, 0))
+        .await
+        .map_err(SandboxError::io("listen at the sandbox's bridge", &names.bridge))?;
+    let address = canary
+        .local_addr()
+        .map_err(SandboxError::io("listen at the sandbox's bridge", &names.bridge))?
+        .to_string();
+    let request = ProbeRequest { must_not_connect: vec![address.clone()], ..ProbeRequest::default() };
+    let answer = guest.probe(request).await?;
+    // The guest is not believed alone: whether somebody came is seen here.
+    let came = tokio::time::timeout(Duration::ZERO, canary.accept()).await.is_ok();
+    let said = answer.connects.iter().find(|c| c.address == address);
+    if !came && said.is_some_and(|c| !c.connected) {
+        return Ok(Finding {
+            check: "connection to a service of this host".to_owned(),
+            expected: "not connected".to_owned(),
+            found: "not connected".to_owned(),
+            ok: true,
+        });
+    }
+    Err(SandboxError::ProbeDisagrees {
+        sandbox: sandbox.to_owned(),
+        differences: vec![format!(
+            "connection to a service of this host at {address}: expected not connected, found {}",
+            if came { "connected" } else { "no answer of the guest" },
+        )],
+    })
 }
 
 /// Removes a network; one that is not there is success.

@@ -72,3 +72,24 @@ async fn the_hosts_network_root_and_a_bad_id_are_refused() {
     }
     assert_eq!(fixture.leftovers(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn sudo_is_root_inside_a_wall_that_says_it_is_weaker() {
+    needs_docker!();
+    let fixture = Fixture::new();
+    let mut spec = fixture.spec("sudo1");
+    spec.image = Some("cordon/base".to_owned());
+    spec.sudo = true;
+    let sandbox = fixture.create(&spec).await.unwrap();
+    assert!(sandbox.warnings.iter().any(|w| w.contains("sudo is on")), "{:?}", sandbox.warnings);
+    let text = bash(&sandbox, "exec 2>&1; id -u; sudo id -u; sudo touch /usr/x && echo made").await.text;
+    assert_eq!(text, "4242\n0\nmade\n");
+    // Root inside is still no root of the host's.
+    let script = "exec 2>&1; sudo mount -t tmpfs none /mnt; sudo sh -c 'echo > /proc/sys/kernel/core_pattern'; \
+                  sudo mknod /tmp/sda b 8 0; sudo ip link add d type dummy; sudo umount /proc/kcore; sudo sysctl -w kernel.hostname=x";
+    let text = bash(&sandbox, script).await.text;
+    assert!(text.contains("permission denied") && text.contains("Operation not permitted"), "{text}");
+    let left = bash(&sandbox, "stat -c %F /tmp/sda 2>&1; mount | grep -c '/mnt '").await.text;
+    assert!(left.contains("cannot stat") && left.ends_with("0\n"), "{left}");
+    fixture.wall.destroy(&sandbox.record).await.unwrap();
+}

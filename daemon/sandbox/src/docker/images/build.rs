@@ -1,6 +1,9 @@
 use super::{IMAGES, ImageSource, bootstrap, context};
 use crate::{SandboxError, docker::engine};
-use bollard::{Docker, body_full, query_parameters::BuildImageOptions};
+use bollard::{
+    Docker, body_full,
+    query_parameters::{BuildImageOptions, PruneImagesOptions},
+};
 use futures_util::StreamExt as _;
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 use tokio::sync::mpsc;
@@ -46,8 +49,8 @@ pub enum BuildEvent {
 
 pub(super) type Events = mpsc::Sender<Result<BuildEvent, SandboxError>>;
 
-/// Builds the images of these names, all of them when there are none, after the
-/// base that they stand on. After an error nothing follows. Dropping the receiver
+/// Builds the images of these names, after those that they stand on; without names
+/// all of them but the ones with sudo. After an error nothing follows. Dropping the receiver
 /// ends the build.
 #[must_use]
 pub fn build(
@@ -85,6 +88,13 @@ async fn build_all(
         build_one(&docker, image, options, events).await?;
         let _ = events.send(Ok(BuildEvent::Done { image: image.short })).await;
     }
+    // The stages that fetched are twice as large as what came out of them.
+    let filters = [("dangling", "true"), ("label", "cordon.stage=fetch")]
+        .map(|(name, value)| (name.to_owned(), vec![value.to_owned()]));
+    let options = PruneImagesOptions { filters: Some(filters.into()) };
+    if let Err(error) = docker.prune_images(Some(options)).await {
+        tracing::warn!(error = %engine::describe(&error), "the fetch stages of the build could not be removed");
+    }
     Ok(())
 }
 
@@ -97,7 +107,16 @@ fn chosen(names: &[String]) -> Result<Vec<&'static ImageSource>, SandboxError> {
             fix: format!("Cordon builds {}", IMAGES.iter().map(|i| i.short).collect::<Vec<_>>().join(", ")),
         })?);
     }
-    Ok(IMAGES.iter().filter(|i| wanted.is_empty() || i.short == "base" || wanted.contains(i)).collect())
+    if wanted.is_empty() {
+        return Ok(IMAGES.iter().filter(|i| !i.is_sudo()).collect());
+    }
+    // Each stands on one that comes before it.
+    for image in IMAGES.iter().rev() {
+        if wanted.contains(&image) && !wanted.iter().any(|w| Some(w.name) == image.on) {
+            wanted.extend(image.on.and_then(ImageSource::find));
+        }
+    }
+    Ok(IMAGES.iter().filter(|i| wanted.contains(i)).collect())
 }
 
 async fn is_missing(docker: &Docker, image: &str) -> Result<bool, SandboxError> {
@@ -125,6 +144,11 @@ async fn build_one(
         for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
             arguments.insert(name.to_owned(), proxy.clone());
         }
+    }
+    if image.is_sudo()
+        && let Some(on) = image.on
+    {
+        arguments.insert("BASE".to_owned(), on.to_owned());
     }
     if context.vendored {
         arguments.insert("VENDORED".to_owned(), "yes".to_owned());
@@ -212,6 +236,7 @@ mod tests {
         };
         assert_eq!(names(&[]).unwrap(), ["base", "codex", "claude-code"]);
         assert_eq!(names(&["cordon/codex"]).unwrap(), ["base", "codex"]);
+        assert_eq!(names(&["claude-code-sudo"]).unwrap(), ["base", "claude-code", "claude-code-sudo"]);
         assert!(names(&["unknown"]).unwrap_err().to_string().contains("claude-code"));
     }
 

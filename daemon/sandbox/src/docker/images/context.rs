@@ -13,6 +13,7 @@ const FILES: &[(&str, &str)] = &[
     ("codex/checksums", include_str!("../../../../../images/codex/checksums")),
     ("claude-code/Dockerfile", include_str!("../../../../../images/claude-code/Dockerfile")),
     ("claude-code/checksums", include_str!("../../../../../images/claude-code/checksums")),
+    ("sudo/Dockerfile", include_str!("../../../../../images/sudo/Dockerfile")),
     ("fetch.sh", include_str!("../../../../../images/fetch.sh")),
     ("certificates/README", include_str!("../../../../../images/certificates/README")),
     ("vendor/README", include_str!("../../../../../images/vendor/README")),

@@ -21,6 +21,8 @@ pub struct ImageSource {
     /// As the engine knows it.
     pub name: &'static str,
     dockerfile: &'static str,
+    /// The image that it stands on, when Cordon builds that one too.
+    on: Option<&'static str>,
 }
 
 /// The image that every other one stands on, and the default for agents without a
@@ -31,11 +33,25 @@ pub const CODEX: &str = "cordon/codex:latest";
 /// The image with Claude Code.
 pub const CLAUDE_CODE: &str = "cordon/claude-code:latest";
 
+const fn source(
+    short: &'static str,
+    name: &'static str,
+    dockerfile: &'static str,
+    on: Option<&'static str>,
+) -> ImageSource {
+    ImageSource { short, name, dockerfile, on }
+}
+
+const SUDO: &str = "sudo/Dockerfile";
+
 /// Every image that Cordon builds, in the order of building.
 pub const IMAGES: &[ImageSource] = &[
-    ImageSource { short: "base", name: BASE, dockerfile: "base/Dockerfile" },
-    ImageSource { short: "codex", name: CODEX, dockerfile: "codex/Dockerfile" },
-    ImageSource { short: "claude-code", name: CLAUDE_CODE, dockerfile: "claude-code/Dockerfile" },
+    source("base", BASE, "base/Dockerfile", None),
+    source("codex", CODEX, "codex/Dockerfile", Some(BASE)),
+    source("claude-code", CLAUDE_CODE, "claude-code/Dockerfile", Some(BASE)),
+    source("base-sudo", "cordon/base-sudo:latest", SUDO, Some(BASE)),
+    source("codex-sudo", "cordon/codex-sudo:latest", SUDO, Some(CODEX)),
+    source("claude-code-sudo", "cordon/claude-code-sudo:latest", SUDO, Some(CLAUDE_CODE)),
 ];
 
 /// An image as the engine has it, or has not.
@@ -54,6 +70,12 @@ pub struct ImageState {
 }
 
 impl ImageSource {
+    /// Whether it is one of the weaker images, built only when it is named.
+    #[must_use]
+    pub fn is_sudo(&self) -> bool {
+        self.dockerfile == SUDO
+    }
+
     /// The image of this name, short or full.
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
@@ -61,6 +83,12 @@ impl ImageSource {
             .iter()
             .find(|i| i.short == name || i.name == name || i.name.strip_suffix(":latest") == Some(name))
     }
+}
+
+/// The image with sudo that stands in for one of ours; any other image is its own.
+pub(super) fn with_sudo(image: &str) -> &str {
+    let plain = ImageSource::find(image).map(|i| i.name);
+    IMAGES.iter().find(|i| i.is_sudo() && i.on.is_some() && i.on == plain).map_or(image, |i| i.name)
 }
 
 /// How to come by an image that is not there.
@@ -110,6 +138,14 @@ mod tests {
             assert_eq!(ImageSource::find(name).map(|i| i.name), Some(CODEX));
         }
         assert_eq!(ImageSource::find("cordon/codex:other"), None);
+    }
+
+    #[test]
+    fn each_of_our_images_has_one_with_sudo() {
+        assert_eq!(with_sudo("cordon/codex"), "cordon/codex-sudo:latest");
+        assert_eq!(with_sudo("cordon/codex-sudo:latest"), "cordon/codex-sudo:latest");
+        assert_eq!(with_sudo("mine:1"), "mine:1");
+        assert!(IMAGES.iter().filter(|i| !i.is_sudo()).all(|i| with_sudo(i.name) != i.name));
     }
 
     #[test]
