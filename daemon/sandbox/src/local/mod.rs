@@ -6,6 +6,7 @@
 mod binary;
 mod cgroup;
 mod doctor;
+mod hierarchy;
 mod launch;
 mod process;
 mod system;
