@@ -5,6 +5,8 @@ use crate::HostCheck;
 use bollard::Docker;
 use std::path::Path;
 
+const BUILD_GUEST: &str = "Build it with `make build` and put it beside cordond";
+
 pub(super) async fn doctor(docker_host: Option<&str>, guest: &Path) -> Vec<HostCheck> {
     let mut checks = Vec::new();
     let docker =
@@ -94,21 +96,10 @@ fn runc_is_fixed(version: &str) -> bool {
 }
 
 fn guest_file(guest: &Path) -> HostCheck {
-    use std::os::unix::fs::PermissionsExt as _;
-    match std::fs::metadata(guest) {
-        Ok(found) if found.is_file() && found.permissions().mode() & 0o005 == 0o005 => {
-            ok("docker guest", &guest.display().to_string())
-        }
-        Ok(_) => missing(
-            "docker guest",
-            &format!("{} is no file that every user may read and execute", guest.display()),
-            "chmod 0755 it",
-        ),
-        Err(error) => missing(
-            "docker guest",
-            &format!("{}: {error}", guest.display()),
-            "Build it with `make build` and put it beside cordond",
-        ),
+    match std::fs::File::open(guest).and_then(|file| file.metadata()) {
+        Ok(found) if found.is_file() && found.len() > 0 => ok("docker guest", &guest.display().to_string()),
+        Ok(_) => missing("docker guest", &format!("{} is no program", guest.display()), BUILD_GUEST),
+        Err(error) => missing("docker guest", &format!("{}: {error}", guest.display()), BUILD_GUEST),
     }
 }
 
@@ -154,12 +145,11 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_not_everybody_may_execute_is_said() {
-        use std::os::unix::fs::PermissionsExt as _;
+    fn a_guest_that_is_not_there_is_said() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o750)).unwrap();
         assert_eq!(guest_file(file.path()).state, "missing");
-        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(file.path(), "x").unwrap();
         assert_eq!(guest_file(file.path()).state, "ok");
+        assert_eq!(guest_file(Path::new("/nowhere")).state, "missing");
     }
 }

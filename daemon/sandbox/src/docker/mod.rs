@@ -4,6 +4,7 @@
 mod container;
 mod doctor;
 mod engine;
+mod files;
 mod firewall;
 pub mod images;
 mod life;
@@ -17,11 +18,12 @@ use crate::{
 };
 use cordon_policy::Denial;
 use engine::Engine;
+use files::Files;
 use names::Names;
 use std::{
     collections::HashSet,
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 use tokio::sync::{OnceCell, mpsc};
@@ -34,7 +36,7 @@ const WALL: &str = "docker";
 pub struct DockerOptions {
     /// The daemon's state directory. The engine must see it at the same path.
     pub state: PathBuf,
-    /// The guest's executable on the host, readable and executable by every user.
+    /// The guest's executable. A copy in the state directory is what is mounted.
     pub guest: PathBuf,
     /// As in `DOCKER_HOST`: `unix:///PATH`; none for the usual socket.
     pub docker_host: Option<String>,
@@ -47,6 +49,7 @@ pub struct DockerOptions {
 pub struct DockerWall {
     options: DockerOptions,
     engine: OnceCell<Engine>,
+    files: OnceCell<Files>,
     // Being made at this moment: a reaper that looked before they were remembered
     // must not take them for leftovers.
     making: Mutex<HashSet<String>>,
@@ -57,11 +60,23 @@ impl DockerWall {
     /// that is not there is an error when a sandbox is asked for.
     #[must_use]
     pub fn connect(options: DockerOptions) -> Self {
-        Self { options, engine: OnceCell::new(), making: Mutex::default() }
+        Self { options, engine: OnceCell::new(), files: OnceCell::new(), making: Mutex::default() }
     }
 
     async fn engine(&self) -> Result<&Engine, SandboxError> {
         self.engine.get_or_try_init(|| Engine::connect(self.options.docker_host.as_deref())).await
+    }
+
+    async fn files(&self) -> Result<&Files, SandboxError> {
+        let (state, guest) = (self.options.state.clone(), self.options.guest.clone());
+        self.files
+            .get_or_try_init(|| async {
+                match tokio::task::spawn_blocking(move || Files::make(&state, &guest)).await {
+                    Ok(made) => made,
+                    Err(error) => Err(SandboxError::io("make", "files")(io::Error::other(error))),
+                }
+            })
+            .await
     }
 
     fn being_made(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
@@ -80,16 +95,16 @@ impl DockerWall {
         denials: mpsc::Sender<Denial>,
     ) -> Result<Sandbox, SandboxError> {
         let names = Names::new(&spec.labels.daemon, &spec.id);
-        let empty = Empty::make(&self.options.state)?;
+        let files = self.files().await?;
         let boot = crate::boot::boot(spec);
         crate::directory::write_boot(&record.directory, &boot)?;
         let view = mounts::view(
             spec,
             &mounts::Fixed {
                 directory: &record.directory,
-                guest: &self.options.guest,
-                empty_directory: &empty.directory,
-                empty_file: &empty.file,
+                guest: &files.guest,
+                empty_directory: &files.empty_directory,
+                empty_file: &files.empty_file,
                 volumes: &image.volumes,
             },
         )?;
@@ -268,32 +283,6 @@ struct Made<'a> {
 impl Drop for Made<'_> {
     fn drop(&mut self) {
         self.wall.being_made().remove(self.id);
-    }
-}
-
-/// What hides a path: made once per state directory, and never writable inside.
-struct Empty {
-    directory: PathBuf,
-    file: PathBuf,
-}
-
-impl Empty {
-    fn make(state: &Path) -> Result<Self, SandboxError> {
-        use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-        let parent = state.join("empty");
-        let empty = Self { directory: parent.join("dir"), file: parent.join("file") };
-        for directory in [&parent, &empty.directory] {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(directory)
-                .map_err(SandboxError::io("make", directory))?;
-        }
-        match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o0).open(&empty.file) {
-            Ok(_) => Ok(empty),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(empty),
-            Err(error) => Err(SandboxError::io("make", &empty.file)(error)),
-        }
     }
 }
 

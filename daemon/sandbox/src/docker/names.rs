@@ -87,6 +87,11 @@ pub(super) fn hostname(agent: &str) -> String {
     if name.is_empty() { "agent".to_owned() } else { name.to_owned() }
 }
 
+/// Tells the releases of a program apart. What it names is compared byte by byte.
+pub(super) fn content_hash(content: &[u8]) -> String {
+    format!("{:016x}", hash(&[content]))
+}
+
 fn short_hash(daemon: &str) -> String {
     format!("{:08x}", hash(&[daemon.as_bytes()]) >> 32)
 }
