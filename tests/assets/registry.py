@@ -64,7 +64,7 @@ with open(os.path.join(web, "files/cordondemo-1.0.0.tgz"), "wb") as f:
 run(
     "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
     "-keyout", os.path.join(root, "key.pem"), "-out", os.path.join(root, "ca.pem"),
-    "-subj", "/CN=cordon test", "-addext", f"subjectAltName=IP:{address}",
+    "-subj", "/CN=cordon test", "-addext", f"subjectAltName=IP:{address},DNS:localhost",
     "-addext", "basicConstraints=critical,CA:TRUE",
 )
 

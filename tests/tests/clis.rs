@@ -99,7 +99,7 @@ fn assert_nowhere(dir: &Path, text: &str) {
     assert!(found.stdout.is_empty(), "{text} is in {}", String::from_utf8_lossy(&found.stdout));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_agent_works_and_its_wall_holds() {
     for (cli, wall) in cases() {
         let mut host = host();
@@ -165,7 +165,7 @@ async fn the_agent_works_and_its_wall_holds() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_provider_is_a_failed_agent_and_never_a_hang() {
     for (cli, wall) in cases() {
         if wall == Wall::Docker {
@@ -192,7 +192,7 @@ async fn a_broken_provider_is_a_failed_agent_and_never_a_hang() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_refuses_connections_ends_the_run() {
     for (cli, wall) in cases() {
         if wall == Wall::Docker {
@@ -209,7 +209,7 @@ async fn an_endpoint_that_refuses_connections_ends_the_run() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_huge_event_line_and_a_huge_prompt_do_not_end_the_turn() {
     for (cli, wall) in cases() {
         if wall == Wall::Docker {
@@ -219,7 +219,9 @@ async fn a_huge_event_line_and_a_huge_prompt_do_not_end_the_turn() {
         host.start_daemon();
         let ws = host.tree("ws");
         let mut script = Script::of([Turn::shell("echo ok > hello.txt")]);
-        script.failure = Some(Failure::Huge(3 << 20));
+        // Claude Code itself drops at its end what the pipe has not taken: 1 MiB is what it can hold.
+        let size = if cli == Cli::Codex { 100 << 20 } else { 400 << 10 };
+        script.failure = Some(Failure::Huge(size));
         script.failure_from = 1;
         let provider = Provider::start(script).await.unwrap();
         let text = agent(cli, wall, &provider.base_url(), &ws);
@@ -237,14 +239,11 @@ async fn a_huge_event_line_and_a_huge_prompt_do_not_end_the_turn() {
         assert!(provider.requests().iter().any(|r| r.body.to_string().contains("the-end-of-the-prompt")));
         assert!(ws.join("hello.txt").is_file());
         let events = last_events(&host).await;
-        assert!(
-            output(&events, OutputStream::Stdout).len() > 3 << 20,
-            "the raw line is in the journal, whole"
-        );
+        assert!(output(&events, OutputStream::Stdout).len() > size, "the raw line is in the journal, whole");
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_or_stale_login_is_refused_before_anything_starts() {
     if skipped("clis") {
         return;
@@ -256,7 +255,11 @@ async fn a_missing_or_stale_login_is_refused_before_anything_starts() {
         (Cli::Codex, ["OPENAI_API_KEY", ".codex/auth.json"]),
         (Cli::Claude, ["ANTHROPIC_API_KEY", ".claude/.credentials.json"]),
     ] {
-        let file = host.agent_file("a.yaml", &agent(cli, Wall::Local, "http://127.0.0.1:9", &ws));
+        // The vendor's own endpoint: nothing is asked of it, because nothing starts.
+        let text = agent(cli, Wall::Local, "URL", &ws);
+        let text: String =
+            text.lines().filter(|l| !l.contains("base_url")).map(|l| format!("{l}\n")).collect();
+        let file = host.agent_file("a.yaml", &text);
         let ran = host.cordon(["run", file.to_str().unwrap(), "x"]);
         assert_ne!(ran.code, 0);
         for name in names {
@@ -270,11 +273,15 @@ async fn a_missing_or_stale_login_is_refused_before_anything_starts() {
     }
     // A login whose access token is past its time: header.{"exp":1}.signature
     let auth = host.path("home").join(".codex/auth.json");
-    host.put(
+    fs::create_dir(host.path("home/.codex")).unwrap();
+    fs::write(
         &auth,
         r#"{"tokens":{"access_token":"eyJhbGciOiJub25lIn0.eyJleHAiOjF9.c2ln","refresh_token":"rt-planted","id_token":"x"}}"#,
-    );
-    let file = host.agent_file("a.yaml", &agent(Cli::Codex, Wall::Local, "http://127.0.0.1:9", &ws));
+    )
+    .unwrap();
+    let text = agent(Cli::Codex, Wall::Local, "URL", &ws);
+    let text: String = text.lines().filter(|l| !l.contains("base_url")).map(|l| format!("{l}\n")).collect();
+    let file = host.agent_file("a.yaml", &text);
     let ran = host.cordon(["run", file.to_str().unwrap(), "x"]);
     assert_ne!(ran.code, 0);
     let said = format!("{}{}", ran.stdout, ran.stderr);

@@ -2,11 +2,12 @@
 #![allow(missing_docs)]
 
 use cordon_proto::v1::OutputStream;
-use cordon_tests::harness::{Host, attack, denials, need_image, output, skipped};
+use cordon_tests::harness::{Host, attack, denials, need_image, output, skipped, wait_until};
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
     process::Command,
+    time::Duration,
 };
 
 const IMAGE: &str = "debian:bookworm-slim";
@@ -106,13 +107,20 @@ echo end"#
     assert!(out.contains("HAS-ROUTE") && out.contains("end"), "{out}");
     assert!(!out.contains("LEAK"), "{out}");
     assert!(listener.accept().is_err());
-    let left = Command::new("docker")
-        .args(["network", "ls", "-q", "--filter", "label=cordon.run"])
-        .output()
-        .unwrap();
-    assert!(left.stdout.is_empty(), "a network was left behind");
-    let rules = Command::new("iptables").args(["-w", "-S"]).output().unwrap();
-    assert!(!String::from_utf8_lossy(&rules.stdout).to_lowercase().contains("cdn"), "rules were left behind");
+    // Another test of this file may have a bridge of its own just now.
+    let gone = wait_until(Duration::from_secs(120), || {
+        let networks =
+            printed(Command::new("docker").args(["network", "ls", "-q", "--filter", "label=cordon.run"]));
+        let rules = printed(Command::new("iptables").args(["-w", "-S"]));
+        networks.is_empty() && !rules.to_lowercase().contains("cdn")
+    });
+    assert!(gone, "a network or firewall rules were left behind");
+}
+
+fn printed(command: &mut Command) -> String {
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{command:?}");
+    String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
 #[tokio::test]

@@ -56,14 +56,14 @@ async fn killing_the_daemon_loses_nothing() {
 #[tokio::test]
 async fn a_sandbox_that_died_while_the_daemon_was_away_ends_the_run() {
     let mut host = Host::start();
-    let file = agent_file(&host, "touch started; sleep 3600 # marker-9d0c");
+    let file = agent_file(&host, "touch started; exec sleep 360917");
     let ws = host.tree("ws");
     let _ = host.cordon(["run", &file, "--wall", "local", "--detach", "x"]).expect_code(0);
     let run = host.api().await.only_run().await;
     assert!(wait_until(Duration::from_secs(30), || ws.join("started").is_file()), "{}", host.log());
     host.kill_daemon();
     // The parent of the agent's process is the guest.
-    let pids = std::process::Command::new("pgrep").args(["-f", "marker-9d0c"]).output().unwrap();
+    let pids = std::process::Command::new("pgrep").args(["-f", "sleep 360917"]).output().unwrap();
     for pid in String::from_utf8_lossy(&pids.stdout).lines() {
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).unwrap().to_owned();
@@ -73,9 +73,7 @@ async fn a_sandbox_that_died_while_the_daemon_was_away_ends_the_run() {
             let _ = std::process::Command::new("kill").args(["-9", &parent]).status();
         }
     }
-    assert!(
-        wait_until(Duration::from_secs(20), || processes_mentioning("sleep 3600 # marker-9d0c").is_empty())
-    );
+    assert!(wait_until(Duration::from_secs(20), || processes_mentioning("sleep 360917").is_empty()));
     host.start_daemon();
     let events = host.api().await.events(&run.id, true).await;
     assert_eq!(summary(&events).outcome(), Outcome::Broken);

@@ -64,6 +64,9 @@ fn terminal(spawned: &mut Spawned, size: Winsize) -> io::Result<Ends> {
     Ok(ends)
 }
 
+/// Bytes that standard output holds while nobody reads: what an ordinary user may ask for.
+const OUTPUT_PIPE: usize = 1 << 20;
+
 fn pipes(spawned: &mut Spawned, stdin: bool) -> io::Result<Ends> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     let input = if stdin {
@@ -74,6 +77,9 @@ fn pipes(spawned: &mut Spawned, stdin: bool) -> io::Result<Ends> {
     };
     let (stdout, child_stdout) = pipe_with(PipeFlags::CLOEXEC)?;
     let (stderr, child_stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+    // Some programs drop, when they exit, what the pipe has not taken yet: their last and
+    // most important event. A larger one is a courtesy; past the user's quota it stays small.
+    let _ = rustix::pipe::fcntl_setpipe_size(&stdout, OUTPUT_PIPE);
     spawned.outputs.push((Stream::Stdout, stdout));
     spawned.outputs.push((Stream::Stderr, stderr));
     Ok(Ends { stdin: input, stdout: child_stdout, stderr: child_stderr })
