@@ -38,8 +38,7 @@ release:  ## the same, optimised
 	$(MAKE) build PROFILE=release
 
 quickstart: guest  ## repair a small project behind a wall, and see what was denied (WALL=local|docker)
-	$(CARGO) build --locked --profile $(PROFILE) -p cordon
-	$(CARGO) build --locked --profile $(PROFILE) -p cordond $(QUICKSTART_FEATURES)
+	$(CARGO) build --locked --profile $(PROFILE) -p cordon -p cordond $(QUICKSTART_FEATURES)
 	@scripts/install.sh build/quickstart/bin $(OUT)/cordon $(OUT)/cordond \
 	  $(TARGET)/$(GUEST_TARGET)/guest/cordon-guest
 	@scripts/quickstart.sh build/quickstart $(WALL)
