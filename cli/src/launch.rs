@@ -21,6 +21,7 @@ use std::{
 };
 
 const IDLE_EXIT_SECONDS: &str = "3600";
+const RIVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a daemon needs of an environment. The rest, API keys above all, stays out of it: values that
@@ -107,7 +108,7 @@ pub(crate) fn become_daemon(program: &Path, arguments: &[OsString]) -> CliError 
 }
 
 async fn wait(mut child: Child, socket: &Socket, log: &Path, start_of_log: u64) -> Result<(), CliError> {
-    let deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + PATIENCE;
     let mut ended: Option<ExitStatus> = None;
     loop {
         if dial(socket).await.is_ok() {
@@ -117,14 +118,19 @@ async fn wait(mut child: Child, socket: &Socket, log: &Path, start_of_log: u64) 
             why: format!("{why}{}", tail(log, start_of_log)),
             help: format!("its log is {}", shown(log)),
         };
-        if let Some(status) = ended {
-            return Err(failed(format!("it ended at once ({status})")));
-        }
         if Instant::now() > deadline {
-            return Err(failed(format!("it does not answer after {} seconds", PATIENCE.as_secs())));
+            return Err(failed(match ended {
+                Some(status) => format!("it ended at once ({status})"),
+                None => format!("it does not answer after {} seconds", PATIENCE.as_secs()),
+            }));
         }
-        // One more look after the end: another client's daemon may have won the race.
-        ended = child.try_wait().ok().flatten();
+        if ended.is_none() {
+            ended = child.try_wait().ok().flatten();
+            if ended.is_some() {
+                // Another client's daemon may have won the race, and be about to listen.
+                deadline = Instant::now() + RIVAL;
+            }
+        }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
