@@ -67,24 +67,28 @@ pub(super) async fn start(docker: &Docker, container: &str) -> Result<(), Sandbo
         .map_err(engine::failed(format!("start container {container}")))
 }
 
-/// The first process's number as this daemon sees it; none when it lives in another
-/// process namespace than the engine.
-pub(super) async fn pid(docker: &Docker, container: &str) -> Result<Option<i32>, SandboxError> {
+/// A container's first process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// Its number as this daemon sees it.
+    Here(i32),
+    /// It runs, and this daemon has other process numbers than the engine.
+    Elsewhere,
+    /// It does not run.
+    Ended,
+}
+
+pub(super) async fn first(docker: &Docker, container: &str) -> Result<First, SandboxError> {
     let found = docker
         .inspect_container(container, None::<InspectContainerOptions>)
         .await
         .map_err(engine::failed(format!("look at container {container}")))?;
     let state = found.state.unwrap_or_default();
     let pid = state.pid.and_then(|p| i32::try_from(p).ok()).filter(|p| *p > 0);
-    let (Some(id), Some(pid), Some(true)) = (found.id, pid, state.running) else {
-        return Err(SandboxError::Engine {
-            step: format!("find the first process of container {container}"),
-            why: "it does not run".to_owned(),
-        });
-    };
+    let (Some(id), Some(pid), Some(true)) = (found.id, pid, state.running) else { return Ok(First::Ended) };
     // The same number may be somebody else's here: the container's own control group tells.
     let groups = tokio::fs::read_to_string(format!("/proc/{pid}/cgroup")).await.unwrap_or_default();
-    Ok(groups.contains(&id).then_some(pid))
+    Ok(if groups.contains(&id) { First::Here(pid) } else { First::Elsewhere })
 }
 
 /// What a container's first process writes to its standard error while it starts.

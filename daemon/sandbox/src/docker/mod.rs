@@ -140,7 +140,12 @@ impl DockerWall {
     ) -> Result<Guest, SandboxError> {
         let container = container_of(record)?;
         let ready = async {
-            let pid = life::pid(&engine.docker, container).await?;
+            let pid = match life::first(&engine.docker, container).await? {
+                life::First::Here(pid) => Some(pid),
+                life::First::Elsewhere => None,
+                // How it ended is about to be told.
+                life::First::Ended => std::future::pending().await,
+            };
             let guest = Guest::connect(&record.id, &record.directory, pid).await?;
             guest.hello().await?;
             Ok(guest)
