@@ -12,6 +12,7 @@ mod seed;
 mod serve;
 mod service;
 mod settings;
+mod terminate;
 #[cfg(test)]
 mod tests;
 mod tool;

@@ -9,6 +9,7 @@ use crate::{
     },
     service::Service,
     settings::Settings,
+    terminate::{self, Terminations},
 };
 use cordon_proto::guest::guest_server::GuestServer;
 use rustix::{
@@ -100,6 +101,7 @@ pub(crate) fn run(
     listeners: Listeners,
     peers: Peers,
 ) -> io::Result<()> {
+    terminate::block()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
@@ -114,7 +116,7 @@ pub(crate) async fn serve(
     listeners: Listeners,
     peers: Peers,
 ) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
+    let terminations = Terminations::new()?;
     let table = Arc::new(Table::new(settings.clone()));
     let reaping = tokio::spawn(reaper::run(Arc::clone(&table), signal(SignalKind::child())?));
     let tunnels = egress::start(&settings, listeners.proxy, listeners.forwards)?;
@@ -133,7 +135,7 @@ pub(crate) async fn serve(
         .serve_with_incoming(ReceiverStream::new(incoming));
     let mut server = tokio::spawn(server);
     let result = tokio::select! {
-        _ = terminate.recv() => Ok(()),
+        told = terminations.from_outside() => told,
         _ = asked.wait_for(|asked| *asked) => Ok(()),
         ended = &mut server => Err(io::Error::other(format!("the server ended: {ended:?}"))),
     };
