@@ -135,7 +135,7 @@ pub(crate) async fn serve(
         .serve_with_incoming(ReceiverStream::new(incoming));
     let mut server = tokio::spawn(server);
     let result = tokio::select! {
-        told = terminations.from_outside() => told,
+        told = terminations.outside() => told,
         _ = asked.wait_for(|asked| *asked) => Ok(()),
         ended = &mut server => Err(io::Error::other(format!("the server ended: {ended:?}"))),
     };

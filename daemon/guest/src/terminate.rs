@@ -35,7 +35,7 @@ impl Terminations {
     }
 
     /// Returns when a process outside of this namespace asks for the end.
-    pub(crate) async fn from_outside(&self) -> io::Result<()> {
+    pub(crate) async fn outside(&self) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
             let sender = match ready.try_io(|fd| sender(fd.get_ref())) {
