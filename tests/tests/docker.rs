@@ -111,8 +111,9 @@ echo end"#
     let gone = wait_until(Duration::from_secs(120), || {
         let networks =
             printed(Command::new("docker").args(["network", "ls", "-q", "--filter", "label=cordon.run"]));
-        let rules = printed(Command::new("iptables").args(["-w", "-S"]));
-        networks.is_empty() && !rules.to_lowercase().contains("cdn")
+        let rules =
+            |table: &str| printed(Command::new("iptables").args(["-w", "-t", table, "-S"])).to_lowercase();
+        networks.is_empty() && !rules("filter").contains("cdn") && !rules("security").contains("cdn")
     });
     assert!(gone, "a network or firewall rules were left behind");
 }

@@ -27,6 +27,12 @@ const NEVER: [&str; 5] = ["169.254.0.0/16", "100.100.100.200/32", "127.0.0.0/8",
 const NEIGHBOURS: [&str; 9] =
     ["docker+", "br-+", "cdn+", "podman+", "cni+", "virbr+", "lxcbr+", "incusbr+", "vnet+"];
 
+const FILTER: &str = "filter";
+/// Comes after the filter table, and the engine leaves it alone. Whenever the engine makes a
+/// network it takes its jump to DOCKER-USER out and puts it in again: for that moment our
+/// refusals there are not asked, and this table's are.
+const SECURITY: &str = "security";
+
 /// The two families, each with programs of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
@@ -58,9 +64,14 @@ pub(super) async fn install(names: &Names, granted: &[SocketAddr]) -> Result<(),
 
 /// Removes what belongs to these chains and to this bridge. Nothing there is success.
 pub(super) async fn remove(chains: &[String], bridge: &str) -> Result<(), SandboxError> {
-    for family in families() {
-        let listing = list(family).await.map_err(|why| trouble("list the rules of", bridge, why))?;
-        if let Some(input) = removal(&listing, |name| chains.iter().any(|c| c == name), Some(bridge)) {
+    for (family, table) in tables() {
+        let listing = match list(family, table).await {
+            Ok(listing) => listing,
+            // Where the table cannot even be listed, no sandbox with rules in it was ever made.
+            Err(_) if table == SECURITY => continue,
+            Err(why) => return Err(trouble("list the rules of", bridge, why)),
+        };
+        if let Some(input) = removal(table, &listing, |name| chains.iter().any(|c| c == name), Some(bridge)) {
             restore(family, &input).await.map_err(|why| trouble("remove the rules of", bridge, why))?;
         }
     }
@@ -70,14 +81,14 @@ pub(super) async fn remove(chains: &[String], bridge: &str) -> Result<(), Sandbo
 /// Removes the chains that begin with `prefix` and are not among `known`; says which.
 pub(super) async fn reap(prefix: &str, known: &[String]) -> Result<Vec<String>, SandboxError> {
     let mut removed = Vec::new();
-    for family in families() {
-        let listing = match list(family).await {
+    for (family, table) in tables() {
+        let listing = match list(family, table).await {
             Ok(listing) => listing,
             // Without the right to list, this daemon cannot have made any.
             Err(_) => continue,
         };
         let stale = |name: &str| name.starts_with(prefix) && !known.iter().any(|k| k == name);
-        if let Some(input) = removal(&listing, stale, None) {
+        if let Some(input) = removal(table, &listing, stale, None) {
             restore(family, &input).await.map_err(|why| trouble("remove the rules of", prefix, why))?;
             removed.extend(chains_in(&listing).filter(|c| stale(c)).map(|c| format!("firewall chain {c}")));
         }
@@ -89,17 +100,21 @@ pub(super) async fn reap(prefix: &str, known: &[String]) -> Result<Vec<String>, 
 
 /// Whether rules could be made; the reason why not.
 pub(super) async fn usable() -> Result<(), String> {
-    let listing = list(Family::V4).await?;
+    let listing = list(Family::V4, FILTER).await?;
     if !chains_in(&listing).any(|c| c == "DOCKER-USER") {
         return Err(
             "there is no DOCKER-USER chain: the engine does not keep its rules with iptables".to_owned()
         );
     }
-    if has_ipv6() { list(Family::V6).await.map(drop) } else { Ok(()) }
+    list(Family::V4, SECURITY).await?;
+    if has_ipv6() { list(Family::V6, FILTER).await.map(drop) } else { Ok(()) }
 }
 
-fn families() -> impl Iterator<Item = Family> {
-    [Family::V4].into_iter().chain(has_ipv6().then_some(Family::V6))
+/// Where rules of ours are.
+fn tables() -> impl Iterator<Item = (Family, &'static str)> {
+    [(Family::V4, FILTER), (Family::V4, SECURITY)]
+        .into_iter()
+        .chain(has_ipv6().then_some((Family::V6, FILTER)))
 }
 
 fn has_ipv6() -> bool {
@@ -157,7 +172,32 @@ fn rules_v4(names: &Names, granted: &[SocketAddr]) -> Result<String, SandboxErro
         "-I DOCKER-USER 1 -o {bridge} -m conntrack --ctstate NEW -j REJECT --reject-with icmp-port-unreachable"
     ));
     text.push_str("COMMIT\n");
+    text.push_str(&backstop(names, granted));
     Ok(text)
+}
+
+/// The same refusals once more, silent because they only speak when the others did not.
+fn backstop(names: &Names, granted: &[SocketAddr]) -> String {
+    let Names { bridge, forward, .. } = names;
+    let mut text = format!("*{SECURITY}\n:{forward} - [0:0]\n");
+    for address in granted {
+        let _ = writeln!(
+            text,
+            "-A {forward} -d {}/32 -p tcp -m tcp --dport {} -j RETURN",
+            address.ip(),
+            address.port()
+        );
+    }
+    for net in NEVER {
+        let _ = writeln!(text, "-A {forward} -d {net} -j DROP");
+    }
+    for interface in NEIGHBOURS {
+        let _ = writeln!(text, "-A {forward} -o {interface} -j DROP");
+    }
+    let _ = writeln!(text, "-I FORWARD 1 -i {bridge} -j {forward}");
+    let _ = writeln!(text, "-I FORWARD 1 -o {bridge} -m conntrack --ctstate NEW,INVALID -j DROP");
+    text.push_str("COMMIT\n");
+    text
 }
 
 fn rules_v6(names: &Names) -> String {
@@ -177,7 +217,7 @@ fn chains_in(listing: &str) -> impl Iterator<Item = &str> {
 
 /// What removes the chosen chains and every rule that leads to one, or that names
 /// the bridge; none when there is nothing.
-fn removal(listing: &str, ours: impl Fn(&str) -> bool, bridge: Option<&str>) -> Option<String> {
+fn removal(table: &str, listing: &str, ours: impl Fn(&str) -> bool, bridge: Option<&str>) -> Option<String> {
     let mut rules = String::new();
     for rule in listing.lines().filter_map(|line| line.strip_prefix("-A ")) {
         let words: Vec<&str> = rule.split(' ').collect();
@@ -194,7 +234,7 @@ fn removal(listing: &str, ours: impl Fn(&str) -> bool, bridge: Option<&str>) -> 
     if rules.is_empty() && chains.is_empty() {
         return None;
     }
-    let mut text = format!("*filter\n{rules}");
+    let mut text = format!("*{table}\n{rules}");
     for step in ["-F", "-X"] {
         for chain in &chains {
             let _ = writeln!(text, "{step} {chain}");
@@ -212,8 +252,8 @@ fn program(name: &str) -> Result<PathBuf, String> {
         .ok_or_else(|| format!("{name} is not installed in {}", PLACES.join(", ")))
 }
 
-async fn list(family: Family) -> Result<String, String> {
-    run(&program(family.program())?, &["-w", "-S"], "").await
+async fn list(family: Family, table: &str) -> Result<String, String> {
+    run(&program(family.program())?, &["-w", "-t", table, "-S"], "").await
 }
 
 async fn restore(family: Family, rules: &str) -> Result<(), String> {
@@ -272,6 +312,9 @@ mod tests {
         let grant = at(format!("-A {chain} -d 172.17.0.1/32 -p tcp -m tcp --dport 8080 -j ACCEPT"));
         assert!(grant < at(format!("-A {chain} -p tcp -j REJECT")));
         assert!(text.ends_with("COMMIT\n"));
+        let backstop = &text[text.find("*security").unwrap()..];
+        let grant = backstop.find("-d 172.17.0.1/32 -p tcp -m tcp --dport 8080 -j RETURN").unwrap();
+        assert!(grant < backstop.find("-d 169.254.0.0/16 -j DROP").unwrap());
     }
 
     #[test]
@@ -292,7 +335,7 @@ mod tests {
              -A DOCKER-USER -j RETURN\n-A {input} -j REJECT --reject-with icmp-port-unreachable\n"
         );
         let chains = names().chains();
-        let text = removal(&listing, |c| chains.iter().any(|k| k == c), Some(&bridge)).unwrap();
+        let text = removal(FILTER, &listing, |c| chains.iter().any(|k| k == c), Some(&bridge)).unwrap();
         assert_eq!(
             text,
             format!(
@@ -301,6 +344,6 @@ mod tests {
                  -F {input}\n-F {forward}\n-X {input}\n-X {forward}\nCOMMIT\n"
             )
         );
-        assert_eq!(removal("-P INPUT ACCEPT\n", |_| true, Some(&bridge)), None);
+        assert_eq!(removal(FILTER, "-P INPUT ACCEPT\n", |_| true, Some(&bridge)), None);
     }
 }

@@ -1,0 +1,193 @@
+use super::Build;
+use crate::{
+    Agent, BackendKind, ContextPath, Effort, ExecutionMode, Secret,
+    check::{Item, Value},
+    mask,
+    report::Quoted,
+};
+use cordon_policy::HostRule;
+use std::path::PathBuf;
+
+const LONGEST_ID: usize = 64;
+
+impl Build<'_, '_> {
+    pub(super) fn agent(&mut self, item: &Item, shared: &[ContextPath]) -> Option<Agent> {
+        if !matches!(item.value, Value::Map(_)) {
+            return None;
+        }
+        let id = self.id(item);
+        let Some(backend) = item.get("backend") else {
+            self.missing(item, "backend", "the agent has no `backend`".to_owned(), "");
+            return None;
+        };
+        if !matches!(backend.value, Value::Map(_)) {
+            return None;
+        }
+        let kind = self.kind(backend);
+        let mode = self.mode(backend);
+        let docker = self.docker(backend, kind, mode);
+        let cwd = self.cwd(backend, kind);
+        let own = backend.get("context_paths").map(|c| self.context_paths(c)).unwrap_or_default();
+        let egress = self.egress(item.get("egress"), backend, docker.network);
+        let effort = self.effort(backend);
+        let model = backend.get("model").and_then(|m| self.model(m));
+        let base_url = backend.get("base_url").and_then(|u| self.base_url(u));
+        let api_key = backend.get("api_key").and_then(|k| self.api_key(k));
+        let env = backend.get("env").map(|e| self.env(e)).unwrap_or_default();
+        let command = self.command(backend, kind);
+        let steps = self.steps(backend, kind);
+        self.without_effect(backend, kind, mode);
+        Some(Agent {
+            id: id?,
+            system_message: item.get("system_message").and_then(Item::text).map(str::to_owned),
+            backend: kind?,
+            model,
+            base_url,
+            api_key,
+            cwd,
+            context_paths: merged(shared, own),
+            mode: mode.unwrap_or(ExecutionMode::Local),
+            docker,
+            effort,
+            egress,
+            command,
+            steps,
+            env,
+            place: self.place(item),
+        })
+    }
+
+    fn id(&mut self, agent: &Item) -> Option<String> {
+        let Some(item) = agent.get("id") else {
+            self.missing(agent, "id", "the agent has no `id`".to_owned(), "for instance `id: builder`");
+            return None;
+        };
+        let id = item.text()?;
+        let good = id.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+        if !good || id.len() > LONGEST_ID {
+            let message = if id.contains('/') || id.contains("..") {
+                format!("{} is no id: it would lead out of the agent's own directory", Quoted(&item.written))
+            } else {
+                format!("{} is no id", Quoted(&item.written))
+            };
+            let help = "at most 64 letters, digits, `_`, `.` and `-`, the first a letter or digit";
+            self.report.error(&item.at(), "bad-id", message, help);
+            return None;
+        }
+        Some(id.to_owned())
+    }
+
+    fn cwd(&mut self, backend: &Item, kind: Option<BackendKind>) -> Option<PathBuf> {
+        let Some(item) = backend.get("cwd") else {
+            if let Some(kind @ (BackendKind::Codex | BackendKind::ClaudeCode)) = kind {
+                let message = format!("`cwd` is required for {}", kind.name());
+                self.missing(backend, "cwd", message, "name the workspace, for instance `cwd: workspace`");
+            }
+            return None;
+        };
+        let path = self.expand_home(item)?;
+        if !self.no_parents(item, &path) {
+            return None;
+        }
+        // "." would be the directory of everybody's workspaces.
+        if !path.components().any(|c| matches!(c, std::path::Component::Normal(_))) {
+            let message =
+                format!("{} is no directory that an agent can have for itself", Quoted(&item.written));
+            self.report.error(
+                &item.at(),
+                "bad-value",
+                message,
+                "name a directory, for instance `cwd: workspace`",
+            );
+            return None;
+        }
+        Some(path)
+    }
+
+    fn effort(&mut self, backend: &Item) -> Option<Effort> {
+        let first = backend.get("model_reasoning_effort");
+        let second = backend.get("reasoning").and_then(|r| r.get("effort"));
+        if let (Some(a), Some(b)) = (first.and_then(Item::text), second)
+            && b.text().is_some_and(|b| b != a)
+        {
+            let message = format!("`model_reasoning_effort: {a}` is given too and wins");
+            self.report.warn(&b.at(), "conflict", message, "take one of them out");
+        }
+        match first.and_then(Item::text).or_else(|| second.and_then(Item::text))? {
+            "low" => Some(Effort::Low),
+            "medium" => Some(Effort::Medium),
+            "high" => Some(Effort::High),
+            "xhigh" => Some(Effort::XHigh),
+            _ => None,
+        }
+    }
+
+    fn api_key(&mut self, item: &Item) -> Option<Secret> {
+        let key = item.text()?;
+        if key.is_empty() || key.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            let message = "the key is empty or has a space or a line break in it".to_owned();
+            self.report.error(&item.at(), "bad-value", message, "");
+            return None;
+        }
+        if !mask::is_reference(&item.written) {
+            let message = "a key is written into the file".to_owned();
+            self.report.warn(
+                &item.at(),
+                "literal-secret",
+                message,
+                "write `api_key: ${NAME}` and keep the key in .env",
+            );
+        }
+        Some(Secret::new(key.to_owned()))
+    }
+
+    fn egress(
+        &mut self,
+        of_agent: Option<&Item>,
+        backend: &Item,
+        network: cordon_policy::NetworkMode,
+    ) -> Option<Vec<HostRule>> {
+        let of_backend = backend.get("egress");
+        if let (Some(_), Some(second)) = (of_agent, of_backend) {
+            let message = "`egress` is given beside `backend` and inside it".to_owned();
+            self.report.error(&second.at(), "conflict", message, "take one of them out");
+        }
+        let item = of_agent.or(of_backend)?;
+        if network == cordon_policy::NetworkMode::Host {
+            let message = "`egress` cannot hold with `command_line_docker_network_mode: host`".to_owned();
+            self.report.error(&item.at(), "conflict", message, "use network mode none or bridge");
+        }
+        let Some(allow) = item.get("allow") else {
+            if matches!(item.value, Value::Map(_)) {
+                let help = "`allow: []` allows only what the backend itself needs";
+                self.missing(item, "allow", "`egress` has no `allow`".to_owned(), help);
+            }
+            return None;
+        };
+        let mut rules = Vec::new();
+        for entry in allow.items() {
+            match entry.text().map(str::parse::<HostRule>) {
+                Some(Ok(rule)) => rules.push(rule),
+                Some(Err(e)) => {
+                    let message = format!("{} is no host rule: {}", Quoted(&entry.written), e.why());
+                    self.report.error(
+                        &entry.at(),
+                        "bad-value",
+                        message,
+                        "write `host`, `host:port` or `*.domain`",
+                    );
+                }
+                None => {}
+            }
+        }
+        Some(rules)
+    }
+}
+
+/// The orchestrator's entries, then the agent's own for other paths.
+fn merged(shared: &[ContextPath], own: Vec<ContextPath>) -> Vec<ContextPath> {
+    let mut paths = shared.to_vec();
+    paths.extend(own.into_iter().filter(|c| shared.iter().all(|s| s.path != c.path)));
+    paths
+}

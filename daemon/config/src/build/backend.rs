@@ -1,0 +1,268 @@
+use super::Build;
+use crate::{
+    BackendKind, ExecutionMode,
+    check::{Item, Value},
+    keys::{KINDS, LATER_KINDS},
+    mask,
+    report::Quoted,
+    suggest, variables,
+};
+use std::collections::BTreeMap;
+
+/// Set by the wall or the backend itself: a file that set them would undo that.
+const OWN_NAMES: [&str; 12] = [
+    "HOME",
+    "TMPDIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "CODEX_HOME",
+    "CLAUDE_CONFIG_DIR",
+];
+
+impl Build<'_, '_> {
+    pub(super) fn kind(&mut self, backend: &Item) -> Option<BackendKind> {
+        let Some(item) = backend.get("type") else {
+            let help = format!("one of {}", KINDS.join(", "));
+            self.missing(backend, "type", "the backend has no `type`".to_owned(), help);
+            return None;
+        };
+        let name = item.text()?;
+        let kind = match name {
+            "codex" => BackendKind::Codex,
+            "claude_code" => BackendKind::ClaudeCode,
+            "command" => BackendKind::Command,
+            "replay" => BackendKind::Replay,
+            later if LATER_KINDS.contains(&later) => {
+                let message = format!("backend type {} is not supported yet", Quoted(&item.written));
+                self.report.error(
+                    &item.at(),
+                    "not-supported-yet",
+                    message,
+                    format!("use one of {}", KINDS.join(", ")),
+                );
+                return None;
+            }
+            _ => {
+                let message = format!("unknown backend type {}", Quoted(&item.written));
+                let mut help = suggest::did_you_mean(&item.written, KINDS.into_iter().chain(LATER_KINDS));
+                if help.is_empty() {
+                    help = format!("use one of {}", KINDS.join(", "));
+                }
+                self.report.error(&item.at(), "unknown-backend", message, help);
+                return None;
+            }
+        };
+        // Asked for whether or not the file gives a key: a client sends what is wanted.
+        let keys: &[&str] = match kind {
+            BackendKind::Codex => &["OPENAI_API_KEY", "CODEX_API_KEY"],
+            BackendKind::ClaudeCode => {
+                &["CLAUDE_CODE_API_KEY", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"]
+            }
+            BackendKind::Command | BackendKind::Replay => &[],
+        };
+        keys.iter().for_each(|k| self.variables.want(k));
+        Some(kind)
+    }
+
+    pub(super) fn model(&mut self, item: &Item) -> Option<String> {
+        let model = item.text()?;
+        // It becomes an argument of the program: it must not become an option.
+        if model.is_empty()
+            || model.len() > 256
+            || model.starts_with('-')
+            || model.chars().any(|c| c.is_control())
+        {
+            let message = format!("{} is no name of a model", Quoted(&item.written));
+            self.report.error(&item.at(), "bad-value", message, "");
+            return None;
+        }
+        Some(model.to_owned())
+    }
+
+    pub(super) fn base_url(&mut self, item: &Item) -> Option<String> {
+        let url = item.text()?;
+        match url_fault(url) {
+            None => Some(url.to_owned()),
+            Some(fault) => {
+                let message = format!("not a usable URL: {fault}");
+                self.report.error(&item.at(), "bad-value", message, "for instance https://host.example/v1");
+                None
+            }
+        }
+    }
+
+    pub(super) fn env(&mut self, item: &Item) -> BTreeMap<String, String> {
+        let mut env = BTreeMap::new();
+        let Value::Map(entries) = &item.value else { return env };
+        for (name, value) in entries {
+            if !variables::is_name(name) {
+                let message = format!("{} is no name of a variable", Quoted(name));
+                self.report.error(
+                    &value.at(),
+                    "bad-value",
+                    message,
+                    "letters, digits and `_`, no digit first",
+                );
+                continue;
+            }
+            if OWN_NAMES.contains(&name.as_str()) || name.starts_with("CORDON_") {
+                let message = format!("{} is set by Cordon itself", Quoted(name));
+                self.report.error(&value.at(), "conflict", message, "take it out");
+                continue;
+            }
+            if mask::names_a_secret(name) {
+                let message = format!(
+                    "{} looks like a secret, and every process of the agent sees `env`",
+                    Quoted(name)
+                );
+                self.report.warn(
+                    &value.at(),
+                    "literal-secret",
+                    message,
+                    "use `api_key` for the backend's own key",
+                );
+            }
+            if let Some(text) = value.text() {
+                env.insert(name.clone(), text.to_owned());
+            }
+        }
+        env
+    }
+
+    /// Keys that mean nothing for this type of backend, or behind this wall.
+    pub(super) fn without_effect(
+        &mut self,
+        backend: &Item,
+        kind: Option<BackendKind>,
+        mode: Option<ExecutionMode>,
+    ) {
+        if let Some(kind @ (BackendKind::Command | BackendKind::Replay)) = kind {
+            for key in
+                ["model", "api_key", "base_url", "model_reasoning_effort", "reasoning", "permission_mode"]
+            {
+                self.no_effect(backend.get(key), key, &format!("with type {}", kind.name()));
+            }
+        }
+        if mode == Some(ExecutionMode::Local)
+            && let Some(item) = backend.get("command_line_docker_network_mode")
+            && matches!(item.text(), Some("bridge" | "host"))
+        {
+            let message =
+                "the local sandbox has a network of its own with nothing in it: this mode holds in docker \
+                           only"
+                    .to_owned();
+            self.report.warn(
+                &item.at(),
+                "no-effect",
+                message,
+                "name what may be reached under `egress.allow`",
+            );
+        }
+        if let Some(item) = backend.get("enable_mcp_command_line")
+            && item.flag() == Some(true)
+        {
+            let message =
+                "`enable_mcp_command_line: true` has no effect: the agent's own shell runs inside the \
+                           same sandbox"
+                    .to_owned();
+            self.report.warn(&item.at(), "no-effect", message, "take it out to be rid of this warning");
+        }
+        if let Some(item) = backend.get("permission_mode") {
+            match item.text() {
+                Some("acceptEdits" | "bypassPermissions") => {
+                    let message =
+                        "`permission_mode` is ignored: inside the sandbox the program asks nobody, and \
+                                   the sandbox decides"
+                            .to_owned();
+                    self.report.warn(
+                        &item.at(),
+                        "ignored-key",
+                        message,
+                        "take it out to be rid of this warning",
+                    );
+                }
+                Some("default" | "plan") => {
+                    let message = format!("permission_mode {} is not supported yet", Quoted(&item.written));
+                    self.report.error(
+                        &item.at(),
+                        "not-supported-yet",
+                        message,
+                        "use context_paths with permission: read",
+                    );
+                }
+                Some(other) => {
+                    let modes = ["default", "acceptEdits", "bypassPermissions", "plan"];
+                    let message = format!("{} is none of {}", Quoted(&item.written), modes.join(", "));
+                    self.report.error(&item.at(), "bad-value", message, suggest::did_you_mean(other, modes));
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn no_effect(&mut self, item: Option<&Item>, key: &str, when: &str) {
+        if let Some(item) = item {
+            let message = format!("`{key}` has no effect {when}");
+            self.report.warn(&item.at(), "no-effect", message, "take it out to be rid of this warning");
+        }
+    }
+}
+
+/// What is wrong with an http URL. It never repeats the URL, which may hold a password.
+fn url_fault(url: &str) -> Option<&'static str> {
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+        return Some("it begins with neither https:// nor http://");
+    };
+    if url.len() > 2048 || url.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+        return Some("it is too long, or has characters that no URL has");
+    }
+    if url.contains(['?', '#']) {
+        return Some("it has a query or a fragment");
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        return Some("it has a user or a password in it");
+    }
+    // A host rule is a host and an optional port, nothing else.
+    match authority.parse::<cordon_policy::HostRule>() {
+        Ok(_) if !authority.starts_with("*.") => None,
+        _ => Some("it has no valid host and port"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_http_with_a_plain_host() {
+        for good in
+            ["https://api.example.test/v1", "http://127.0.0.1:8080", "http://[::1]:9/v1", "https://host"]
+        {
+            assert_eq!(url_fault(good), None, "{good}");
+        }
+        for bad in [
+            "",
+            "api.example.test",
+            "ftp://host/",
+            "https://",
+            "https:///v1",
+            "https://user:pw@host/",
+            "https://ho st/",
+            "https://host:0/",
+            "https://host:99999",
+            "https://*.example.test/",
+            "https://host/?q",
+            "https://host\\@evil/",
+            "https://host\n/",
+        ] {
+            assert!(url_fault(bad).is_some(), "{bad}");
+        }
+    }
+}

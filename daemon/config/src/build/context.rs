@@ -1,0 +1,110 @@
+use super::Build;
+use crate::{ContextPath, check::Item, report::Quoted};
+use std::path::{Component, Path, PathBuf};
+
+impl Build<'_, '_> {
+    /// The entries of one `context_paths` list.
+    pub(super) fn context_paths(&mut self, list: &Item) -> Vec<ContextPath> {
+        let mut paths: Vec<ContextPath> = Vec::new();
+        for entry in list.items() {
+            let Some(context) = self.context_path(entry) else { continue };
+            if let Some(first) = paths.iter().find(|p| p.path == context.path) {
+                let message = format!("the same path is given on line {} already", first.place.line);
+                self.report.error(&entry.at(), "duplicate-path", message, "take one of them out");
+                continue;
+            }
+            paths.push(context);
+        }
+        paths
+    }
+
+    fn context_path(&mut self, entry: &Item) -> Option<ContextPath> {
+        if !matches!(entry.value, crate::check::Value::Map(_)) {
+            return None;
+        }
+        let Some(item) = entry.get("path") else {
+            self.missing(entry, "path", "the context path has no `path`".to_owned(), "");
+            return None;
+        };
+        let path = self.existing(item);
+        let inside = path.as_deref();
+        let protected =
+            entry.get("protected_paths").map(|p| self.inside(p, inside, false)).unwrap_or_default();
+        let allow = entry.get("allow").map(|a| self.inside(a, inside, true)).unwrap_or_default();
+        Some(ContextPath {
+            path: path?,
+            write: entry.get("permission").and_then(Item::text) == Some("write"),
+            protected,
+            allow,
+            place: self.place(item),
+        })
+    }
+
+    fn existing(&mut self, item: &Item) -> Option<PathBuf> {
+        let path = self.expand_home(item)?;
+        let path = self.source.directory.join(path);
+        if !path.is_absolute() {
+            let message =
+                "the directory of the agent file is not known: relative paths mean nothing".to_owned();
+            self.report.error(&item.at(), "bad-value", message, "write an absolute path");
+            return None;
+        }
+        // Without the `.` of `./src`; what `..` means, only the file system knows.
+        let path: PathBuf = path.components().collect();
+        if path.parent().is_none() {
+            let message = "the whole machine cannot be a context path".to_owned();
+            self.report.error(&item.at(), "bad-value", message, "name the trees that the agent needs");
+            return None;
+        }
+        // The joined path is told only where no variable hides in it.
+        let told = if item.written.contains("${") {
+            item.written.clone()
+        } else {
+            path.to_string_lossy().into_owned()
+        };
+        match (self.exists)(&path) {
+            Ok(true) => Some(path),
+            Ok(false) => {
+                let message = format!("the context path {} does not exist", Quoted(&told));
+                self.report.error(&item.at(), "path-missing", message, "make it, or take the entry out");
+                None
+            }
+            Err(e) => {
+                let message = format!("the context path {} cannot be looked at: {e}", Quoted(&told));
+                self.report.error(&item.at(), "path-missing", message, "");
+                None
+            }
+        }
+    }
+
+    /// Paths inside a context path. With `relative`, absolute ones are made so.
+    fn inside(&mut self, list: &Item, root: Option<&Path>, relative: bool) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        for item in list.items() {
+            let Some(text) = item.text() else { continue };
+            let path = Path::new(text);
+            if !self.no_parents(item, path) {
+                continue;
+            }
+            let below = match (path.is_absolute(), root) {
+                (false, _) => Some(path),
+                (true, Some(root)) => path.strip_prefix(root).ok(),
+                // The root itself is wrong; that was reported.
+                (true, None) => continue,
+            };
+            let Some(below) = below else {
+                let message = format!("{} lies outside its context path", Quoted(&item.written));
+                self.report.error(&item.at(), "bad-value", message, "write it relative to `path`");
+                continue;
+            };
+            let below: PathBuf = below.components().filter(|c| *c != Component::CurDir).collect();
+            if below.as_os_str().is_empty() {
+                let message = format!("{} is the context path itself", Quoted(&item.written));
+                self.report.error(&item.at(), "bad-value", message, "use `permission` for the whole of it");
+                continue;
+            }
+            paths.push(if relative || !path.is_absolute() { below } else { path.to_path_buf() });
+        }
+        paths
+    }
+}
