@@ -19,7 +19,7 @@ root() { [ "$(id -u)" = 0 ]; }
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 declare -A package=(
-  [git]=git [curl]=curl [python3]=python3 [jq]=jq [bwrap]=bubblewrap
+  [git]=git [curl]=curl [openssl]=openssl [python3]=python3 [jq]=jq [bwrap]=bubblewrap
   [node]=nodejs [npm]=npm [dockerd]=docker.io [docker]=docker.io [debootstrap]=debootstrap [iptables]=iptables
 )
 missing_packages() {
@@ -33,6 +33,8 @@ missing_packages() {
     [ "$program" = dockerd ] && engine_answers && continue
     command -v "$program" >/dev/null || echo "${package[$program]}"
   done | sort -u
+  # Sandboxes see the system's Python, whatever else is in the PATH.
+  /usr/bin/python3 -m pip --version >/dev/null 2>&1 || echo python3-pip
 }
 
 engine_answers() { command -v docker >/dev/null && docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }

@@ -1,5 +1,5 @@
 //! The Docker wall: attacks from inside, and its networks.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use cordon_proto::v1::OutputStream;
 use cordon_tests::harness::{Host, attack, denials, need_image, output, skipped, wait_until};

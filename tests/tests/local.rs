@@ -1,5 +1,5 @@
 //! The `command` backend behind the local wall, as root and as an ordinary user.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use cordon_proto::v1::{Outcome, OutputStream, event::Kind};
 use cordon_tests::harness::{Host, User, attack, need_root, output, skipped, summary};

@@ -1,6 +1,6 @@
 //! The daemon killed in the middle of a run, runs cancelled, guests killed: nothing is
 //! lost and nothing is left.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use cordon_proto::v1::{Outcome, OutputStream, event::Kind};
 use cordon_tests::harness::{

@@ -40,15 +40,15 @@ impl Accepted {
             variables: &request.variables,
         };
         let checked = file::check(&source)?;
-        let planned = file::plan_agents(
-            &shared.host,
-            id,
-            &checked.file,
-            &request.agents,
-            &request.owner,
-            &request.variables,
-            request.wall,
-        )?;
+        let planning = file::For {
+            run: id,
+            file: &checked.file,
+            owner: &request.owner,
+            variables: &request.variables,
+            wall: request.wall,
+            again: false,
+        };
+        let planned = file::plan_agents(&shared.host, &request.agents, &planning)?;
         let placeholders: Vec<PathBuf> = planned.iter().flat_map(|p| p.placeholders.clone()).collect();
         let directory = RunDirectory::new(&shared.directory, id);
         let kept = Self::keep(shared, request, id, &checked, planned, &directory);

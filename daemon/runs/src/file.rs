@@ -54,19 +54,26 @@ pub(crate) fn check_again(source: &FileSource<'_>) -> Result<Checked, RunError> 
     }
 }
 
+/// Who plans what: everything of a [`Request`] that all agents of a run share.
+pub(crate) struct For<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) file: &'a AgentFile,
+    pub(crate) owner: &'a Owner,
+    pub(crate) variables: &'a Variables,
+    pub(crate) wall: Option<WallKind>,
+    pub(crate) again: bool,
+}
+
 /// Plans the selected agents. When one cannot be planned, nothing is left of the others.
 pub(crate) fn plan_agents(
     host: &Host,
-    run: &str,
-    file: &AgentFile,
     selected: &[String],
-    owner: &Owner,
-    variables: &Variables,
-    wall: Option<WallKind>,
+    shared: &For<'_>,
 ) -> Result<Vec<Planned>, RunError> {
     let mut planned: Vec<Planned> = Vec::new();
+    let For { run, file, owner, variables, wall, again } = *shared;
     for agent in select(file, selected)? {
-        match plan(host, &Request { run, agent, file, owner, variables, wall }) {
+        match plan(host, &Request { run, agent, file, owner, variables, wall, again }) {
             Ok(one) => planned.push(one),
             Err(source) => {
                 planned.iter().for_each(|p| remove_placeholders(&p.placeholders));

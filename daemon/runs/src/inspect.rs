@@ -112,8 +112,15 @@ impl Runs {
             let selected: Vec<String> =
                 Some(request.agent).into_iter().filter(|name| !name.is_empty()).collect();
             let run = uuid::Uuid::now_v7().simple().to_string();
-            let (host, owner) = (&blocking.host, &request.owner);
-            file::plan_agents(host, &run, &checked.file, &selected, owner, &request.variables, request.wall)
+            let planning = file::For {
+                run: &run,
+                file: &checked.file,
+                owner: &request.owner,
+                variables: &request.variables,
+                wall: request.wall,
+                again: false,
+            };
+            file::plan_agents(&blocking.host, &selected, &planning)
         });
         planned.await.map_err(|_| RunError::Internal("check the agent file"))?
     }

@@ -203,22 +203,22 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
     let checked = file::check_again(&source)?;
     let selected: Vec<String> = record.agents.iter().map(|a| a.id.clone()).collect();
     let owner = record.owner.to_owner();
-    let planned = file::plan_agents(
-        &shared.host,
-        &record.id,
-        &checked.file,
-        &selected,
-        &owner,
-        &secrets.variables,
-        record.wall,
-    )?;
+    let planning = file::For {
+        run: &record.id,
+        file: &checked.file,
+        owner: &owner,
+        variables: &secrets.variables,
+        wall: record.wall,
+        again: true,
+    };
+    let planned = file::plan_agents(&shared.host, &selected, &planning)?;
     let tally = overview.tally.clone();
     let mut agents = Vec::new();
     let mut drivers = BTreeMap::new();
     for (index, mut planned) in planned.into_iter().enumerate() {
         adopt(entry, index, &mut planned, &secrets.redact)?;
         let id = planned.context.agent.id.clone();
-        let mut agent = Agent {
+        let agent = Agent {
             log: Log::new(journal.clone(), &id, tally.clone()),
             index,
             resume: Some(standing(&record, &overview, index)),
@@ -228,12 +228,7 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
         };
         let begun = overview.agents.get(&id).and_then(|s| s.turn_started);
         if let (Some(Resume::Sandbox(_)), Some(seq)) = (&agent.resume, begun) {
-            match agent.new_driver(&prompt) {
-                Ok(driver) => {
-                    drivers.insert(id, (seq, Replayed::new(driver)));
-                }
-                Err(why) => agent.resume = Some(Resume::Lost(why)),
-            }
+            drivers.insert(id, (seq, Replayed::new(agent.old_driver(&prompt))));
         }
         agents.push(agent);
     }

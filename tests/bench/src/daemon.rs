@@ -45,7 +45,9 @@ pub(crate) async fn start_and_memory(report: &mut Report, rounds: usize) {
             .unwrap()
             .flatten()
             .filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok())
-            .filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.starts_with("cordon-guest")))
+            .filter(|pid| {
+                fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.starts_with("cordon-guest"))
+            })
             .collect::<Vec<_>>()
     };
     assert!(wait_until(Duration::from_secs(60), || guests().len() >= SANDBOXES));

@@ -6,8 +6,11 @@ use bollard::{
     Docker,
     container::LogOutput,
     exec::{CreateExecOptions, StartExecResults},
-    models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountTypeEnum},
-    query_parameters::{AttachContainerOptionsBuilder, CreateContainerOptions, RemoveContainerOptionsBuilder, StartContainerOptions},
+    models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType},
+    query_parameters::{
+        AttachContainerOptionsBuilder, CreateContainerOptions, RemoveContainerOptionsBuilder,
+        StartContainerOptions,
+    },
 };
 use cordon_sandbox::{DockerOptions, DockerWall, Wall as _};
 use cordon_tests::harness::{bin, need_image};
@@ -38,13 +41,13 @@ fn tree(dir: &Path) -> std::path::PathBuf {
 /// The same options through the Engine API alone: what a container costs without us.
 fn body(workspace: &Path, argv: &[&str]) -> ContainerCreateBody {
     let mount = Mount {
-        typ: Some(MountTypeEnum::BIND),
+        typ: Some(MountType::BIND),
         source: Some(workspace.display().to_string()),
         target: Some(workspace.display().to_string()),
         ..Mount::default()
     };
     let tmpfs = ["/tmp", "/home/agent"].map(|path| Mount {
-        typ: Some(MountTypeEnum::TMPFS),
+        typ: Some(MountType::TMPFS),
         target: Some(path.to_owned()),
         ..Mount::default()
     });
@@ -71,7 +74,10 @@ fn body(workspace: &Path, argv: &[&str]) -> ContainerCreateBody {
 
 async fn raw(docker: &Docker, workspace: &Path) -> Duration {
     let from = Instant::now();
-    let made = docker.create_container(None::<CreateContainerOptions>, body(workspace, &["/bin/echo", "hi"])).await.unwrap();
+    let made = docker
+        .create_container(None::<CreateContainerOptions>, body(workspace, &["/bin/echo", "hi"]))
+        .await
+        .unwrap();
     let options = AttachContainerOptionsBuilder::new().stdout(true).stream(true).build();
     let mut attached = docker.attach_container(&made.id, Some(options)).await.unwrap();
     docker.start_container(&made.id, None::<StartContainerOptions>).await.unwrap();
@@ -109,7 +115,8 @@ async fn exec_api(docker: &Docker, container: &str) -> Duration {
         ..CreateExecOptions::default()
     };
     let made = docker.create_exec(container, options).await.unwrap();
-    let StartExecResults::Attached { mut output, .. } = docker.start_exec(&made.id, None).await.unwrap() else {
+    let StartExecResults::Attached { mut output, .. } = docker.start_exec(&made.id, None).await.unwrap()
+    else {
         panic!("the engine did not attach")
     };
     let first = output.next().await;

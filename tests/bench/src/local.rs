@@ -22,7 +22,18 @@ pub(crate) async fn start(report: &mut Report, rounds: usize) {
     for round in 0..rounds {
         report.time(ROW, "bare spawn", spawn_first_byte(Command::new("/bin/echo").arg("hi")));
         let mut bwrap = Command::new("bwrap");
-        bwrap.args(["--unshare-all", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "/bin/echo", "hi"]);
+        bwrap.args([
+            "--unshare-all",
+            "--ro-bind",
+            "/",
+            "/",
+            "--dev",
+            "/dev",
+            "--proc",
+            "/proc",
+            "/bin/echo",
+            "hi",
+        ]);
         report.time(ROW, "bwrap --unshare-all", spawn_first_byte(&mut bwrap));
         let mut sandbox = Command::new(&codex);
         sandbox.args(["sandbox", "linux", "/bin/echo", "hi"]).env("CODEX_HOME", dir.path());

@@ -1,9 +1,12 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
+/// A case's name and its samples.
+type Case = (String, Vec<f64>);
+
 /// Samples by row and case, in the order in which they were first seen.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    rows: Vec<(String, Vec<(String, Vec<f64>)>)>,
+    rows: Vec<(String, Vec<Case>)>,
     units: BTreeMap<String, &'static str>,
 }
 
@@ -34,7 +37,11 @@ impl Report {
             let unit = self.units[row];
             for (case, samples) in cases {
                 let (median, p95) = (quantile(samples, 0.5), quantile(samples, 0.95));
-                let _ = writeln!(out, "| {row} | {case} | {median:.2} {unit} | {p95:.2} {unit} | {} |", samples.len());
+                let _ = writeln!(
+                    out,
+                    "| {row} | {case} | {median:.2} {unit} | {p95:.2} {unit} | {} |",
+                    samples.len()
+                );
             }
         }
         out
@@ -46,7 +53,8 @@ impl Report {
             .rows
             .iter()
             .map(|(row, cases)| {
-                let cases: serde_json::Map<_, _> = cases.iter().map(|(c, s)| (c.clone(), s.clone().into())).collect();
+                let cases: serde_json::Map<_, _> =
+                    cases.iter().map(|(c, s)| (c.clone(), s.clone().into())).collect();
                 serde_json::json!({ "operation": row, "unit": self.units[row], "cases": cases })
             })
             .collect();

@@ -1,7 +1,8 @@
 use cordon_policy::{Access, Limits, Origin, Policy, Rule, Source};
 use cordon_proto::guest::Start;
 use cordon_sandbox::{
-    Identity, Labels, Network, PathEntry, PathKind, PathSource, Sandbox, SandboxSpec, Wall, guest::ProcessEvent,
+    Identity, Labels, Network, PathEntry, PathKind, PathSource, Sandbox, SandboxSpec, Wall,
+    guest::ProcessEvent,
 };
 use std::{
     path::{Path, PathBuf},
@@ -17,11 +18,8 @@ pub(crate) const IMAGE: &str = "debian:bookworm-slim";
 
 /// A sandbox with one workspace and no network.
 pub(crate) fn spec(id: &str, workspace: &Path, image: Option<&str>) -> SandboxSpec {
-    let rule = |path: &str, access, source| Rule {
-        path: path.into(),
-        access,
-        origin: Origin::built_in(source),
-    };
+    let rule =
+        |path: &str, access, source| Rule { path: path.into(), access, origin: Origin::built_in(source) };
     SandboxSpec {
         id: id.to_owned(),
         labels: Labels { run: "bench".into(), agent: "bench".into(), owner: 0, daemon: "bench".into() },
@@ -84,7 +82,8 @@ pub(crate) async fn first_byte(sandbox: &Sandbox, id: &str, argv: &[&str], from:
 pub(crate) fn spawn_first_byte(command: &mut Command) -> Duration {
     use std::io::Read as _;
     let from = Instant::now();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut byte = [0];
     child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let took = from.elapsed();

@@ -38,12 +38,23 @@ pub(crate) async fn output(report: &mut Report, rounds: usize) {
     const ROW: &str = "agent output to client, 64 MB";
     let host = Host::start();
     let script = serde_json::Value::from(format!("{PRODUCER}; true"));
-    let text = format!("agents:\n  - id: a\n    backend:\n      type: command\n      command: [bash, -c, {script}]\n");
+    let text = format!(
+        "agents:\n  - id: a\n    backend:\n      type: command\n      command: [bash, -c, {script}]\n"
+    );
     let file = host.agent_file("a.yaml", &text);
     let mut api = host.api().await;
     for _ in 0..rounds {
         report.add(ROW, "a pipe", drain(Command::new("bash").args(["-c", PRODUCER])), "MB/s");
-        let attach = drain(Command::new("docker").args(["run", "--rm", "--network", "none", IMAGE, "bash", "-c", PRODUCER]));
+        let attach = drain(Command::new("docker").args([
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            IMAGE,
+            "bash",
+            "-c",
+            PRODUCER,
+        ]));
         report.add(ROW, "docker run attached, default log driver (start included)", attach, "MB/s");
         let before: Vec<_> = api.list().await.into_iter().map(|r| r.id).collect();
         let mut client = host.spawn(["run", file.to_str().unwrap(), "--detach", "x"]);

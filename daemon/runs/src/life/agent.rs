@@ -268,14 +268,19 @@ impl Agent {
         Ok(turn.run(work, begin).await?)
     }
 
-    pub(crate) fn new_driver(&self, prompt: &str) -> Result<Box<dyn Driver>, String> {
-        let turn = cordon_backends::Turn {
-            number: 1,
-            prompt: prompt.to_owned(),
-            policy: self.planned.policy.clone(),
-        };
+    fn new_driver(&self, prompt: &str) -> Result<Box<dyn Driver>, String> {
         let context = &self.planned.context;
-        backend(context.agent.backend).turn(context, turn).map_err(|e| e.to_string())
+        backend(context.agent.backend).turn(context, self.first_turn(prompt)).map_err(|e| e.to_string())
+    }
+
+    /// The driver of a turn that an earlier daemon began.
+    pub(crate) fn old_driver(&self, prompt: &str) -> Box<dyn Driver> {
+        let context = &self.planned.context;
+        backend(context.agent.backend).recover(context, self.first_turn(prompt))
+    }
+
+    fn first_turn(&self, prompt: &str) -> cordon_backends::Turn {
+        cordon_backends::Turn { number: 1, prompt: prompt.to_owned(), policy: self.planned.policy.clone() }
     }
 
     fn deadline(&self, life: &Life) -> (tokio::time::Instant, String) {

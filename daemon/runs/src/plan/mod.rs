@@ -13,7 +13,7 @@ pub use error::PlanError;
 pub use placeholders::remove_placeholders;
 pub use workspace::Workspace;
 
-use cordon_backends::{Context, Needs, Variables, backend};
+use cordon_backends::{BackendError, Context, Needs, Variables, backend};
 use cordon_config::{Agent, AgentFile, ExecutionMode};
 use cordon_policy::{Access, Limits, Policy};
 use cordon_sandbox::{Identity, Labels, PathEntry, PathKind, PathSource, SandboxSpec, WallKind};
@@ -67,6 +67,9 @@ pub struct Request<'a> {
     pub variables: &'a Variables,
     /// Overrides the file's wall.
     pub wall: Option<WallKind>,
+    /// The sandbox stands already, made by an earlier daemon: a login that has expired
+    /// meanwhile no longer matters.
+    pub again: bool,
 }
 
 /// Everything that is decided about an agent before its sandbox is made.
@@ -89,8 +92,6 @@ pub struct Planned {
     pub warnings: Vec<String>,
     /// Trees whose changes the summary tells, the workspace first.
     pub watched: Vec<PathBuf>,
-    /// Where indexes of the watched trees are kept (`orchestrator.snapshot_storage`).
-    pub index_directory: PathBuf,
 }
 
 /// Plans one agent. Makes the workspace where it is Cordon's own, and placeholders in
@@ -115,7 +116,12 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         variables: request.variables.clone(),
         program_path: host.program_path.clone(),
     };
-    let needs = backend(agent.backend).needs(&context)?;
+    let needs = match backend(agent.backend).needs(&context) {
+        Err(BackendError::NoLogin { .. } | BackendError::UnusableLogin { .. }) if request.again => {
+            Needs::default()
+        }
+        needs => needs?,
+    };
     let network = network::choose(agent, wall, &needs)?;
 
     let mut placeholders = placeholders::Made::default();
@@ -169,7 +175,6 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         context,
         needs,
         policy: Arc::new(policy),
-        index_directory: workspace::index_directory(host, request),
         workspace,
         placeholders: placeholders.keep(),
         warnings,

@@ -141,10 +141,3 @@ pub(super) fn peers_view(
     let relative = Path::new("workspaces").join("peers").join(request.run).join(&request.agent.id);
     make_directories(&host.state, &relative, identity).map(Some)
 }
-
-pub(super) fn index_directory(host: &Host, request: &Request<'_>) -> PathBuf {
-    match &request.file.snapshot_storage {
-        Some(path) if path.is_absolute() => path.join(request.run),
-        _ => host.state.join("runs").join(request.run),
-    }
-}
