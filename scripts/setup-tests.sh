@@ -116,10 +116,19 @@ build_images() {
   echo "$stamp" >build/images.stamp
 }
 
+# cordond as an image, of the programs just built.
+build_daemon_image() {
+  skipped docker && return 0
+  say "building the image of cordond (log: build/cordond-image.log)"
+  docker build -t cordon/cordond:latest . >build/cordond-image.log 2>&1 ||
+    fail "building the image of cordond: $(tail -n 5 build/cordond-image.log)"
+}
+
 install_packages
 start_engine
 install_clis
 say "building the programs"
 make --no-print-directory build
 build_images
+build_daemon_image
 say "everything is there"

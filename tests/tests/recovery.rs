@@ -62,8 +62,37 @@ async fn a_sandbox_that_died_while_the_daemon_was_away_ends_the_run() {
     let run = host.api().await.only_run().await;
     assert!(wait_until(Duration::from_secs(30), || ws.join("started").is_file()), "{}", host.log());
     host.kill_daemon();
-    // The parent of the agent's process is the guest.
-    let pids = std::process::Command::new("pgrep").args(["-f", "sleep 360917"]).output().unwrap();
+    kill_the_guest_of("sleep 360917");
+    host.start_daemon();
+    let events = host.api().await.events(&run.id, true).await;
+    assert_eq!(summary(&events).outcome(), Outcome::Broken);
+}
+
+#[tokio::test]
+async fn a_guest_that_dies_ends_its_run_and_says_so() {
+    let host = Host::start();
+    let file = agent_file(&host, "touch started; exec sleep 360918");
+    let ws = host.tree("ws");
+    let client = host.spawn(["run", &file, "--wall", "local", "x"]);
+    assert!(wait_until(Duration::from_secs(30), || ws.join("started").is_file()), "{}", host.log());
+    kill_the_guest_of("sleep 360918");
+    let out = client.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(4));
+    assert!(
+        String::from_utf8_lossy(&out.stdout).contains("guest"),
+        "{}",
+        String::from_utf8_lossy(&out.stdout)
+    );
+    let mut api = host.api().await;
+    let run = api.only_run().await;
+    assert_eq!(run.outcome(), Outcome::Broken);
+    // The daemon and its other runs go on.
+    let _ = host.cordon(["ps"]).expect_code(0);
+}
+
+/// Kills the guest around an agent's process, from outside, and waits until both are gone.
+fn kill_the_guest_of(command: &str) {
+    let pids = std::process::Command::new("pgrep").args(["-f", command]).output().unwrap();
     for pid in String::from_utf8_lossy(&pids.stdout).lines() {
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).unwrap().to_owned();
@@ -73,10 +102,7 @@ async fn a_sandbox_that_died_while_the_daemon_was_away_ends_the_run() {
             let _ = std::process::Command::new("kill").args(["-9", &parent]).status();
         }
     }
-    assert!(wait_until(Duration::from_secs(20), || processes_mentioning("sleep 360917").is_empty()));
-    host.start_daemon();
-    let events = host.api().await.events(&run.id, true).await;
-    assert_eq!(summary(&events).outcome(), Outcome::Broken);
+    assert!(wait_until(Duration::from_secs(20), || processes_mentioning(command).is_empty()));
 }
 
 #[tokio::test]

@@ -147,9 +147,12 @@ unsafe fn run(child: &Child) -> ! {
     // for. None allocates or locks.
     unsafe {
         libc::setsid();
+        // All zero is the kernel's own form of "default, no flags, empty mask". The C library's
+        // form refuses the two signals that it keeps for itself, which may be ignored too.
+        let default = [0_u64; 4];
         for signal in 1..=64 {
-            // Fails for KILL, STOP and the C library's own: nothing to reset there.
-            libc::signal(signal, libc::SIG_DFL);
+            // Fails for KILL and STOP: nothing to reset there.
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0, 8);
         }
         for (to, from) in (0..).zip(child.standard) {
             if libc::dup2(from, to) < 0 {

@@ -42,11 +42,6 @@ impl<'a> View<'a> {
         self.watched.push(path);
     }
 
-    pub(super) fn add_peers(&mut self, path: PathBuf) {
-        self.put(host_entry(&path, PathKind::Directory, Access::Read, false));
-        self.rule(&path, Access::Read, Origin::built_in(Source::PeersView));
-    }
-
     /// The backend's program and logins.
     pub(super) fn add_backend(
         &mut self,

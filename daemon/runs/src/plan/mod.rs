@@ -130,12 +130,17 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
     for path in &agent.context_paths {
         view.add_context(path, &mut placeholders)?;
     }
-    if let Some(peers) = workspace::peers_view(host, request, workspace.identity)? {
-        view.add_peers(peers);
-    }
     view.add_backend(&needs, wall, workspace.identity)?;
     let contexts::Built { paths, rules, watched } = view.build();
     let mut warnings = network.warnings;
+    for (key, given) in [
+        ("snapshot_storage", &request.file.snapshot_storage),
+        ("agent_temporary_workspace", &request.file.agent_temporary_workspace),
+    ] {
+        if given.is_some() {
+            warnings.push(format!("orchestrator.{key} is accepted and not used: snapshots are not kept yet"));
+        }
+    }
     if agent.docker.sudo && wall == WallKind::Docker {
         warnings.push("the sudo image is a weaker wall: the agent can become root inside".to_owned());
     }

@@ -104,11 +104,7 @@ fn own(host: &Host, request: &Request<'_>, relative: &Path) -> Result<Workspace,
 
 /// Makes a directory below the state directory component by component, following no
 /// link; the last one belongs to `identity`.
-pub(super) fn make_directories(
-    state: &Path,
-    relative: &Path,
-    identity: Identity,
-) -> Result<PathBuf, PlanError> {
+fn make_directories(state: &Path, relative: &Path, identity: Identity) -> Result<PathBuf, PlanError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut path = state.to_path_buf();
     let mut fd = fs::open(state, flags, Mode::empty()).map_err(PlanError::io("open", state))?;
@@ -127,17 +123,4 @@ pub(super) fn make_directories(
             .map_err(PlanError::io("hand over", path.clone()))?;
     }
     Ok(path)
-}
-
-/// The peers view's directory, where `orchestrator.agent_temporary_workspace` asks for one.
-pub(super) fn peers_view(
-    host: &Host,
-    request: &Request<'_>,
-    identity: Identity,
-) -> Result<Option<PathBuf>, PlanError> {
-    if request.file.agent_temporary_workspace.is_none() {
-        return Ok(None);
-    }
-    let relative = Path::new("workspaces").join("peers").join(request.run).join(&request.agent.id);
-    make_directories(&host.state, &relative, identity).map(Some)
 }
