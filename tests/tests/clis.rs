@@ -166,6 +166,34 @@ async fn the_agent_works_and_its_wall_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_agent_works_through_the_proxy_alone() {
+    if skipped("docker") {
+        return;
+    }
+    // An address of this machine that is no loopback: inside it is reached by the proxy or not at all.
+    let gateway = std::process::Command::new("docker")
+        .args(["network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Gateway}}"])
+        .output()
+        .unwrap();
+    let gateway: std::net::IpAddr = String::from_utf8_lossy(&gateway.stdout).trim().parse().unwrap();
+    for (cli, wall) in cases() {
+        let mut host = host();
+        host.start_daemon();
+        let ws = host.tree("ws");
+        let turns = [
+            Turn::shell("ls /sys/class/net 2>/dev/null; cat /proc/net/dev | tail -n +3 > net.txt"),
+            Turn::text("It is done."),
+        ];
+        let provider = Provider::listen(Script::of(turns), (gateway, 0).into(), None).await.unwrap();
+        let text = agent(cli, wall, &provider.base_url(), &ws) + "      egress:\n        allow: []\n";
+        let _ = run(&host, "a.yaml", &text, "please do it").expect_code(0);
+        assert_eq!(provider.keys(), [KEY], "{cli:?} {wall:?}");
+        let devices = fs::read_to_string(ws.join("net.txt")).unwrap();
+        assert!(devices.lines().all(|l| l.trim_start().starts_with("lo:")), "{cli:?} {wall:?}: {devices}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_provider_is_a_failed_agent_and_never_a_hang() {
     for (cli, wall) in cases() {
         if wall == Wall::Docker {
