@@ -171,11 +171,15 @@ async fn the_agent_works_through_the_proxy_alone() {
         return;
     }
     // An address of this machine that is no loopback: inside it is reached by the proxy or not at all.
-    let gateway = std::process::Command::new("docker")
-        .args(["network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Gateway}}"])
+    let found = std::process::Command::new("docker")
+        .args(["network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Subnet}}"])
         .output()
         .unwrap();
-    let gateway: std::net::IpAddr = String::from_utf8_lossy(&gateway.stdout).trim().parse().unwrap();
+    let subnet = String::from_utf8_lossy(&found.stdout).into_owned();
+    let (network, _) = subnet.trim().split_once('/').unwrap();
+    let [a, b, c, _] = network.parse::<std::net::Ipv4Addr>().unwrap().octets();
+    // The engine's own end of a network is its first address.
+    let gateway = std::net::IpAddr::from([a, b, c, 1]);
     for (cli, wall) in cases() {
         let mut host = host();
         host.start_daemon();
