@@ -2,8 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use cordon_proto::v1::{Outcome, OutputStream, event::Kind};
-use cordon_tests::harness::{Host, User, attack, need_root, output, skipped, summary};
-use std::{fs, net::TcpListener, os::unix::fs::MetadataExt as _};
+use cordon_tests::harness::{Host, User, attack, need_root, output, skipped, summary, wait_until};
+use std::{fs, net::TcpListener, os::unix::fs::MetadataExt as _, time::Duration};
 
 fn users() -> Vec<User> {
     if skipped("root") {
@@ -121,6 +121,9 @@ async fn context_paths_are_what_the_file_says() {
                 std::os::unix::fs::chown(write.join(dir), Some(uid), Some(uid)).unwrap();
             }
         }
+        let inner = host.tree("ws/inner/deep");
+        let _ = host.tree("ws/inner");
+        host.put(&inner.join("file"), "kept");
         let script = format!(
             r#"exec 2>/dev/null
 leak() {{ echo "LEAK $1"; }}
@@ -144,13 +147,21 @@ echo x > .mcp.json && leak absent-file
 mkdir .vscode/x && leak inside-placeholder
 rm -rf .codex && leak remove-placeholder
 ln .git/config linked && leak hard-link
+echo ../evil > .git/commondir && leak commondir
+echo x > .git/index && leak index
+mkdir -p .git/modules/x && leak modules
+cd {ws}
+echo x > inner/deep/file && leak nested-read
+mv inner other && leak nested-read-move
 echo end
 "#,
             read = read.display(),
             write = write.display(),
+            ws = ws.display(),
         );
         let more = format!(
-            "      context_paths:\n        - path: {}\n        - path: {}\n          permission: write\n          protected_paths: [keep]\n",
+            "      context_paths:\n        - path: {}\n        - path: {}\n        - path: {}\n          permission: write\n          protected_paths: [keep]\n",
+            inner.display(),
             read.display(),
             write.display()
         );
@@ -167,6 +178,46 @@ echo end
             fs::read_dir(&write).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         left.sort();
         assert_eq!(left, [".git", "keep", "made", "src"], "placeholders were left behind");
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_is_replaced_on_the_host_ends_the_sandbox() {
+    let host = Host::start();
+    let ws = host.tree("ws");
+    let tree = host.tree("tree");
+    host.put(&tree.join(".env"), "SECRET=1");
+    host.put(&tree.join("new"), "SECRET=2");
+    let script =
+        format!("touch started; while :; do cat {}/.env; sleep 0.01; done 2>/dev/null", tree.display());
+    let more = format!("      context_paths:\n        - path: {}\n", tree.display());
+    let file = host.agent_file("a.yaml", &command_agent(&ws.display().to_string(), &script, &more));
+    let client = host.spawn(["run", file.to_str().unwrap(), "x"]);
+    assert!(wait_until(Duration::from_secs(30), || ws.join("started").is_file()), "{}", host.log());
+    // What an editor does that saves by renaming: the kernel takes the mount away with the name.
+    fs::rename(tree.join("new"), tree.join(".env")).unwrap();
+    let out = client.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert_eq!(out.status.code(), Some(4), "{said}");
+    assert!(said.contains("replaced on the host") && said.contains(".env"), "{said}");
+}
+
+#[test]
+fn a_link_that_an_agent_may_have_made_leads_nowhere() {
+    let host = Host::start();
+    let ws = host.tree("ws");
+    let victim = host.tree("victim");
+    std::os::unix::fs::symlink(&victim, ws.join("shared")).unwrap();
+    std::os::unix::fs::lchown(ws.join("shared"), Some(host.agent_uid()), None).unwrap();
+    for more in ["      context_paths:\n        - path: LINK\n          permission: write\n", ""] {
+        let link = ws.join("shared").display().to_string();
+        let cwd = if more.is_empty() { link.clone() } else { host.tree("other").display().to_string() };
+        let text = command_agent(&cwd, "touch ran", &more.replace("LINK", &link));
+        let file = host.agent_file("a.yaml", &text);
+        let ran = host.cordon(["run", file.to_str().unwrap(), "x"]);
+        assert_ne!(ran.code, 0);
+        assert!(ran.stderr.contains("symbolic link"), "{}{}", ran.stdout, ran.stderr);
+        assert!(fs::read_dir(&victim).unwrap().next().is_none());
     }
 }
 

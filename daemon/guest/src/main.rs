@@ -6,6 +6,7 @@
 mod confine;
 mod egress;
 mod exec;
+mod mounts;
 mod probe;
 mod process;
 mod seed;
@@ -87,7 +88,10 @@ fn start(boot: &Boot) -> Result<(), Box<dyn Error>> {
     let settings = settings::Settings::new(boot)?;
     seed::write(&settings.home, &boot.files)?;
     let listeners = serve::bind(&settings)?;
+    let view = mounts::View::look(&settings.directory)
+        .map_err(|error| io::Error::new(error.kind(), format!("look at the mounts: {error}")))?;
     let confinement = confine::restrict(boot)?;
+    view.watch()?;
     Ok(serve::run(settings, confinement, listeners, serve::Peers::Outside)?)
 }
 

@@ -42,7 +42,7 @@ impl Terminations {
                 Ok(sender) => sender?,
                 Err(_would_block) => continue,
             };
-            if sender == 0 {
+            if sender == Some(0) {
                 return Ok(());
             }
         }
@@ -59,12 +59,15 @@ fn terminate() -> libc::sigset_t {
     }
 }
 
-fn sender(fd: &OwnedFd) -> io::Result<u32> {
+/// Who sent it; none when the kernel does not vouch for the number: with any other code a
+/// process inside could write there whatever it likes.
+fn sender(fd: &OwnedFd) -> io::Result<Option<u32>> {
     const PID: usize = mem::offset_of!(libc::signalfd_siginfo, ssi_pid);
+    const CODE: usize = mem::offset_of!(libc::signalfd_siginfo, ssi_code);
     let mut information = [0; size_of::<libc::signalfd_siginfo>()];
     if rustix::io::read(fd, &mut information)? != information.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let pid = information[PID..].first_chunk().copied();
-    Ok(u32::from_ne_bytes(pid.unwrap_or([u8::MAX; 4])))
+    let word = |at: usize| information[at..].first_chunk().copied().map(u32::from_ne_bytes);
+    Ok(word(PID).filter(|_| word(CODE) == Some(libc::SI_USER.cast_unsigned())))
 }

@@ -99,7 +99,7 @@ impl Runs {
     async fn plan_only(&self, request: InspectRequest) -> Result<Vec<Planned>, RunError> {
         self.ready().await;
         let shared = self.0.shared.clone();
-        let _planning = shared.planning.read().await;
+        let _planning = shared.planning.write().await;
         let blocking = shared.clone();
         let planned = tokio::task::spawn_blocking(move || {
             let source = FileSource {

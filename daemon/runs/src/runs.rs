@@ -134,7 +134,9 @@ impl Runs {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let key = (request.owner.uid, request.key.clone());
         let planning = loop {
-            let planning = shared.planning.read().await;
+            // Alone: a plan that fails takes its placeholders away, and another plan must not
+            // have taken them for the user's own names meanwhile.
+            let planning = shared.planning.write().await;
             let earlier = match key.1.is_empty() {
                 true => None,
                 false => self.claim(&key, &id),

@@ -191,3 +191,20 @@ impl Guest {
         SandboxError::Guest { sandbox: self.sandbox.clone(), why: why.to_owned() }
     }
 }
+
+/// What a guest that ended by itself left as its reason, escaped and cut; none when it
+/// left nothing. It stands in a directory that is the sandbox's own: hostile like the rest.
+#[must_use]
+pub fn last_words(directory: &std::path::Path) -> Option<String> {
+    use rustix::fs::{self, FileType, Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::open(directory.join("last-words"), flags, Mode::empty()).ok()?;
+    let stat = fs::fstat(&file).ok()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let mut words = [0; 512];
+    let length = rustix::io::read(&file, &mut words).ok()?;
+    let text = words.get(..length).filter(|text| !text.is_empty())?;
+    Some(String::from_utf8_lossy(text).escape_debug().to_string())
+}

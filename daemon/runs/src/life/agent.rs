@@ -265,7 +265,13 @@ impl Agent {
             }
         };
         self.set_state(life, State::Running).await;
-        Ok(turn.run(work, begin).await?)
+        match turn.run(work, begin).await {
+            // A guest that ended by itself says why, and that is the better reason.
+            Err(TurnError::Lost(why)) => Err(Trouble::Lost(
+                cordon_sandbox::guest::last_words(&ready.sandbox.record.directory).unwrap_or(why),
+            )),
+            other => Ok(other?),
+        }
     }
 
     fn new_driver(&self, prompt: &str) -> Result<Box<dyn Driver>, String> {

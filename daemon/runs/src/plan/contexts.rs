@@ -90,10 +90,7 @@ impl<'a> View<'a> {
 
     pub(super) fn add_context(&mut self, context: &ContextPath, made: &mut Made) -> Result<(), PlanError> {
         let bad = |why: String, fix: &str| PlanError::path("context path", &context.path, why, fix);
-        let root = context
-            .path
-            .canonicalize()
-            .map_err(|e| bad(e.to_string(), "Name a file or directory that exists"))?;
+        let root = workspace::real_path("context path", &context.path)?;
         if let Some(why) = workspace::reserved(self.host, &root) {
             return Err(bad(why, "Name a smaller path"));
         }
@@ -139,8 +136,7 @@ impl<'a> View<'a> {
                 continue;
             };
             let path = root.join(relative);
-            let allowed = context.allow.iter().any(|a| relative.starts_with(a) || relative.ends_with(a));
-            if allowed || path.starts_with(&self.workspace.path) {
+            if protected::lifted(&context.allow, relative) || path.starts_with(&self.workspace.path) {
                 continue;
             }
             // What is hidden or read-only already covers what is below it, unless the lower is narrower.
@@ -169,7 +165,7 @@ impl<'a> View<'a> {
                 continue;
             }
             let kind = if is_file { PathKind::File } else { PathKind::Directory };
-            self.narrow(root, &path, kind, access, Origin::built_in(source));
+            self.narrow(&path, kind, access, Origin::built_in(source));
             carved.push(path);
         }
         Ok(())
@@ -199,11 +195,11 @@ impl<'a> View<'a> {
             Some(EntryKind::Link) => Err(bad("it is a symbolic link, which no mount can protect")),
             Some(EntryKind::Special) => Err(bad("it is neither a file nor a directory")),
             Some(EntryKind::Directory) => {
-                self.narrow(root, &path, PathKind::Directory, Access::Read, origin);
+                self.narrow(&path, PathKind::Directory, Access::Read, origin);
                 Ok(())
             }
             Some(EntryKind::File) => {
-                self.narrow(root, &path, PathKind::File, Access::Read, origin);
+                self.narrow(&path, PathKind::File, Access::Read, origin);
                 Ok(())
             }
             None if !context.write => Ok(()),
@@ -224,7 +220,7 @@ impl<'a> View<'a> {
             let Some(kind) = kind else { continue };
             let name = Path::new(name);
             let absent = !index.entries.contains_key(name.as_os_str().as_bytes());
-            if absent && !context.allow.iter().any(|a| name.starts_with(a)) {
+            if absent && !protected::lifted(&context.allow, name) {
                 self.hold(root, name, kind, Origin::built_in(source), made)?;
             }
         }
@@ -253,7 +249,7 @@ impl<'a> View<'a> {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                     let kind = if last { kind } else { PathKind::Directory };
                     if made.make(&parent, name, kind, self.workspace.identity)? {
-                        self.narrow(root, &path, kind, Access::Read, origin);
+                        self.narrow(&path, kind, Access::Read, origin);
                     }
                     return Ok(());
                 }
@@ -263,25 +259,34 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// Narrows the access at `path` below the context path `root`. A mount there would be
-    /// worth little if a directory above it could be renamed and another put in its place:
-    /// every directory between becomes a mount of its own, which no one inside can rename.
-    fn narrow(&mut self, root: &Path, path: &Path, kind: PathKind, access: Access, origin: Origin) {
-        let above: BTreeSet<PathBuf> =
-            path.ancestors().skip(1).take_while(|p| *p != root).map(Path::to_path_buf).collect();
-        for pin in above {
-            let under =
-                self.entries.range(..=pin.clone()).rev().map(|(_, e)| e).find(|e| pin.starts_with(&e.path));
-            if under.is_some_and(|e| e.access == Access::Write && e.path != pin) {
-                self.put(host_entry(&pin, PathKind::Directory, Access::Write, true));
-            }
-        }
+    /// Narrows the access at `path` below a context path.
+    fn narrow(&mut self, path: &Path, kind: PathKind, access: Access, origin: Origin) {
         let source = match access {
             Access::None => PathSource::Empty,
             _ => PathSource::Host(path.to_path_buf()),
         };
         self.put(PathEntry { path: path.to_path_buf(), source, kind, access, execute: true });
         self.rule(path, access, origin);
+    }
+
+    /// A mount is worth little if a directory above it can be renamed and another put in its
+    /// place: every directory between an entry and the writable tree around it becomes a mount of
+    /// its own, which no one inside can rename.
+    fn pin(&mut self) {
+        let mut pins = BTreeSet::new();
+        for path in self.entries.keys() {
+            for above in path.ancestors().skip(1) {
+                match self.entries.range(..=above.to_path_buf()).rev().find(|(p, _)| above.starts_with(p)) {
+                    Some((around, entry)) if entry.access == Access::Write && around != above => {
+                        pins.insert(above.to_path_buf());
+                    }
+                    _ => break,
+                }
+            }
+        }
+        for pin in pins {
+            self.put(host_entry(&pin, PathKind::Directory, Access::Write, true));
+        }
     }
 
     /// The narrower of two entries for a path stays.
@@ -298,7 +303,8 @@ impl<'a> View<'a> {
         self.rules.push(Rule { path: path.to_path_buf(), access, origin });
     }
 
-    pub(super) fn build(self) -> Built {
+    pub(super) fn build(mut self) -> Built {
+        self.pin();
         Built { paths: self.entries.into_values().collect(), rules: self.rules, watched: self.watched }
     }
 }

@@ -2,14 +2,22 @@
 
 use cordon_policy::{Access, Source};
 use cordon_sandbox::PathKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Names that an agent may not write inside a writable context path, at any depth, and
 /// what each is when it has to be held empty.
-pub(super) const HELD: [(&str, Source, Option<PathKind>); 24] = [
+pub(super) const HELD: [(&str, Source, Option<PathKind>); 29] = [
+    // All of it: `commondir`, a submodule's configuration or an index with an embedded repository
+    // in it run programs on the host as surely as a hook does. The finer names below are what
+    // stays guarded where a context path allows `.git` by name.
+    (".git", Source::RunsLater, Some(PathKind::Directory)),
     (".git/hooks", Source::RunsLater, Some(PathKind::Directory)),
     (".git/config", Source::RunsLater, Some(PathKind::File)),
     (".git/info", Source::RunsLater, Some(PathKind::Directory)),
+    (".git/config.worktree", Source::RunsLater, Some(PathKind::File)),
+    (".git/commondir", Source::RunsLater, None),
+    (".git/modules", Source::RunsLater, Some(PathKind::Directory)),
+    (".git/worktrees", Source::RunsLater, Some(PathKind::Directory)),
     (".claude", Source::SteersAgents, Some(PathKind::Directory)),
     (".codex", Source::SteersAgents, Some(PathKind::Directory)),
     (".gemini", Source::SteersAgents, Some(PathKind::Directory)),
@@ -57,6 +65,12 @@ const SECRET_FILES: [&str; 6] =
     ["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_ecdsa_sk", "id_ed25519_sk"];
 const SECRET_SUFFIXES: [&str; 6] = [".pem", ".key", ".p12", ".pfx", ".jks", ".keystore"];
 
+/// Whether a context path's `allow` lifts the guard of a name. `.git` lifts its own guard and
+/// not those of the names in it that run programs.
+pub(super) fn lifted(allow: &[PathBuf], relative: &Path) -> bool {
+    allow.iter().any(|a| relative.ends_with(a) || (!a.ends_with(".git") && relative.starts_with(a)))
+}
+
 /// What the built-in names say of a path relative to a context path; none: nothing.
 pub(super) fn verdict(relative: &Path, writable: bool, is_file: bool) -> Option<(Access, Source)> {
     if is_secret(relative, is_file) {
@@ -64,10 +78,6 @@ pub(super) fn verdict(relative: &Path, writable: bool, is_file: bool) -> Option<
     }
     if !writable {
         return None;
-    }
-    // A `.git` that is a file says where the real one is: to write it is to choose the hooks.
-    if is_file && relative.file_name().is_some_and(|n| n == ".git") {
-        return Some((Access::Read, Source::RunsLater));
     }
     HELD.iter().find(|(name, ..)| relative.ends_with(name)).map(|(_, source, _)| (Access::Read, *source))
 }
@@ -90,6 +100,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn to_allow_git_is_not_to_allow_its_hooks() {
+        let allow = [PathBuf::from(".git"), PathBuf::from(".vscode")];
+        for (name, is) in [(".git", true), ("sub/.git", true), (".git/hooks", false), (".vscode/x", true)] {
+            assert_eq!(lifted(&allow, Path::new(name)), is, "{name}");
+        }
+    }
+
+    #[test]
     fn names_are_judged_at_any_depth() {
         let say = |p: &str, w| verdict(Path::new(p), w, true).map(|v| v.0);
         assert_eq!(say("a/b/.env", false), Some(Access::None));
@@ -99,6 +117,7 @@ mod tests {
         assert_eq!(say("tls/server.key", true), Some(Access::None));
         assert_eq!(say("sub/.git/hooks", true), Some(Access::Read));
         assert_eq!(say("sub/.git", true), Some(Access::Read));
+        assert_eq!(say("sub/.git/commondir", true), Some(Access::Read));
         assert_eq!(say("sub/.git/hooks", false), None);
         assert_eq!(say("environment", true), None);
         assert_eq!(say("a.git/hooks", true), None);

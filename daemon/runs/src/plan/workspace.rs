@@ -61,11 +61,42 @@ pub(super) fn resolve(host: &Host, request: &Request<'_>) -> Result<Workspace, P
     }
 }
 
+/// Resolves a path that a user wrote. Links are followed only where root made them: one that
+/// an agent left behind in an earlier run would lead this one to a tree that nobody named.
+pub(super) fn real_path(what: &'static str, path: &Path) -> Result<PathBuf, PlanError> {
+    let fix = "Name a file or directory that exists; a relative cwd is made by Cordon";
+    let fail = |e: std::io::Error| PlanError::path(what, path, e.to_string(), fix);
+    let mut real = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => real.push(name),
+            Component::ParentDir => {
+                real.pop();
+                continue;
+            }
+            _ => continue,
+        }
+        let meta = real.symlink_metadata().map_err(fail)?;
+        if meta.is_symlink() {
+            let target = real.canonicalize().map_err(fail)?;
+            if meta.uid() != 0 {
+                let why = format!("{} is a symbolic link, which an agent may have made", real.display());
+                return Err(PlanError::path(
+                    what,
+                    path,
+                    why,
+                    format!("Name the real path: {}", target.display()),
+                ));
+            }
+            real = target;
+        }
+    }
+    Ok(real)
+}
+
 fn existing(host: &Host, request: &Request<'_>, cwd: &Path) -> Result<Workspace, PlanError> {
     let bad = |why: &str, fix: &str| PlanError::path("workspace", cwd, why, fix);
-    let path = cwd.canonicalize().map_err(|e| {
-        bad(&e.to_string(), "Create the directory first, or use a relative cwd: Cordon makes that one")
-    })?;
+    let path = real_path("workspace", cwd)?;
     let meta = path.metadata().map_err(PlanError::io("look at the workspace", &path))?;
     if !meta.is_dir() {
         return Err(bad("it is not a directory", "Name a directory"));
