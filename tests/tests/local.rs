@@ -178,6 +178,8 @@ echo end
             fs::read_dir(&write).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         left.sort();
         assert_eq!(left, [".git", "keep", "made", "src"], "placeholders were left behind");
+        let told = summary(&events).summary.unwrap().files;
+        assert_eq!(told.len(), 1, "only what the agent made is a change: {told:?}");
     }
 }
 

@@ -193,12 +193,20 @@ impl Agent {
     async fn index_before(&self, life: &Life) -> Result<(), Trouble> {
         let (trees, directory, agent) =
             (self.planned.watched.clone(), life.entry.directory.clone(), self.index);
+        // Cordon's own: they are not there before, and not there after.
+        let held: Vec<std::path::PathBuf> = life
+            .entry
+            .update(false, |r| r.agents.iter().flat_map(|a| a.placeholders.clone()).collect())
+            .unwrap_or_default();
         let indexed = tokio::task::spawn_blocking(move || {
             let mut told = Vec::new();
             let mut found = Vec::new();
             for (n, tree) in trees.iter().enumerate() {
                 match cordon_snapshots::index(tree) {
-                    Ok(index) => {
+                    Ok(mut index) => {
+                        for own in held.iter().filter_map(|path| path.strip_prefix(tree).ok()) {
+                            index.entries.remove(own.as_os_str().as_encoded_bytes());
+                        }
                         // On the disk it costs no memory and outlives the daemon.
                         let kept = directory.write(&index_name(agent, n), &index.encode());
                         if let Err(error) = &kept {

@@ -96,6 +96,18 @@ impl<'a> View<'a> {
         }
         let meta = root.metadata().map_err(PlanError::io("look at the context path", &root))?;
         let access = if context.write { Access::Write } else { Access::Read };
+        let identity = self.workspace.identity;
+        let bits = match (meta.uid() == identity.uid, meta.gid() == identity.gid) {
+            (true, _) => 0o200,
+            (false, true) => 0o020,
+            (false, false) => 0o002,
+        };
+        if context.write && meta.mode() & bits == 0 {
+            return Err(bad(
+                format!("the agent runs as uid {}, which may not write there", identity.uid),
+                "Give it to that user, or name an absolute cwd that belongs to the user who may",
+            ));
+        }
         let origin = Origin { source: Source::ContextPath, place: Some(context.place.clone()) };
         if meta.is_file() {
             self.put(host_entry(&root, PathKind::File, access, true));
