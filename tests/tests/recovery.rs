@@ -69,6 +69,25 @@ async fn a_sandbox_that_died_while_the_daemon_was_away_ends_the_run() {
 }
 
 #[tokio::test]
+async fn a_stop_asked_for_while_the_daemon_is_away_is_not_lost() {
+    let mut host = Host::start();
+    let file = agent_file(&host, "touch started; exec sleep 360919");
+    let ws = host.tree("ws");
+    let mut client = host.spawn(["run", &file, "--wall", "local", "x"]);
+    assert!(wait_until(Duration::from_secs(30), || ws.join("started").is_file()), "{}", host.log());
+    let run = host.api().await.only_run().await;
+    host.kill_daemon();
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(client.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    // The client starts a daemon itself when none comes back in time; whichever it is, it obeys.
+    assert_eq!(client.wait().unwrap().code(), Some(130));
+    assert!(processes_mentioning("sleep 360919").is_empty());
+    let events = host.api().await.events(&run.id, false).await;
+    assert_eq!(summary(&events).outcome(), Outcome::Cancelled);
+    let _ = host.cordon(["daemon", "stop", "--stop-runs"]).expect_code(0);
+}
+
+#[tokio::test]
 async fn a_guest_that_dies_ends_its_run_and_says_so() {
     let host = Host::start();
     let file = agent_file(&host, "touch started; exec sleep 360918");

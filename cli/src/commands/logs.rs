@@ -18,10 +18,13 @@ use std::{
     time::Duration,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tonic::Code;
 
 /// Events shown before the screen is flushed and signals are looked at.
 const BATCH: usize = 256;
 const REDRAW: Duration = Duration::from_millis(500);
+/// Between two requests to stop, while no daemon answers them.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 pub(crate) struct Show {
     pub(crate) from: u64,
@@ -102,7 +105,15 @@ pub(crate) async fn show(
                 stopping = Some(tokio::spawn(stop()));
             }
             answer = answer_of(&mut stopping) => {
-                if let Err(e) = answer {
+                let again = interrupts.stop.as_ref().filter(|_| answer.as_ref().is_err_and(daemon_is_away));
+                if let Some(stop) = again {
+                    // A daemon that comes back must not go on with what was asked to end.
+                    let call = stop();
+                    stopping = Some(tokio::spawn(async move {
+                        tokio::time::sleep(ASK_AGAIN).await;
+                        call.await
+                    }));
+                } else if let Err(e) = answer {
                     viewer.say(&format!("the run could not be stopped: {}", neutral::word(&e.to_string())))?;
                     // Ctrl-C may ask once more.
                     asked = false;
@@ -119,6 +130,11 @@ pub(crate) async fn show(
         return Ok(Exit::Cancelled);
     }
     Ok(viewer.renderer.outcome.map_or(Exit::Success, Exit::of))
+}
+
+fn daemon_is_away(error: &CliError) -> bool {
+    let CliError::Rpc(status) = error else { return matches!(error, CliError::NoDaemon { .. }) };
+    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Aborted)
 }
 
 async fn answer_of(call: &mut Option<tokio::task::JoinHandle<Result<(), CliError>>>) -> Result<(), CliError> {
