@@ -127,11 +127,11 @@ pub(crate) async fn validate_command(
 ) -> Result<bool, CliError> {
     let (file, answer) = ask(session, path).await?;
     match output {
-        Output::Json => println!("{}", crate::json::encode(&problems::json(&file.name, &answer))),
+        Output::Json => outln!("{}", crate::json::encode(&problems::json(&file.name, &answer))),
         Output::Table => {
             let look = crate::screen::Look::of(&std::io::stdout());
-            print!("{}", problems::render(&file.name, &answer.problems, look));
-            println!("{}", problems::verdict(&file.name, &answer));
+            crate::out::write(format_args!("{}", problems::render(&file.name, &answer.problems, look)));
+            outln!("{}", problems::verdict(&file.name, &answer));
         }
     }
     Ok(answer.valid)

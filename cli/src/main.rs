@@ -2,6 +2,9 @@
 //! socket and shows the answers. No policy and no sandbox code lives here, and nothing that an agent
 //! said reaches the terminal as anything but text.
 
+#[macro_use]
+mod out;
+
 mod agent_file;
 mod args;
 mod commands;

@@ -12,8 +12,10 @@ use std::{
 /// Prints rows for people or one document for programs.
 pub(crate) fn print(output: Output, heading: &[&str], rows: &[Vec<String>], document: &Value) {
     match output {
-        Output::Json => println!("{}", json::encode(document)),
-        Output::Table => print!("{}", table::render(heading, rows, Look::of(&std::io::stdout()))),
+        Output::Json => outln!("{}", json::encode(document)),
+        Output::Table => {
+            crate::out::write(format_args!("{}", table::render(heading, rows, Look::of(&std::io::stdout()))))
+        }
     }
 }
 

@@ -80,6 +80,6 @@ async fn remove(session: &Session, run: String, workspace: bool) -> Result<Exit,
 
 async fn schema(global: &Global) -> Result<Exit, CliError> {
     let session = Session::open(global).await?;
-    println!("{}", session.agents().schema(SchemaRequest {}).await?.into_inner().json);
+    outln!("{}", session.agents().schema(SchemaRequest {}).await?.into_inner().json);
     Ok(Exit::Success)
 }

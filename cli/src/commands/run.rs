@@ -37,8 +37,8 @@ pub(crate) async fn run(global: &Global, args: Run) -> Result<Exit, CliError> {
     let run = progress::during("starting the run", start(&session, request)).await?;
     if args.detach {
         match global.output {
-            Output::Json => println!("{}", json::encode(&json::run(&run))),
-            Output::Table => println!("{}", neutral::word(&run.id)),
+            Output::Json => outln!("{}", json::encode(&json::run(&run))),
+            Output::Table => outln!("{}", neutral::word(&run.id)),
         }
         return Ok(Exit::Success);
     }

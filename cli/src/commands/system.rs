@@ -59,7 +59,7 @@ pub(crate) async fn doctor_inside(
         "probe": probe,
     });
     if output == Output::Table {
-        println!(
+        outln!(
             "a fresh sandbox for {} behind the {} wall:",
             neutral::word(&answer.agent),
             neutral::word(&answer.wall)
@@ -84,12 +84,12 @@ pub(crate) async fn version(global: &Global) -> Result<Exit, CliError> {
                 "state_directory": d.state_directory, "socket": d.socket,
             })
         });
-        println!("{}", json::encode(&json!({ "client": client, "daemon": daemon })));
+        outln!("{}", json::encode(&json!({ "client": client, "daemon": daemon })));
         return Ok(Exit::Success);
     }
-    println!("cordon   {client}");
+    outln!("cordon   {client}");
     match daemon {
-        Some(d) => println!(
+        Some(d) => outln!(
             "cordond  {} (guest {}, pid {}, state {}, socket {})",
             neutral::word(&d.version),
             neutral::word(&d.guest_version),
@@ -97,7 +97,7 @@ pub(crate) async fn version(global: &Global) -> Result<Exit, CliError> {
             neutral::word(&d.state_directory),
             neutral::word(&d.socket)
         ),
-        None => println!("cordond  is not running"),
+        None => outln!("cordond  is not running"),
     }
     Ok(Exit::Success)
 }
