@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use cordon_proto::v1::{Outcome, OutputStream, event::Kind};
-use cordon_tests::harness::{Host, User, attack, need_root, output, skipped, summary, wait_until};
+use cordon_tests::harness::{Host, User, attack, denials, need_root, output, skipped, summary, wait_until};
 use std::{fs, net::TcpListener, os::unix::fs::MetadataExt as _, time::Duration};
 
 fn users() -> Vec<User> {
@@ -181,6 +181,38 @@ echo end
         let told = summary(&events).summary.unwrap().files;
         assert_eq!(told.len(), 1, "only what the agent made is a change: {told:?}");
     }
+}
+
+#[tokio::test]
+async fn a_refused_tool_call_says_which_rule_and_what_would_allow_it() {
+    let host = Host::start();
+    // Not below /tmp: inside, that is the agent's own, and a name missing there is no denial.
+    let outside = tempfile::tempdir_in("/var/tmp").unwrap();
+    let outside = outside.path();
+    let shared = host.tree("shared");
+    host.put(&outside.join("secret"), "token-replay");
+    host.put(&shared.join("notes"), "to read");
+    let text = format!(
+        "agents:\n  - id: a\n    backend:\n      type: replay\n      context_paths: [{{path: {shared}}}]\n      steps:\n        - write: {{path: mine, content: made}}\n        - read: {shared}/notes\n        - read: {outside}/secret\n        - write: {{path: {shared}/notes, content: x}}\n",
+        shared = shared.display(),
+        outside = outside.display(),
+    );
+    let file = host.agent_file("a.yaml", &text);
+    let _ = host.cordon(["run", file.to_str().unwrap(), "x"]).expect_code(0);
+    let mut api = host.api().await;
+    let run = api.only_run().await;
+    let events = api.events(&run.id, false).await;
+    assert!(!format!("{events:?}").contains("token-replay"));
+    let denied = denials(&events);
+    let of = |target: String| {
+        denied.iter().find(|d| d.target == target).unwrap_or_else(|| panic!("{target}: {denied:?}"))
+    };
+    let read = of(outside.join("secret").display().to_string());
+    assert_eq!((read.operation.as_str(), read.layer.as_str()), ("read", "mount view"));
+    assert!(read.would_allow.contains("context_paths"), "{read:?}");
+    let write = of(shared.join("notes").display().to_string());
+    assert!(write.would_allow.contains("permission: write") && write.origin.contains("a.yaml"), "{write:?}");
+    assert_eq!(denied.len(), 2, "{denied:?}");
 }
 
 #[tokio::test]
