@@ -49,6 +49,15 @@ pub struct Denial {
     pub would_allow: String,
 }
 
+impl Denial {
+    /// The same denial, enforced by somebody else than the wall's mount view.
+    #[must_use]
+    pub fn by(mut self, layer: Layer) -> Self {
+        self.layer = layer;
+        self
+    }
+}
+
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} denied by {}: {}", self.operation, self.target, self.layer, self.rule)?;

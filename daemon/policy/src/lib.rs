@@ -15,4 +15,4 @@ pub use denial::{Denial, Layer};
 pub use host_rule::{HostRule, HostRuleError};
 pub use limits::{Limits, NetworkMode, UnknownNetworkMode};
 pub use policy::{Policy, PolicyError, Verdict};
-pub use rule::{Origin, Place, Rule, Source};
+pub use rule::{Origin, Place, Rule, Source, UnknownSource};

@@ -1,5 +1,5 @@
 use crate::Access;
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 /// Why a rule exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +30,58 @@ pub enum Source {
     Credential,
     /// No rule speaks of the path.
     Nothing,
+}
+
+/// Not one of the sources.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown source of a rule: {0:?}")]
+pub struct UnknownSource(pub String);
+
+impl Source {
+    /// Every source.
+    pub const ALL: [Self; 13] = [
+        Self::Workspace,
+        Self::PeersView,
+        Self::ContextPath,
+        Self::ProtectedPath,
+        Self::RunsLater,
+        Self::SteersAgents,
+        Self::Secret,
+        Self::System,
+        Self::Home,
+        Self::Temporary,
+        Self::Program,
+        Self::Credential,
+        Self::Nothing,
+    ];
+
+    /// A stable word for programs and protocols; [`FromStr`] reads it back.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Workspace => "workspace",
+            Self::PeersView => "peers-view",
+            Self::ContextPath => "context-path",
+            Self::ProtectedPath => "protected-path",
+            Self::RunsLater => "runs-later",
+            Self::SteersAgents => "steers-agents",
+            Self::Secret => "secret",
+            Self::System => "system",
+            Self::Home => "home",
+            Self::Temporary => "temporary",
+            Self::Program => "program",
+            Self::Credential => "credential",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+impl FromStr for Source {
+    type Err = UnknownSource;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|s| s.key() == text).ok_or_else(|| UnknownSource(text.to_owned()))
+    }
 }
 
 impl fmt::Display for Source {

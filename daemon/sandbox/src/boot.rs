@@ -62,6 +62,35 @@ pub(crate) fn boot(spec: &SandboxSpec) -> pb::Boot {
     }
 }
 
+/// What the tools inside decide by: the same rules that the rest of the wall was made from.
+pub(crate) fn table(spec: &SandboxSpec) -> pb::ToolTable {
+    let rule = |rule: &cordon_policy::Rule| {
+        let place = rule.origin.place.as_ref();
+        pb::TableRule {
+            path: bytes(&rule.path),
+            access: match rule.access {
+                Access::None => pb::Access::None,
+                Access::Read => pb::Access::Read,
+                Access::Write => pb::Access::Write,
+            }
+            .into(),
+            source: rule.origin.source.key().to_owned(),
+            file: place.map(|p| p.file.clone()).unwrap_or_default(),
+            line: place.map(|p| p.line).unwrap_or_default(),
+            column: place.map(|p| p.column).unwrap_or_default(),
+        }
+    };
+    pb::ToolTable {
+        rules: spec.policy.rules().map(rule).collect(),
+        workspace: bytes(&spec.tools.workspace),
+        read_before_delete: spec.tools.read_before_delete,
+        allowed_commands: spec.tools.allowed_commands.clone(),
+        blocked_commands: spec.tools.blocked_commands.clone(),
+        only_writing_file_tools: spec.tools.only_writing_file_tools,
+        result_bytes: spec.tools.result_bytes,
+    }
+}
+
 /// Whether nothing but loopback and the egress proxy is to be reached.
 pub(crate) fn is_isolated(spec: &SandboxSpec) -> bool {
     spec.network == Network::Isolated
@@ -124,6 +153,7 @@ fn landlock(spec: &SandboxSpec) -> Vec<pb::PathRule> {
         rule("/tmp".into(), pb::Access::Write, true, false),
         rule(bytes(&spec.home), pb::Access::Write, true, false),
         rule(SandboxSpec::GUEST_INSIDE.into(), pb::Access::Read, true, false),
+        rule(SandboxSpec::TABLE_INSIDE.into(), pb::Access::Read, false, false),
     ];
     let granted = spec
         .paths

@@ -24,6 +24,9 @@ const DEPTH: usize = 32;
 #[cfg(feature = "docker")]
 const BOOT: &str = "boot.pb";
 
+/// What a container's tools decide by, beside its directory: nobody inside reaches it for writing.
+const TABLE: &str = ".tools";
+
 /// Makes the directory of a new sandbox below the state directory.
 pub(crate) fn create(state: &Path, id: &str, identity: Identity) -> Result<PathBuf, SandboxError> {
     Directory::create(state, id, identity).map(|directory| directory.path)
@@ -34,6 +37,21 @@ pub(crate) fn create(state: &Path, id: &str, identity: Identity) -> Result<PathB
 pub(crate) fn write_boot(path: &Path, boot: &pb::Boot) -> Result<(), SandboxError> {
     let identity = Identity { uid: boot.uid, gid: boot.gid };
     Directory::open(path)?.write(BOOT, &boot.encode_to_vec(), identity)
+}
+
+/// Writes the table of the tools, which everybody inside may read, beside the directory.
+#[cfg(feature = "docker")]
+pub(crate) fn write_table(path: &Path, table: &pb::ToolTable) -> Result<PathBuf, SandboxError> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let mut name = path.as_os_str().to_owned();
+    name.push(TABLE);
+    let file = PathBuf::from(name);
+    let write = || {
+        let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o444).open(&file)?;
+        out.write_all(&table.encode_to_vec())
+    };
+    write().map_err(SandboxError::io("write", &file))?;
+    Ok(file)
 }
 
 /// Removes a sandbox's directory with all that was put into it. Succeeds when it is gone.
@@ -126,6 +144,12 @@ impl Directory {
             Err(Errno::NOENT) => return Ok(()),
             Err(e) => return Err(failed(e)),
         };
+        let mut table = name.to_owned();
+        table.push(TABLE);
+        match rustix::fs::unlinkat(&parent, table, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(failed(e)),
+        }
         match open(parent.as_fd(), name) {
             Ok(directory) => empty(&directory).map_err(failed)?,
             Err(Errno::NOENT) => return Ok(()),

@@ -1,6 +1,6 @@
 //! A specification for unit tests.
 
-use crate::{Identity, Labels, Network, PathEntry, PathKind, PathSource, SandboxSpec};
+use crate::{Identity, Labels, Network, PathEntry, PathKind, PathSource, SandboxSpec, ToolSettings};
 use cordon_policy::{Access, Limits, Policy};
 
 /// A writable tree with a read-only and a masked directory in it.
@@ -31,6 +31,7 @@ pub(crate) fn spec() -> SandboxSpec {
         limits: Limits::default(),
         image: None,
         sudo: false,
+        tools: ToolSettings { workspace: "/w".into(), ..ToolSettings::default() },
         canaries: vec!["/root/canary".into()],
     }
 }

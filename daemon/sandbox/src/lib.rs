@@ -21,6 +21,7 @@ pub use docker::{DockerOptions, DockerWall};
 pub use error::SandboxError;
 pub use local::{LocalOptions, LocalWall};
 pub use spec::{
-    Forward, Identity, Labels, Network, PathEntry, PathKind, PathSource, SandboxSpec, SeedFile, WallKind,
+    Forward, Identity, Labels, Network, PathEntry, PathKind, PathSource, SandboxSpec, SeedFile, ToolSettings,
+    WallKind,
 };
 pub use wall::{EgressRecord, Finding, HostCheck, Sandbox, SandboxRecord, Wall, WallRecord};

@@ -129,6 +129,24 @@ impl fmt::Debug for SeedFile {
     }
 }
 
+/// How the tools that a sandbox serves behave, beyond its path rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolSettings {
+    /// Where relative paths of tool calls begin.
+    pub workspace: PathBuf,
+    /// Whether a tool removes only what a tool has read or made before.
+    pub read_before_delete: bool,
+    /// Regular expressions of which a command must match one, from its beginning; empty: any
+    /// command. Advice to a model that errs, and no boundary.
+    pub allowed_commands: Vec<String>,
+    /// Regular expressions of which a command may match none.
+    pub blocked_commands: Vec<String>,
+    /// Of the file tools only those that write.
+    pub only_writing_file_tools: bool,
+    /// The most bytes of one result; 0: the tools' own bound.
+    pub result_bytes: u64,
+}
+
 /// Everything a wall needs to know to make one sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxSpec {
@@ -161,6 +179,8 @@ pub struct SandboxSpec {
     pub image: Option<String>,
     /// Whether the sudo image's weaker wall was asked for.
     pub sudo: bool,
+    /// How the tools inside behave.
+    pub tools: ToolSettings,
     /// Files and directories outside the policy that the probe must not reach.
     pub canaries: Vec<PathBuf>,
 }
@@ -172,4 +192,6 @@ impl SandboxSpec {
     pub const DIRECTORY_INSIDE: &'static str = "/run/cordon";
     /// The guest's own file, as seen from inside.
     pub const GUEST_INSIDE: &'static str = "/run/cordon-guest";
+    /// What the tools decide by, as seen from inside: read-only for everybody.
+    pub const TABLE_INSIDE: &'static str = "/run/cordon-policy";
 }

@@ -1,7 +1,7 @@
 use cordon_policy::{Access, Limits, Origin, Policy, Rule, Source};
 use cordon_proto::guest::Start;
 use cordon_sandbox::{
-    Identity, Labels, Network, PathEntry, PathKind, PathSource, Sandbox, SandboxSpec, Wall,
+    Identity, Labels, Network, PathEntry, PathKind, PathSource, Sandbox, SandboxSpec, ToolSettings, Wall,
     guest::ProcessEvent,
 };
 use std::{
@@ -45,6 +45,7 @@ pub(crate) fn spec(id: &str, workspace: &Path, image: Option<&str>) -> SandboxSp
         limits: Limits::default(),
         image: image.map(str::to_owned),
         sudo: false,
+        tools: ToolSettings::default(),
         canaries: Vec::new(),
     }
 }

@@ -16,7 +16,9 @@ pub use workspace::Workspace;
 use cordon_backends::{BackendError, Context, Needs, Variables, backend};
 use cordon_config::{Agent, AgentFile, ExecutionMode};
 use cordon_policy::{Access, Limits, Policy};
-use cordon_sandbox::{Identity, Labels, PathEntry, PathKind, PathSource, SandboxSpec, WallKind};
+use cordon_sandbox::{
+    Identity, Labels, PathEntry, PathKind, PathSource, SandboxSpec, ToolSettings, WallKind,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -173,6 +175,7 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         },
         image: agent.docker.image.clone().or_else(|| needs.image.clone()),
         sudo: agent.docker.sudo,
+        tools: ToolSettings { workspace: workspace.path.clone(), ..ToolSettings::default() },
         canaries,
     };
     Ok(Planned {

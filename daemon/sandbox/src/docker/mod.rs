@@ -98,11 +98,13 @@ impl DockerWall {
         let files = self.files().await?;
         let boot = crate::boot::boot(spec);
         crate::directory::write_boot(&record.directory, &boot)?;
+        let table = crate::directory::write_table(&record.directory, &crate::boot::table(spec))?;
         let view = mounts::view(
             spec,
             &mounts::Fixed {
                 directory: &record.directory,
                 guest: &files.guest,
+                table: &table,
                 empty_directory: &files.empty_directory,
                 empty_file: &files.empty_file,
                 volumes: &image.volumes,

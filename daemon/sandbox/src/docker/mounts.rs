@@ -15,7 +15,7 @@ use std::{
 };
 
 /// Where the engine and the kernel keep their own things.
-const RESERVED: [&str; 4] = ["/proc", "/sys", "/dev", "/run/cordon-guest"];
+const RESERVED: [&str; 5] = ["/proc", "/sys", "/dev", SandboxSpec::GUEST_INSIDE, SandboxSpec::TABLE_INSIDE];
 
 /// What the engine is told to mount.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub(super) struct Fixed<'a> {
     pub(super) directory: &'a Path,
     /// The guest's executable.
     pub(super) guest: &'a Path,
+    /// What the tools decide by.
+    pub(super) table: &'a Path,
     /// An empty directory on the host.
     pub(super) empty_directory: &'a Path,
     /// An empty file without permission bits on the host.
@@ -45,6 +47,7 @@ pub(super) fn view(spec: &SandboxSpec, fixed: &Fixed<'_>) -> Result<View, Sandbo
     let entries = by_path(spec)?;
     view.bind(fixed.directory, Path::new(SandboxSpec::DIRECTORY_INSIDE), true)?;
     view.bind(fixed.guest, Path::new(SandboxSpec::GUEST_INSIDE), false)?;
+    view.bind(fixed.table, Path::new(SandboxSpec::TABLE_INSIDE), false)?;
     let owner = (spec.identity.uid, spec.identity.gid);
     for (path, mode) in [(Path::new("/tmp"), 0o1777), (spec.home.as_path(), 0o700)] {
         if !entries.contains_key(path) {

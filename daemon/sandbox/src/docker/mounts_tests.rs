@@ -9,6 +9,7 @@ fn fixed() -> Fixed<'static> {
     Fixed {
         directory: Path::new("/state/sandboxes/s1"),
         guest: Path::new("/usr/lib/cordon-guest"),
+        table: Path::new("/state/sandboxes/s1.tools"),
         empty_directory: Path::new("/state/empty/dir"),
         empty_file: Path::new("/state/empty/file"),
         volumes: &[],

@@ -4,7 +4,7 @@
 //! missing, and then a whole sandbox.
 
 use super::{LANDLOCK_MIN_ABI, LocalWall, cgroup::Controller, is_root};
-use crate::{HostCheck, Identity, Labels, Network, SandboxError, SandboxSpec, Wall};
+use crate::{HostCheck, Identity, Labels, Network, SandboxError, SandboxSpec, ToolSettings, Wall};
 use cordon_policy::{Limits, Policy};
 use nix::{libc, sched::CloneFlags};
 use std::{fs, io, os::unix::process::CommandExt as _, process::Command};
@@ -163,6 +163,7 @@ async fn trial(wall: &LocalWall) -> HostCheck {
         limits: Limits::default(),
         image: None,
         sudo: false,
+        tools: ToolSettings::default(),
         canaries: vec!["/root".into()],
     };
     let name = "a whole sandbox";

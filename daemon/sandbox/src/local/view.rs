@@ -2,6 +2,7 @@ use super::system;
 use crate::{PathEntry, PathKind, PathSource, SandboxError, SandboxSpec, boot::bytes};
 use cordon_policy::Access;
 use cordon_proto::guest::{Mount, mount::Kind};
+use prost::Message as _;
 use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt as _,
@@ -9,7 +10,8 @@ use std::{
 };
 
 /// Places that the wall makes itself.
-const RESERVED: [&str; 4] = ["/proc", "/dev", SandboxSpec::DIRECTORY_INSIDE, SandboxSpec::GUEST_INSIDE];
+const RESERVED: [&str; 5] =
+    ["/proc", "/dev", SandboxSpec::DIRECTORY_INSIDE, SandboxSpec::GUEST_INSIDE, SandboxSpec::TABLE_INSIDE];
 /// The sandbox's name to itself: the real one is nobody's business inside.
 pub(super) const HOSTNAME: &str = "sandbox";
 
@@ -34,6 +36,7 @@ pub(super) fn mounts(spec: &SandboxSpec, directory: &Path, guest: &Path) -> Resu
         tmpfs(&spec.home, spec.limits.tmp_bytes, 0o700, true, true),
         bind(Path::new(SandboxSpec::DIRECTORY_INSIDE), directory, true, false),
         bind(Path::new(SandboxSpec::GUEST_INSIDE), guest, false, true),
+        text(Path::new(SandboxSpec::TABLE_INSIDE), crate::boot::table(spec).encode_to_vec()),
     ]);
     for entry in &spec.paths {
         let mount = entry_mount(entry)?;

@@ -2,7 +2,7 @@ use cordon_policy::{Access, Limits, Policy};
 use cordon_proto::guest as pb;
 use cordon_sandbox::{
     DockerOptions, DockerWall, Identity, Labels, Network, PathEntry, PathKind, PathSource, Sandbox,
-    SandboxError, SandboxSpec, Wall, guest::ProcessEvent,
+    SandboxError, SandboxSpec, ToolSettings, Wall, guest::ProcessEvent,
 };
 use std::{
     path::{Path, PathBuf},
@@ -111,6 +111,7 @@ impl Fixture {
             limits: Limits { memory_bytes: 256 << 20, pids: 64, tmp_bytes: 16 << 20, ..Limits::default() },
             image: Some(IMAGE.to_owned()),
             sudo: false,
+            tools: ToolSettings::default(),
             canaries: vec!["/root/.bashrc".into()],
         }
     }

@@ -4,7 +4,7 @@ use cordon_policy::{Access, Denial, Limits, Policy};
 use cordon_proto::guest as pb;
 use cordon_sandbox::{
     Identity, Labels, LocalOptions, LocalWall, Network, PathEntry, PathKind, PathSource, Sandbox,
-    SandboxError, SandboxSpec, Wall as _, guest::ProcessEvent,
+    SandboxError, SandboxSpec, ToolSettings, Wall as _, guest::ProcessEvent,
 };
 use std::{
     fs,
@@ -190,6 +190,7 @@ impl World {
             limits: Limits::default(),
             image: None,
             sudo: false,
+            tools: ToolSettings::default(),
             canaries: vec![self.canary()],
         }
     }
