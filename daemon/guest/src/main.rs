@@ -6,6 +6,7 @@
 mod confine;
 mod egress;
 mod exec;
+mod mcp;
 mod mounts;
 mod probe;
 mod process;
@@ -30,7 +31,7 @@ use std::{
 };
 
 const BOOT_FILE: &str = "/run/cordon/boot.pb";
-const USAGE: &str = "usage: cordon-guest serve | launch | tool read PATH | tool write PATH | --version";
+const USAGE: &str = "usage: cordon-guest serve | launch | mcp | tool read PATH | tool write PATH | --version";
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     match (first, second, words.get(2), words.len()) {
         (Some("serve"), None, None, 1) => exit(serve()),
         (Some("launch"), None, None, 1) => exit(launch()),
+        (Some("mcp"), None, None, 1) => exit(mcp::run()),
         (Some("tool"), Some("read"), Some(path), 3) => tool::read(path),
         (Some("tool"), Some("write"), Some(path), 3) => tool::write(path),
         (Some("probe-child"), None, None, 1) => {
