@@ -33,6 +33,7 @@ pub(crate) fn context(backend: BackendKind, owner_home: &Path) -> Context {
             command: Vec::new(),
             steps: Vec::new(),
             env: Default::default(),
+            tools: Default::default(),
             place: Place { file: "agent.yaml".into(), line: 1, column: 1 },
         },
         wall: WallKind::Docker,

@@ -1,4 +1,4 @@
-use crate::Secret;
+use crate::{Secret, ToolOptions};
 use cordon_policy::{HostRule, NetworkMode, Place};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -182,6 +182,8 @@ pub struct Agent {
     pub steps: Vec<ReplayStep>,
     /// `backend.env`: variables for the backend's process, not secret.
     pub env: BTreeMap<String, String>,
+    /// What Cordon's own tools and further MCP servers do.
+    pub tools: ToolOptions,
     /// Where the agent begins in the file.
     pub place: Place,
 }

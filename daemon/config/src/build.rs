@@ -5,7 +5,9 @@ mod agent;
 mod backend;
 mod context;
 mod docker;
+mod mcp;
 mod steps;
+mod tools;
 
 use crate::{
     Agent, AgentFile, Source, Timeouts,

@@ -88,19 +88,27 @@ impl Checker<'_, '_> {
         let mut written = String::new();
         let value = match (shape, &node.kind) {
             (Shape::Map(scope), Kind::Map(entries)) => self.map(entries, scope, &path),
-            (Shape::Named(inner), Kind::Map(entries)) => Value::Map(
+            (Shape::Named(inner) | Shape::Either(inner), Kind::Map(entries)) => Value::Map(
                 entries
                     .iter()
                     .map(|e| (e.key.clone(), self.item(&e.value, inner, join(&path, &e.key))))
                     .collect(),
             ),
-            (Shape::List(inner), Kind::List(items)) => Value::List(
-                items.iter().enumerate().map(|(n, i)| self.item(i, inner, format!("{path}[{n}]"))).collect(),
-            ),
+            (Shape::List(inner) | Shape::Either(inner) | Shape::OneOrMore(inner), Kind::List(items)) => {
+                Value::List(
+                    items
+                        .iter()
+                        .enumerate()
+                        .map(|(n, i)| self.item(i, inner, format!("{path}[{n}]")))
+                        .collect(),
+                )
+            }
             (Shape::OrNull(_), Kind::Scalar { text, plain: true }) if scalar::plain(text) == Plain::Null => {
                 Value::Null
             }
-            (Shape::OrNull(inner), _) => return self.item(node, inner, path),
+            (Shape::OrNull(inner), _) | (Shape::OneOrMore(inner), Kind::Scalar { .. }) => {
+                return self.item(node, inner, path);
+            }
             (_, Kind::Scalar { text, plain }) => {
                 written.clone_from(text);
                 self.scalar(text, *plain, shape, &at)
@@ -336,9 +344,12 @@ pub(crate) fn hide_secrets(node: &Node, secret: bool, report: &mut Report<'_>) {
         }
         Kind::List(items) => items.iter().for_each(|i| hide_secrets(i, secret, report)),
         Kind::Map(entries) => {
-            entries
-                .iter()
-                .for_each(|e| hide_secrets(&e.value, secret || mask::names_a_secret(&e.key), report));
+            entries.iter().for_each(|e| hide_secrets(&e.value, secret || holds_secrets(&e.key), report));
         }
     }
+}
+
+/// Of headers everything is hidden: which of them are secret, only the server knows.
+fn holds_secrets(key: &str) -> bool {
+    mask::names_a_secret(key) || key == "headers"
 }

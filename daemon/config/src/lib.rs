@@ -16,6 +16,7 @@ mod schema;
 mod secret;
 mod shape;
 mod suggest;
+mod tools;
 mod tree;
 mod variables;
 
@@ -26,3 +27,4 @@ pub use parse::{Parsed, Source, parse, parse_with};
 pub use problem::{Problem, Severity};
 pub use schema::schema;
 pub use secret::Secret;
+pub use tools::{McpServer, McpTransport, ToolOptions};

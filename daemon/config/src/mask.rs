@@ -18,7 +18,8 @@ const PREFIXES: [&str; 14] = [
     "xoxb-",
     "eyJ",
 ];
-const SECRET_KEYS: [&str; 7] = ["api_key", "apikey", "api-key", "token", "secret", "password", "credential"];
+const SECRET_KEYS: [&str; 9] =
+    ["api_key", "apikey", "api-key", "token", "secret", "password", "credential", "authorization", "cookie"];
 
 /// Whether a key names a secret.
 pub(crate) fn names_a_secret(key: &str) -> bool {

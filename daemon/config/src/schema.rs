@@ -1,5 +1,5 @@
 use crate::{
-    keys::{KINDS, TOP},
+    keys::{BACKEND, KINDS, TOP},
     shape::{Scope, Shape, Status},
 };
 use serde_json::{Map, Value, json};
@@ -26,7 +26,7 @@ fn scope(scope: &Scope) -> Value {
                 let mut property = shape(&key.shape);
                 if let (Value::Object(property), false) = (&mut property, key.about.is_empty()) {
                     property.insert("description".to_owned(), json!(key.about));
-                    if key.name == "type" {
+                    if key.name == "type" && std::ptr::eq(scope, &raw const BACKEND) {
                         property.insert("enum".to_owned(), json!(KINDS));
                     }
                 }
@@ -71,6 +71,9 @@ fn shape(what: &Shape) -> Value {
             { "type": "array", "items": shape(inner) },
             { "type": "object", "additionalProperties": shape(inner) },
         ] }),
+        Shape::OneOrMore(inner) => {
+            json!({ "anyOf": [shape(inner), { "type": "array", "items": shape(inner) }] })
+        }
         Shape::Any => json!({}),
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Shape {
     OrNull(&'static Shape),
     /// A list or a map with keys of the user's own, of the same thing.
     Either(&'static Shape),
+    /// One scalar, or a list of them.
+    OneOrMore(&'static Shape),
     /// Anything.
     Any,
 }
@@ -83,6 +85,7 @@ impl Shape {
             Self::Map(_) | Self::Named(_) => "a map".to_owned(),
             Self::OrNull(inner) => format!("{} or null", inner.expected()),
             Self::Either(_) => "a list or a map".to_owned(),
+            Self::OneOrMore(inner) => format!("{} or a list", inner.expected()),
             Self::Any => "anything".to_owned(),
         }
     }

@@ -95,14 +95,14 @@ fn top_level() {
 
 #[test]
 fn unknown_keys_are_found_inside_what_is_not_supported_yet() {
-    let text = backend("type: replay\nsteps: [{say: hi}]\nmcp_servers:\n  - {name: x, comand: y}");
+    let text = backend("type: replay\nsteps: [{say: hi}]\nhooks: {PreToolUs: []}");
     let parsed = parse(&text);
     let found: Vec<_> = errors(&parsed).iter().map(|p| (p.reason, p.key.as_str())).collect();
     assert_eq!(
         found,
         [
-            ("not-supported-yet", "agents[0].backend.mcp_servers"),
-            ("unknown-key", "agents[0].backend.mcp_servers[0].comand"),
+            ("not-supported-yet", "agents[0].backend.hooks"),
+            ("unknown-key", "agents[0].backend.hooks.PreToolUs"),
         ]
     );
 }
@@ -244,10 +244,10 @@ fn backend_types() {
         "true or false",
     );
     fails(
-        &backend("type: codex\ncwd: w\ncommand_line_blocked_commands: [rm]"),
-        "not-supported-yet",
-        &format!("{B}.command_line_blocked_commands"),
-        "command_line_blocked_commands",
+        &backend("type: codex\ncwd: w\ncommand_line_blacklist_patterns: [rm]"),
+        "old-key",
+        &format!("{B}.command_line_blacklist_patterns"),
+        "command_line_blacklist_patterns",
         "text of commands",
     );
     warns(

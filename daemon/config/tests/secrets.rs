@@ -75,6 +75,10 @@ fn a_literal_key_is_masked_wherever_its_line_is_quoted() {
         "agent: {id: a, backend: {type: codex, cwd: w, env: {MY_TOKEN: hunter2}}}\n".to_owned(),
         "agent: {id: a, backend: {type: codex, cwd: w, mcp_servers: [{name: x, env: {API_KEY: hunter2}}]}}\n"
             .to_owned(),
+        "agent: {id: a, backend: {type: codex, cwd: w, mcp_servers: [{name: x, type: http, headers: {X-Odd: hunter2}}]}}\n"
+            .to_owned(),
+        "agent: {id: a, backend: {type: codex, cwd: w, mcp_servers: [{name: x, type: http, headers:\n  {Authorization: Bearer hunter2, Host: hunter2}}]}}\n"
+            .to_owned(),
     ] {
         let parsed = parse(&text);
         assert!(!parsed.problems.is_empty(), "{text}");

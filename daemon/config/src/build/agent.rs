@@ -36,6 +36,7 @@ impl Build<'_, '_> {
         let env = backend.get("env").map(|e| self.env(e)).unwrap_or_default();
         let command = self.command(backend, kind);
         let steps = self.steps(backend, kind);
+        let tools = self.tools(backend, egress.as_deref());
         self.without_effect(backend, kind, mode);
         Some(Agent {
             id: id?,
@@ -53,6 +54,7 @@ impl Build<'_, '_> {
             command,
             steps,
             env,
+            tools,
             place: self.place(item),
         })
     }

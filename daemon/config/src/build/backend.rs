@@ -215,7 +215,7 @@ impl Build<'_, '_> {
 }
 
 /// What is wrong with an http URL. It never repeats the URL, which may hold a password.
-fn url_fault(url: &str) -> Option<&'static str> {
+pub(super) fn url_fault(url: &str) -> Option<&'static str> {
     let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
         return Some("it begins with neither https:// nor http://");
     };

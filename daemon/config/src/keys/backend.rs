@@ -40,6 +40,10 @@ const EFFORTS: &[&str] = &["low", "medium", "high", "xhigh"];
 const NO_FILE_SERVER: &str = "Cordon puts no file server beside the agent's own tools";
 const TEXT_MATCHING: &str = "matching the text of commands confines nobody: the sandbox decides by what a \
                              command touches; use context_paths, protected_paths and egress";
+const ALLOWED_COMMANDS: &str = "Regular expressions, one of which a command of the bash tool must match at \
+                                its beginning. Advice to a model that errs, and no boundary: the sandbox is.";
+const BLOCKED_COMMANDS: &str = "Regular expressions, none of which a command of the bash tool may match at \
+                                its beginning. Advice to a model that errs, and no boundary: the sandbox is.";
 const MESSAGE: &str = "use `system_message` of the agent";
 
 /// `agents[].backend`.
@@ -79,8 +83,8 @@ pub(crate) static BACKEND: Scope = Scope {
             on("command_line_docker_enable_sudo", Shape::Flag, "The sudo image: a weaker sandbox."),
             later_with("command_line_docker_credentials", Shape::Map(&CREDENTIALS)),
             later_with("command_line_docker_packages", Shape::Map(&PACKAGES)),
-            later_but("command_line_allowed_commands", TEXT_MATCHING),
-            later_but("command_line_blocked_commands", TEXT_MATCHING),
+            on("command_line_allowed_commands", Shape::List(&Shape::Text), ALLOWED_COMMANDS),
+            on("command_line_blocked_commands", Shape::List(&Shape::Text), BLOCKED_COMMANDS),
             gone("command_line_whitelist_patterns", TEXT_MATCHING),
             gone("command_line_blacklist_patterns", TEXT_MATCHING),
             later_but("command_line_srt_network_allowed_domains", "use egress.allow"),
@@ -90,8 +94,16 @@ pub(crate) static BACKEND: Scope = Scope {
             later_but("command_line_srt_allow_read", "use context_paths with permission: read"),
         ],
         &[
-            ignored("enforce_read_before_delete", "MassGen does not read it either"),
-            ignored("exclude_file_operation_mcps", NO_FILE_SERVER),
+            on(
+                "enforce_read_before_delete",
+                Shape::Flag,
+                "A tool deletes only what a tool has read or made before; `true` when absent.",
+            ),
+            on(
+                "exclude_file_operation_mcps",
+                Shape::Flag,
+                "Of Cordon's file tools only `write_file` and `edit_file`.",
+            ),
             ignored("use_mcpwrapped_for_tool_filtering", NO_FILE_SERVER),
             ignored("use_no_roots_wrapper", NO_FILE_SERVER),
             later("context_write_access_enabled"),
@@ -128,11 +140,11 @@ pub(crate) static BACKEND: Scope = Scope {
             off("enable_programmatic_flow"),
             off("enable_tool_search"),
             off("enable_strict_tool_use"),
-            later("allowed_tools"),
-            later("exclude_tools"),
+            on("allowed_tools", Shape::List(&Shape::Text), "Of all MCP tools only these, by name."),
+            on("exclude_tools", Shape::List(&Shape::Text), "None of these MCP tools, by name."),
             later("disallowed_tools"),
             later("output_schema"),
-            later_with("mcp_servers", Shape::Either(&Shape::Map(&MCP_SERVER))),
+            on("mcp_servers", Shape::Either(&Shape::Map(&MCP_SERVER)), "Further MCP servers, by name."),
             later("custom_tools"),
             later_with("hooks", Shape::Map(&HOOKS)),
             later_with("permissions", Shape::Map(&PERMISSIONS)),

@@ -1,4 +1,4 @@
-use crate::shape::{Scope, Shape, later, on};
+use crate::shape::{Scope, Shape, ignored, later, on};
 
 /// `context_paths[]`.
 pub(crate) static CONTEXT_PATH: Scope = Scope {
@@ -85,34 +85,43 @@ pub(crate) static PACKAGES: Scope = Scope {
 pub(crate) static MCP_SERVER: Scope = Scope {
     name: "mcp_servers[]",
     keys: &[&[
-        later("name"),
-        later("type"),
-        later("command"),
-        later("args"),
-        later("env"),
-        later("cwd"),
-        later("url"),
-        later("headers"),
-        later("timeout"),
-        later("http_read_timeout"),
-        on("security", Shape::Map(&MCP_SECURITY), ""),
-        later("allowed_tools"),
-        later("exclude_tools"),
-        later("description"),
+        on("name", Shape::Text, "Its tools are `mcp__NAME__TOOL`. In a map of servers the key is the name."),
+        on("type", Shape::Text, "`stdio` (when absent), or `streamable-http`, which `http` means too."),
+        on(
+            "command",
+            Shape::OneOrMore(&Shape::Scalar),
+            "stdio: the program, which runs inside the sandbox; a list is program and arguments.",
+        ),
+        on("args", Shape::List(&Shape::Scalar), "stdio: further arguments."),
+        on("env", Shape::Named(&Shape::Scalar), "stdio: variables of the program; the agent can read them."),
+        on("cwd", Shape::Text, "stdio: directory inside, the workspace when absent."),
+        on("url", Shape::Text, "http: an http or https URL, which the daemon reaches."),
+        on("headers", Shape::Named(&Shape::Secret), "http: sent with every request, and never shown."),
+        on("timeout", Shape::Number, "Seconds in which the server must answer first; 30 when absent."),
+        on("http_read_timeout", Shape::Number, "http: seconds that a call may take; 300 when absent."),
+        on("security", Shape::Map(&MCP_SECURITY), "http: what may be reached beside public addresses."),
+        on("allowed_tools", Shape::List(&Shape::Text), "Only these tools of the server."),
+        on("exclude_tools", Shape::List(&Shape::Text), "None of these tools of the server."),
+        on("description", Shape::Text, "For people."),
     ]],
     required: &[],
 };
 
+const NO_HOST_PROGRAM: &str = "no program of the host is ever run for a server: it runs inside the sandbox";
+
 static MCP_SECURITY: Scope = Scope {
     name: "mcp_servers[].security",
     keys: &[&[
-        later("level"),
-        later("allowed_executables"),
-        later("env"),
-        later("resolve_dns"),
-        later("allow_private_ips"),
-        later("allow_localhost"),
-        later("allowed_hostnames"),
+        on("allow_localhost", Shape::Flag, "The server may be on this machine."),
+        on("allow_private_ips", Shape::Flag, "The server may have a private address."),
+        on("allowed_hostnames", Shape::List(&Shape::Text), "The URL must name one of these hosts."),
+        ignored("level", NO_HOST_PROGRAM),
+        ignored("allowed_executables", NO_HOST_PROGRAM),
+        ignored("env", NO_HOST_PROGRAM),
+        ignored(
+            "resolve_dns",
+            "names are always resolved, and the checked address is the one that is dialled",
+        ),
     ]],
     required: &[],
 };

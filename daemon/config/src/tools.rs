@@ -1,0 +1,89 @@
+use crate::Secret;
+use cordon_policy::Place;
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+/// What the tools that Cordon serves an agent do, and which further servers there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolOptions {
+    /// `mcp_servers`.
+    pub servers: Vec<McpServer>,
+    /// `allowed_tools` of the backend: of all tools only these; none: any.
+    pub allowed: Option<Vec<String>>,
+    /// `exclude_tools` of the backend.
+    pub excluded: Vec<String>,
+    /// `enforce_read_before_delete`.
+    pub read_before_delete: bool,
+    /// `exclude_file_operation_mcps`.
+    pub only_writing_file_tools: bool,
+    /// `command_line_allowed_commands`; each is a valid regular expression.
+    pub allowed_commands: Vec<String>,
+    /// `command_line_blocked_commands`; each is a valid regular expression.
+    pub blocked_commands: Vec<String>,
+}
+
+impl Default for ToolOptions {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            allowed: None,
+            excluded: Vec::new(),
+            read_before_delete: true,
+            only_writing_file_tools: false,
+            allowed_commands: Vec::new(),
+            blocked_commands: Vec::new(),
+        }
+    }
+}
+
+impl ToolOptions {
+    /// Values that must never be shown.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.servers.iter().flat_map(|s| s.secrets.iter().map(Secret::reveal))
+    }
+}
+
+/// One entry of `mcp_servers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct McpServer {
+    /// `[A-Za-z0-9_-]`, at most 50 characters, unique for the agent, without `__`.
+    pub name: String,
+    /// How it is reached.
+    pub transport: McpTransport,
+    /// How long it may take until it is ready.
+    pub ready_within: Duration,
+    /// `allowed_tools`: of its tools only these; none: any.
+    pub allowed: Option<Vec<String>>,
+    /// `exclude_tools`.
+    pub excluded: Vec<String>,
+    /// What of the above must never be shown.
+    pub secrets: Vec<Secret>,
+    /// Where it begins in the file.
+    pub place: Place,
+}
+
+/// How an MCP server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum McpTransport {
+    /// A program inside the sandbox, which speaks on its standard input and output.
+    Stdio {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// Its own variables.
+        env: BTreeMap<String, Secret>,
+        /// Absolute, or relative to the workspace, which it is when absent.
+        cwd: Option<PathBuf>,
+    },
+    /// A service outside, which the daemon reaches over HTTP.
+    Http {
+        /// An http or https URL, with whatever secret the user put into its query.
+        url: Secret,
+        /// Sent with every request.
+        headers: BTreeMap<String, Secret>,
+        /// How long one call may take.
+        call_within: Duration,
+        /// `security.allow_localhost`.
+        allow_localhost: bool,
+        /// `security.allow_private_ips`.
+        allow_private: bool,
+    },
+}
