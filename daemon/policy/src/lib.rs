@@ -5,10 +5,13 @@
 
 mod access;
 mod denial;
+mod fix;
 mod host_rule;
 mod limits;
 mod policy;
 mod rule;
+mod trees;
+mod view;
 
 pub use access::{Access, Operation};
 pub use denial::{Denial, Layer};
@@ -16,3 +19,5 @@ pub use host_rule::{HostRule, HostRuleError};
 pub use limits::{Limits, NetworkMode, UnknownNetworkMode};
 pub use policy::{Policy, PolicyError, Verdict};
 pub use rule::{Origin, Place, Rule, Source, UnknownSource};
+pub use trees::machine_tree;
+pub use view::{Fact, Mount, MountKind, Unenforceable, Why};

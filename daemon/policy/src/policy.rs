@@ -1,4 +1,4 @@
-use crate::{Access, Denial, Layer, Operation, Origin, Rule, Source};
+use crate::{Denial, Operation, Rule};
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, HashMap},
@@ -31,6 +31,19 @@ impl Verdict<'_> {
     }
 }
 
+/// Why an operation is refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal<'a> {
+    /// The path is not absolute and in normal form.
+    NotNormal,
+    /// No rule speaks of the path.
+    Nothing,
+    /// A rule that grants too little.
+    Rule(&'a Rule),
+    /// The root of a tree, which stays where it is.
+    Root(&'a Rule),
+}
+
 /// The path rules of one sandbox. The most specific rule wins; on the same path
 /// the narrower access does; where no rule speaks, nothing is granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +55,7 @@ pub struct Policy {
     index: HashMap<Box<[u8]>, usize>,
 }
 
-fn bytes(path: &Path) -> &[u8] {
+pub(crate) fn bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()
 }
 
@@ -79,7 +92,8 @@ impl Policy {
                 return Err(PolicyError::NotNormal(rule.path));
             }
             match narrowest.get(&rule.path) {
-                Some(old) if old.access <= rule.access => {}
+                // Between equals the origin decides, so that the order they came in does not.
+                Some(old) if (old.access, &old.origin) <= (rule.access, &rule.origin) => {}
                 _ => {
                     narrowest.insert(rule.path.clone(), rule);
                 }
@@ -121,30 +135,91 @@ impl Policy {
     /// name need to write the directory that holds it, as the kernel sees it.
     #[must_use]
     pub fn decide(&self, path: &Path, operation: Operation) -> Verdict<'_> {
-        let needs = operation.needs();
-        let denied = |rule| Verdict::Denied(Box::new(deny(path, operation, rule)));
-        let Some(rule) = self.rule_for(path) else { return denied(None) };
-        if rule.access < needs {
-            return denied(Some(rule));
+        match self.check(path, operation) {
+            Ok(rule) => Verdict::Allowed(rule),
+            Err(refusal) => Verdict::Denied(Box::new(self.denial(path, operation, refusal))),
         }
-        if operation.is_recursive()
-            && let Some(below) = self.below(path).find(|r| r.access < needs)
-        {
-            return denied(Some(below));
+    }
+
+    /// Decides a move: what goes away from `from` with everything below it, and what it would
+    /// land on at `to`, with everything below that. The first refused end is told. That a kernel
+    /// moves nothing from one mount to another is no refusal: who may do both copies and removes.
+    #[must_use]
+    pub fn decide_rename(&self, from: &Path, to: &Path) -> Verdict<'_> {
+        match self.decide(from, Operation::Rename) {
+            Verdict::Allowed(_) => self.decide(to, Operation::Rename),
+            denied => denied,
+        }
+    }
+
+    /// Decides a hard link: through the new name the old one's content can be written, so both
+    /// ends must be writable.
+    #[must_use]
+    pub fn decide_link(&self, existing: &Path, new: &Path) -> Verdict<'_> {
+        match self.decide(existing, Operation::Link) {
+            Verdict::Allowed(_) => self.decide(new, Operation::Link),
+            denied => denied,
+        }
+    }
+
+    pub(crate) fn check<'a>(&'a self, path: &Path, operation: Operation) -> Result<&'a Rule, Refusal<'a>> {
+        let needs = operation.needs();
+        let Some(rule) = self.rule_for(path) else {
+            return Err(if is_normal(path) { Refusal::Nothing } else { Refusal::NotNormal });
+        };
+        if rule.access < needs {
+            return Err(Refusal::Rule(rule));
+        }
+        if operation.is_recursive() {
+            for below in self.below(path) {
+                if below.access < needs {
+                    return Err(Refusal::Rule(below));
+                }
+                if below.path != path && self.is_fixed(below) {
+                    return Err(Refusal::Root(below));
+                }
+            }
         }
         // Below its own root, a rule speaks for the directory too.
         if operation.changes_directory() && rule.path == path {
-            match path.parent().map(|parent| self.rule_for(parent)) {
-                Some(Some(parent)) if parent.access >= needs => {}
-                Some(Some(parent)) => return denied(Some(parent)),
-                Some(None) | None => return Verdict::Denied(Box::new(deny_root(path, operation, rule))),
+            match path.parent().and_then(|parent| self.rule_for(parent)) {
+                Some(parent) if parent.access < needs => return Err(Refusal::Rule(parent)),
+                Some(_) if !self.is_fixed(rule) => {}
+                Some(_) | None => return Err(Refusal::Root(rule)),
             }
         }
-        Verdict::Allowed(rule)
+        Ok(rule)
+    }
+
+    /// Whether a rule is the root of a tree that is mounted among what the wall makes itself (or
+    /// has nothing around it): such a root can be neither moved nor removed.
+    pub(crate) fn is_fixed(&self, rule: &Rule) -> bool {
+        match rule.path.parent().and_then(|parent| self.rule_for(parent)) {
+            Some(around) => self.is_of_wall(around) && !self.is_of_wall(rule),
+            None => true,
+        }
+    }
+
+    /// Whether the wall makes what the rule speaks of itself. A guard belongs to the tree that it
+    /// is in.
+    pub(crate) fn is_of_wall(&self, rule: &Rule) -> bool {
+        let mut at = Some(rule);
+        while let Some(rule) = at {
+            if !rule.origin.source.is_guard() {
+                return rule.origin.source.is_of_wall();
+            }
+            at = self.around(rule);
+        }
+        false
+    }
+
+    /// The rule that would speak for a rule's path if the rule were not there.
+    pub(crate) fn around(&self, rule: &Rule) -> Option<&Rule> {
+        rule.path.parent().and_then(|parent| self.rule_for(parent))
     }
 
     /// The rules at or below a path.
-    pub fn below<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Rule> {
+    pub fn below<'a, 'p>(&'a self, path: &'p Path) -> impl Iterator<Item = &'a Rule> + use<'a, 'p> {
         let start = match self.index.get(bytes(path)) {
             Some(start) => *start,
             None => self.rules.partition_point(|r| order(bytes(&r.path), bytes(path)).is_lt()),
@@ -153,48 +228,10 @@ impl Policy {
     }
 }
 
-/// The root of a granted tree: the directory that holds it belongs to nobody inside.
-fn deny_root(path: &Path, operation: Operation, rule: &Rule) -> Denial {
-    let target = path.to_string_lossy().escape_debug().to_string();
-    let text = format!(
-        "{target} is the root of a granted tree ({}), and no rule grants what holds it",
-        rule.origin.source
-    );
-    Denial {
-        operation,
-        target,
-        rule: text,
-        origin: rule.origin.clone(),
-        layer: Layer::MountView,
-        would_allow: String::new(),
-    }
-}
-
-fn deny(path: &Path, operation: Operation, rule: Option<&Rule>) -> Denial {
-    let target = path.to_string_lossy().escape_debug().to_string();
-    let (text, origin, would_allow) = match rule {
-        None => (
-            "no rule allows this path".to_owned(),
-            Origin::built_in(Source::Nothing),
-            format!("add {target} to context_paths of the agent file"),
-        ),
-        Some(rule) => {
-            let at = rule.path.to_string_lossy().escape_debug().to_string();
-            let text = format!("{at} is {} only ({})", rule.access, rule.origin.source);
-            let fix = match (rule.origin.source, rule.access) {
-                (Source::ContextPath, Access::Read) => format!("set permission: write on {at}"),
-                (Source::ProtectedPath, _) => format!("take {at} out of protected_paths"),
-                _ => String::new(),
-            };
-            (text, rule.origin.clone(), fix)
-        }
-    };
-    Denial { operation, target, rule: text, origin, layer: Layer::MountView, would_allow }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Access, Origin, Source};
 
     fn rule(path: &str, access: Access, source: Source) -> Rule {
         Rule { path: path.into(), access, origin: Origin::built_in(source) }
@@ -251,6 +288,38 @@ mod tests {
             panic!("a write to a read-only context path was allowed");
         };
         assert_eq!(denial.would_allow, "set permission: write on /r");
+    }
+
+    #[test]
+    fn both_ends_of_a_move_and_of_a_link_are_decided() {
+        let p = policy();
+        let moved = |from: &str, to: &str| p.decide_rename(Path::new(from), Path::new(to)).is_allowed();
+        assert!(moved("/w/a", "/w/b"));
+        for (from, to) in [("/w/a", "/r/a"), ("/r/a", "/w/a"), ("/w/a", "/w/keep"), ("/w/keep/x", "/w/x")] {
+            assert!(!moved(from, to), "{from} {to}");
+        }
+        let linked = |old: &str, new: &str| p.decide_link(Path::new(old), Path::new(new)).is_allowed();
+        assert!(linked("/w/a", "/w/keep/out/a"));
+        assert!(!linked("/r/a", "/w/a") && !linked("/w/a", "/w/keep/a"));
+    }
+
+    #[test]
+    fn what_is_mounted_in_the_walls_own_trees_stays_where_it_is() {
+        let p = Policy::new([
+            rule("/tmp", Access::Write, Source::Temporary),
+            rule("/tmp/a/w", Access::Write, Source::Workspace),
+            rule("/tmp/a/w/c", Access::Write, Source::ContextPath),
+        ])
+        .unwrap();
+        for (path, allowed) in [
+            ("/tmp/x", true),
+            ("/tmp/a", false),
+            ("/tmp/a/w", false),
+            ("/tmp/a/w/x", true),
+            ("/tmp/a/w/c", true),
+        ] {
+            assert_eq!(p.decide(Path::new(path), Operation::Rename).is_allowed(), allowed, "{path}");
+        }
     }
 
     #[test]

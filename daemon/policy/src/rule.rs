@@ -2,7 +2,7 @@ use crate::Access;
 use std::{fmt, path::PathBuf, str::FromStr};
 
 /// Why a rule exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// The agent's own tree.
     Workspace,
@@ -18,6 +18,9 @@ pub enum Source {
     SteersAgents,
     /// Looks like a secret (`.env`, key files).
     Secret,
+    /// A file in a writable tree that has another name elsewhere: to write it here would be
+    /// to write it there.
+    HardLink,
     /// The programs and libraries of the machine or image.
     System,
     /// The private, disposable home.
@@ -39,7 +42,7 @@ pub struct UnknownSource(pub String);
 
 impl Source {
     /// Every source.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Workspace,
         Self::PeersView,
         Self::ContextPath,
@@ -47,6 +50,7 @@ impl Source {
         Self::RunsLater,
         Self::SteersAgents,
         Self::Secret,
+        Self::HardLink,
         Self::System,
         Self::Home,
         Self::Temporary,
@@ -66,6 +70,7 @@ impl Source {
             Self::RunsLater => "runs-later",
             Self::SteersAgents => "steers-agents",
             Self::Secret => "secret",
+            Self::HardLink => "hard-link",
             Self::System => "system",
             Self::Home => "home",
             Self::Temporary => "temporary",
@@ -73,6 +78,22 @@ impl Source {
             Self::Credential => "credential",
             Self::Nothing => "nothing",
         }
+    }
+
+    /// Whether such a rule narrows a part of a tree that another rule grants.
+    #[must_use]
+    pub fn is_guard(self) -> bool {
+        matches!(
+            self,
+            Self::ProtectedPath | Self::RunsLater | Self::SteersAgents | Self::Secret | Self::HardLink
+        )
+    }
+
+    /// Whether every wall makes such a tree by itself: the machine's programs, and the private
+    /// places of a sandbox. Nothing of the host's is mounted for it.
+    #[must_use]
+    pub fn is_of_wall(self) -> bool {
+        matches!(self, Self::System | Self::Home | Self::Temporary | Self::Nothing)
     }
 }
 
@@ -94,6 +115,7 @@ impl fmt::Display for Source {
             Self::RunsLater => "runs later on the host",
             Self::SteersAgents => "steers agents",
             Self::Secret => "looks like a secret",
+            Self::HardLink => "has another name outside the tree",
             Self::System => "system path",
             Self::Home => "private home",
             Self::Temporary => "private temporary files",
@@ -105,7 +127,7 @@ impl fmt::Display for Source {
 }
 
 /// A place in a file that a user wrote; lines and columns count from 1.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// Name of the file as the user knows it.
     pub file: String,
@@ -122,7 +144,7 @@ impl fmt::Display for Place {
 }
 
 /// Where a rule comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     /// Why the rule exists.
     pub source: Source,
