@@ -1,0 +1,37 @@
+//! Prints who survives what, as the Markdown table of SECURITY.md. With `--why`, the evidence below it.
+#![allow(clippy::print_stdout)]
+
+use cordon_attacks::{Attack, Enforcer, Outcome, attempt};
+use cordon_tests::harness::skipped;
+
+fn main() {
+    let why = std::env::args().any(|argument| argument == "--why");
+    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let wanted =
+        |attack: &Attack| only.is_empty() || only.iter().any(|part| attack.name.contains(part.as_str()));
+    let enforcers: Vec<Enforcer> =
+        Enforcer::ALL.into_iter().filter(|enforcer| !skipped(enforcer.group())).collect();
+    let head: Vec<String> = enforcers.iter().map(ToString::to_string).collect();
+    println!("| attack | {} |", head.join(" | "));
+    println!("|---|{}", "---|".repeat(head.len()));
+    let mut notes = Vec::new();
+    for attack in cordon_attacks::all().into_iter().filter(wanted) {
+        let outcomes: Vec<Outcome> = enforcers.iter().map(|enforcer| attempt(&attack, *enforcer)).collect();
+        let row: Vec<String> = outcomes.iter().map(ToString::to_string).collect();
+        println!("| {}: {} | {} |", attack.id, attack.what, row.join(" | "));
+        for (enforcer, outcome) in enforcers.iter().zip(&outcomes) {
+            let name = attack.name;
+            match outcome {
+                Outcome::NotApplicable(reason) => notes.push(format!("- {name}, {enforcer}: n.a., {reason}")),
+                _ => {
+                    let evidence =
+                        outcome.evidence().iter().map(|line| format!("- {name}, {enforcer}: {line}"));
+                    notes.extend(evidence);
+                }
+            }
+        }
+    }
+    if why {
+        println!("\n{}", notes.join("\n"));
+    }
+}

@@ -1,0 +1,25 @@
+//! The attack suite. An attack is a thing done inside a place that an enforcer keeps closed, by somebody who wants out; it is judged
+//! from outside, by a canary that must be untouched, unread and unreached. Every attack runs against every enforcer that it
+//! can reach, each as a named test, and against a few controls for the table in SECURITY.md. Nothing here is part of
+//! the product.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod attack;
+pub mod enforcer;
+mod judge;
+pub mod kernel;
+mod suite;
+mod trap;
+mod watch;
+mod world;
+
+pub use attack::{Attack, Call, Run};
+pub use enforcer::{Enforcer, Opened, Place, Said, block_on, open};
+pub use judge::{Outcome, attempt, judge, survive};
+pub use world::World;
+
+/// Every attack of the table.
+#[must_use]
+pub fn all() -> Vec<Attack> {
+    kernel::all()
+}
