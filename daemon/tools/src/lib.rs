@@ -13,10 +13,14 @@ mod registry;
 mod resolve;
 mod serve;
 mod table;
+#[cfg(test)]
+mod testing;
 mod workspace;
 
 pub use answer::{Answer, Piece};
 pub use error::ToolError;
 pub use registry::{Tool, Tools};
-pub use serve::serve;
+#[doc(hidden)]
+pub use serve::inspect;
+pub use serve::{StandardInput, StandardOutput, serve, standard};
 pub use table::{Table, TableError};

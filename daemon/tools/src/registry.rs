@@ -1,9 +1,9 @@
-use crate::{Answer, Table, ToolError, arguments, bash, files, workspace};
+use crate::{Answer, Table, ToolError, arguments, bash, files, resolve::Resolver, workspace};
 use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use std::{future::Future, sync::Arc};
+use std::{future::Future, path::Path, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 /// What one call works with.
@@ -12,6 +12,12 @@ pub(crate) struct Call {
     pub(crate) state: Arc<State>,
     /// Cancelled when nobody wants the answer any more.
     pub(crate) cancel: CancellationToken,
+}
+
+impl Call {
+    pub(crate) fn resolver(&self) -> Resolver<'_> {
+        Resolver::new(&self.state.table)
+    }
 }
 
 /// What all calls share.
@@ -114,6 +120,12 @@ impl Tools {
         tools.extend(bash::tools());
         let state = Arc::new(State { table, files: files::Known::default(), bash: bash::Shells::default() });
         Self { state, tools }
+    }
+
+    /// Where relative paths begin.
+    #[must_use]
+    pub fn workspace(&self) -> &Path {
+        &self.state.table.workspace
     }
 
     /// Every tool.

@@ -2,6 +2,10 @@
 //! resolves; the verdict is on what it opened; the work is done on that descriptor. There is
 //! no moment at which a name is checked and then used.
 
+mod steps;
+
+pub(crate) use steps::{Made, Plan};
+
 use crate::{Table, ToolError, error::shown};
 use cordon_policy::{Layer, Operation, Verdict};
 use rustix::{
@@ -161,6 +165,28 @@ impl<'a> Resolver<'a> {
         })
     }
 
+    /// Something below an opened directory, never through a link.
+    pub(crate) fn below(
+        &self,
+        directory: &Opened,
+        relative: &Path,
+        operation: Operation,
+    ) -> Result<Opened, ToolError> {
+        let path = directory.path.join(relative);
+        let name = path.to_string_lossy();
+        self.decide(&path, operation, &name)?;
+        entry(directory.fd.as_fd(), relative, path.clone()).map_err(|errno| ToolError::Kernel {
+            operation,
+            path: shown(&name),
+            errno,
+        })
+    }
+
+    /// Whether the policy allows it, for somebody who wants no reason.
+    pub(crate) fn allows(&self, path: &Path, operation: Operation) -> bool {
+        self.table.policy.decide(path, operation).is_allowed()
+    }
+
     fn agrees(&self, opened: &Opened, operation: Operation, asked: &str) -> Result<(), ToolError> {
         self.decide(&opened.path, operation, asked)?;
         // The kernel marks a path that is gone; a name may also just end like that. Both count.
@@ -260,11 +286,12 @@ impl Spot {
     }
 }
 
-/// One entry of a directory as itself.
-fn entry(directory: BorrowedFd<'_>, name: &OsStr, path: PathBuf) -> Result<Opened, Errno> {
+/// Something below a directory as itself: no link is followed, in no place.
+fn entry(directory: BorrowedFd<'_>, name: impl rustix::path::Arg, path: PathBuf) -> Result<Opened, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd =
-        openat2(directory, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)?;
+    // The last component may be a link, and is then opened as one; none before it.
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+    let fd = openat2(directory, name, flags, Mode::empty(), how)?;
     let stat = fstat(&fd)?;
     Ok(Opened { fd, path, stat })
 }

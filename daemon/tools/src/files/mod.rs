@@ -1,5 +1,9 @@
 //! The file tools: the names and arguments of the reference filesystem server.
 
+mod list;
+mod read;
+mod walk;
+
 use crate::{registry::Tool, resolve::Opened};
 use std::{
     collections::HashSet,
@@ -25,5 +29,7 @@ impl Known {
 }
 
 pub(crate) fn tools() -> Vec<Tool> {
-    Vec::new()
+    let mut tools = read::tools();
+    tools.extend(list::tools());
+    tools
 }

@@ -1,10 +1,29 @@
-//! The tools as an MCP server on a byte stream.
+//! The tools as an MCP server on a byte stream. The protocol itself is the library's; the
+//! stream is ours: what comes over it is hostile, sizes included.
+
+mod calls;
+mod handler;
+mod lines;
+mod message;
+mod output;
+mod standard;
+mod strict;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use standard::{StandardInput, StandardOutput, standard};
 
 use crate::Tools;
+use handler::Handler;
+use rmcp::service::{ServerInitializeError, serve_server};
 use std::{io, sync::Arc};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use wire::Wire;
 
-/// Serves the tools until the other side ends its stream.
+/// Serves the tools until the other side ends its stream. Calls that are still being answered
+/// then have a second to end; after that they are cancelled.
 ///
 /// # Errors
 /// When the stream breaks.
@@ -13,6 +32,28 @@ pub async fn serve(
     input: impl AsyncRead + Send + Unpin + 'static,
     output: impl AsyncWrite + Send + Unpin + 'static,
 ) -> io::Result<()> {
-    let _ = (tools, input, output);
-    Err(io::Error::other("not served"))
+    let ended = CancellationToken::new();
+    let wire = Wire::new(input, output, ended.clone());
+    let broken = wire.failure();
+    let served = match serve_server(Handler::new(tools, ended.clone()), wire).await {
+        Ok(session) => session.waiting().await.map(drop).map_err(io::Error::other),
+        // Whoever ends the stream without a session has asked for nothing.
+        Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+        Err(error) => Err(io::Error::other(error)),
+    };
+    ended.cancel();
+    match broken.take() {
+        Some(error) => Err(error),
+        None => served,
+    }
+}
+
+/// Reads one line as the server does, for tests that throw anything at it: whether it is a
+/// message, and how it is refused where it is none.
+#[doc(hidden)]
+pub fn inspect(line: &[u8]) -> Result<bool, (i32, String)> {
+    match message::read(line) {
+        Ok(message) => Ok(message.is_some()),
+        Err(refusal) => Err((refusal.error.code.0, refusal.error.message.into_owned())),
+    }
 }
