@@ -2,29 +2,44 @@
 //! Started by the daemon, or by the agent's own program; what it may do is what any process
 //! inside may do, and the table says why the rest is refused.
 
-use cordon_tools::{Table, Tools, serve};
+use cordon_tools::{Table, Tools, serve, standard};
+use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
 use std::{
     error::Error,
     fs::File,
     io::{self, Read as _},
     sync::Arc,
+    time::Duration,
 };
 
 /// Read-only for everybody inside.
 const TABLE: &str = "/run/cordon-policy";
 /// Ten thousand rules are a few megabytes.
 const LIMIT: u64 = 64 << 20;
+/// What a thread within a system call gets to come back.
+const GRACE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+    // The commands that it runs are of the same user, and have no business in its memory.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // What a command leaves behind when it ends comes here, and is ended with it.
+    set_child_subreaper(Some(getpid()))?;
+    let tools = Arc::new(Tools::new(Table::decode(&table()?)?));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let served = runtime.block_on(async {
+        let (input, output) = standard()?;
+        serve(tools, input, output).await
+    });
+    runtime.shutdown_timeout(GRACE);
+    Ok(served?)
+}
+
+fn table() -> io::Result<Vec<u8>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("read {TABLE}: {error}"));
     let mut bytes = Vec::new();
-    File::open(TABLE).map_err(named)?.take(LIMIT).read_to_end(&mut bytes).map_err(named)?;
-    let tools = Arc::new(Tools::new(Table::decode(&bytes)?));
-    // What a command leaves behind when it ends comes here, and is ended with it.
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(serve(tools, tokio::io::stdin(), tokio::io::stdout()))?;
-    // Threads may still be reading; nobody waits for them.
-    runtime.shutdown_background();
-    Ok(())
+    let read = File::open(TABLE).map_err(named)?.take(LIMIT + 1).read_to_end(&mut bytes).map_err(named)?;
+    if read as u64 > LIMIT {
+        return Err(io::Error::other(format!("read {TABLE}: it is larger than 64 MB")));
+    }
+    Ok(bytes)
 }
