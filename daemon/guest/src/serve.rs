@@ -2,7 +2,7 @@
 
 use crate::{
     confine::Confinement,
-    egress,
+    egress, probe,
     process::{
         reaper::{self, is_first},
         table::Table,
@@ -131,7 +131,7 @@ pub(crate) async fn serve(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
-        .add_service(GuestServer::new(service))
+        .add_service(GuestServer::new(service).max_decoding_message_size(probe::MOST_ASKED))
         .serve_with_incoming(ReceiverStream::new(incoming));
     let mut server = tokio::spawn(server);
     let result = tokio::select! {

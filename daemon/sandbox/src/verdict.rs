@@ -4,6 +4,7 @@
 
 mod compare;
 mod expect;
+mod rules;
 
 use crate::{Finding, SandboxError, SandboxSpec, WallKind, guest::Guest};
 use cordon_proto::guest as pb;
@@ -20,10 +21,12 @@ pub(crate) async fn verify(
     spec: &SandboxSpec,
     kind: WallKind,
 ) -> Result<(Vec<Finding>, pb::ProbeResponse), SandboxError> {
-    let request = expect::request(spec);
+    let asked = rules::asked(spec);
+    let request = pb::ProbeRequest { trials: rules::trials(&asked), ..expect::request(spec) };
     let response = guest.probe(request.clone()).await?;
     let here = compare::Here::look();
-    let findings = compare::compare(spec, kind, &here, &request, &response);
+    let mut findings = compare::compare(spec, kind, &here, &request, &response);
+    findings.extend(rules::compare(&asked, &response.trials));
     let mut differences: Vec<String> = findings
         .iter()
         .filter(|f| !f.ok)

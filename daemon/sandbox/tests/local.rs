@@ -261,6 +261,39 @@ async fn what_cannot_be_enforced_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_view_that_differs_from_its_policy_starts_nothing() {
+    let Some(world) = World::new("b8") else { return };
+    let right = world.spec();
+    let project = world.project();
+    let cases = [
+        (".env", "rule none at", "read allowed", None),
+        ("keep", "rule read at", "write allowed", Some(Access::Write)),
+        ("", "rule write at", "write refused", Some(Access::Read)),
+    ];
+    for (name, rule, difference, access) in cases {
+        let mut wrong = right.clone();
+        let path = if name.is_empty() { project.clone() } else { project.join(name) };
+        match access {
+            Some(access) => {
+                wrong.paths.iter_mut().filter(|e| e.path == path).for_each(|e| e.access = access);
+            }
+            None => wrong.paths.retain(|e| e.path != path),
+        }
+        let error = world.create(&wrong).await.unwrap_err();
+        assert!(error.is_refusal(), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(rule) && error.contains(difference), "{error}");
+        assert!(error.contains("(context path, built in)"), "{error}");
+    }
+    // The probe made names and gave them up again.
+    let mut left: Vec<_> = fs::read_dir(&project).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".env", "held", "keep", "secrets"]);
+    assert_eq!(fs::read(project.join("keep/file")).unwrap(), b"kept");
+    assert!(world.leftovers().is_empty(), "{:?}", world.leftovers());
+}
+
+#[tokio::test]
 async fn a_daemon_that_forgot_the_process_still_ends_it() {
     let Some(world) = World::new("b3") else { return };
     let sandbox = world.create(&world.spec()).await.unwrap();

@@ -7,6 +7,7 @@ mod calls;
 mod identity;
 mod network;
 mod paths;
+mod trials;
 
 use crate::confine::Confinement;
 use cordon_proto::guest::{ProbeRequest, ProbeResponse};
@@ -16,7 +17,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// What the daemon may ask and the child may answer, in bytes.
+/// What the daemon may ask, in bytes: ten thousand rules with long paths are less.
+pub(crate) const MOST_ASKED: usize = 64 << 20;
+/// What the child may answer, in bytes.
 const MOST: u64 = 4 << 20;
 
 /// Why there is no probe.
@@ -73,7 +76,7 @@ use std::os::unix::process::CommandExt as _;
 /// The fresh process: a request on standard input, the answer on standard output.
 pub(crate) fn child_main() -> i32 {
     let mut question = Vec::new();
-    if io::stdin().take(MOST).read_to_end(&mut question).is_err() {
+    if io::stdin().take(MOST_ASKED as u64).read_to_end(&mut question).is_err() {
         return 2;
     }
     let Ok(request) = ProbeRequest::decode(question.as_slice()) else { return 2 };
@@ -81,6 +84,7 @@ pub(crate) fn child_main() -> i32 {
     identity::look(&mut response);
     network::look(&request, &mut response);
     paths::look(&request, &mut response);
+    trials::look(&request, &mut response);
     // Last: should one of these be allowed, this process is no longer a fair witness.
     calls::look(&mut response);
     i32::from(io::stdout().write_all(&response.encode_to_vec()).is_err())

@@ -1,6 +1,5 @@
 use super::expect;
-use crate::{Finding, Network, PathSource, SandboxSpec, WallKind, boot};
-use cordon_policy::Access;
+use crate::{Finding, Network, SandboxSpec, WallKind, boot};
 use cordon_proto::guest::{self as pb, ProbeRequest, ProbeResponse};
 use std::{
     ffi::OsStr,
@@ -235,8 +234,8 @@ fn mounts(report: &mut Report, spec: &SandboxSpec, kind: WallKind, response: &Pr
             }
             // The engine has mounts of its own; ours, and the root, are as they were asked for.
             WallKind::Docker => {
-                let ours = spec.paths.iter().rev().find(|e| e.path == path);
-                let read = ours.is_some_and(|e| e.access != Access::Write || e.source == PathSource::Empty);
+                let ours = spec.paths.iter().any(|e| e.path == path);
+                let read = ours && !expect::is_writable(spec, path);
                 if !has("ro") && (read || (path == Path::new("/") && !spec.sudo)) {
                     missing.push("ro");
                 }
@@ -249,7 +248,7 @@ fn mounts(report: &mut Report, spec: &SandboxSpec, kind: WallKind, response: &Pr
     }
 }
 
-fn shown(bytes: &[u8]) -> String {
+pub(super) fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().take(SHOWN).flat_map(char::escape_debug).collect()
 }
 

@@ -117,10 +117,10 @@ fn every_single_difference_is_seen() {
         ("read /etc/shadow", Box::new(|r| r.paths[0].errno = 0)),
         ("read /root/canary", Box::new(|r| r.paths.retain(|p| p.path.as_ref() != b"/root/canary"))),
         (
-            "write /w",
+            "write /tmp",
             Box::new(|r| {
                 r.paths.iter_mut().for_each(|p| {
-                    if p.path.as_ref() == b"/w" && p.operation == "write" {
+                    if p.path.as_ref() == b"/tmp" && p.operation == "write" {
                         p.errno = 13;
                     }
                 });

@@ -1,5 +1,5 @@
-use crate::{Network, PathKind, PathSource, SandboxSpec, boot};
-use cordon_policy::Access;
+use crate::{Network, PathSource, SandboxSpec, boot};
+use cordon_policy::{Access, Source};
 use cordon_proto::guest as pb;
 use std::path::Path;
 
@@ -10,7 +10,7 @@ const UNWRITABLE: [&str; 6] = ["/", "/etc", "/usr", "/proc/sys/kernel", "/dev", 
 const METADATA: &str = "169.254.169.254:80";
 const PUBLIC: [&str; 2] = ["1.1.1.1:443", "[2606:4700:4700::1111]:443"];
 
-/// What the probe is asked to try.
+/// What the probe is asked to try in every sandbox, whatever its policy.
 pub(super) fn request(spec: &SandboxSpec) -> pb::ProbeRequest {
     let mut request = pb::ProbeRequest {
         must_not_read: vec!["/etc/shadow".into()],
@@ -19,25 +19,6 @@ pub(super) fn request(spec: &SandboxSpec) -> pb::ProbeRequest {
         ..Default::default()
     };
     request.must_not_read.extend(spec.canaries.iter().map(|path| boot::bytes(path)));
-    for entry in &spec.paths {
-        let path = boot::bytes(&entry.path);
-        match (&entry.source, entry.access) {
-            (PathSource::Empty, _) | (_, Access::None) => {
-                if entry.kind == PathKind::File {
-                    request.must_not_read.push(path.clone());
-                }
-                request.must_not_write.push(path);
-            }
-            (_, Access::Read) => {
-                request.must_read.push(path.clone());
-                request.must_not_write.push(path);
-            }
-            (_, Access::Write) => {
-                request.must_read.push(path.clone());
-                request.must_write.push(path);
-            }
-        }
-    }
     match &spec.network {
         Network::Isolated => {
             request.must_not_connect = vec![METADATA.to_owned()];
@@ -53,18 +34,19 @@ pub(super) fn request(spec: &SandboxSpec) -> pb::ProbeRequest {
     request
 }
 
-/// Whether something at or below a path may be written, by the nearest place that says so.
+/// Whether a mount there may be writable, by the nearest rule or place of the wall's own.
 pub(super) fn is_writable(spec: &SandboxSpec, path: &Path) -> bool {
     let own = |place: &Path| match place.to_str() {
         Some("/tmp" | "/dev/shm" | "/dev/pts" | "/proc" | SandboxSpec::DIRECTORY_INSIDE) => Some(true),
-        Some("/" | "/proc/sys" | "/proc/irq" | "/proc/bus" | "/proc/fs") => Some(false),
+        Some("/" | "/dev" | "/proc/sys" | "/proc/irq" | "/proc/bus" | "/proc/fs") => Some(false),
         _ if place == spec.home => Some(true),
         _ => None,
     };
-    path.ancestors()
-        .find_map(|place| {
-            let entry = spec.paths.iter().rev().find(|entry| entry.path == place);
-            entry.map(|e| e.access == Access::Write && e.source != PathSource::Empty).or_else(|| own(place))
-        })
-        .unwrap_or(false)
+    let ruled = |place: &Path| {
+        let rule = spec.policy.rule_for(place).filter(|rule| rule.path == place)?;
+        // What the system grants is for the devices of a place and not for the place.
+        Some(rule.access == Access::Write).filter(|_| rule.origin.source != Source::System)
+    };
+    let held = spec.paths.iter().any(|entry| entry.path == path && entry.source == PathSource::Empty);
+    !held && path.ancestors().find_map(|place| ruled(place).or_else(|| own(place))).unwrap_or(false)
 }

@@ -1,4 +1,4 @@
-use cordon_policy::{Access, Limits, Policy};
+use cordon_policy::{Access, Limits, Origin, Policy, Rule, Source};
 use cordon_proto::guest as pb;
 use cordon_sandbox::{
     DockerOptions, DockerWall, Identity, Labels, Network, PathEntry, PathKind, PathSource, Sandbox,
@@ -91,6 +91,7 @@ impl Fixture {
     }
 
     pub(crate) fn spec(&self, id: &str) -> SandboxSpec {
+        let paths = vec![host(&self.work(), Access::Write, PathKind::Directory)];
         SandboxSpec {
             id: id.to_owned(),
             labels: Labels {
@@ -100,8 +101,8 @@ impl Fixture {
                 daemon: self.daemon.clone(),
             },
             identity: Identity { uid: UID, gid: UID },
-            policy: Policy::default(),
-            paths: vec![host(&self.work(), Access::Write, PathKind::Directory)],
+            policy: policy_of(&paths),
+            paths,
             home: "/home/agent".into(),
             seeds: Vec::new(),
             env: Vec::new(),
@@ -155,6 +156,29 @@ impl Drop for Fixture {
             eprintln!("leftovers of {} could not be removed: {error}", self.daemon);
         }
     }
+}
+
+/// The rules that a view was made from, and those that every sandbox has.
+pub(crate) fn policy_of(paths: &[PathEntry]) -> Policy {
+    let rule = |path: &Path, access, source| Rule {
+        path: path.to_path_buf(),
+        access,
+        origin: Origin::built_in(source),
+    };
+    let built_in = [
+        ("/usr", Access::Read, Source::System),
+        ("/bin", Access::Read, Source::System),
+        ("/lib32", Access::Read, Source::System),
+        ("/etc", Access::Read, Source::System),
+        ("/etc/shadow", Access::None, Source::Secret),
+        ("/proc", Access::Read, Source::System),
+        ("/dev", Access::Write, Source::System),
+        ("/tmp", Access::Write, Source::Temporary),
+        ("/home/agent", Access::Write, Source::Home),
+    ];
+    let built_in = built_in.map(|(path, access, source)| rule(Path::new(path), access, source));
+    let granted = paths.iter().map(|entry| rule(&entry.path, entry.access, Source::ContextPath));
+    Policy::new(built_in.into_iter().chain(granted)).unwrap()
 }
 
 pub(crate) fn host(path: &Path, access: Access, kind: PathKind) -> PathEntry {

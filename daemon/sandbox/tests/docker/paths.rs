@@ -51,6 +51,7 @@ async fn protected_and_hidden_paths_hold_inside_a_writable_tree() {
     spec.paths.push(host(&work.join("keep"), Access::Read, PathKind::Directory));
     spec.paths.push(host(&work.join("none"), Access::None, PathKind::Directory));
     spec.paths.push(host(&work.join(".env"), Access::None, PathKind::File));
+    spec.policy = policy_of(&spec.paths);
     let sandbox = fixture.create(&spec).await.unwrap();
     let script = format!(
         "cd '{}'; cat keep/file .env none/file; echo x > keep/file; rm -rf keep none .env; mv keep other; \
@@ -79,10 +80,53 @@ async fn a_login_file_is_read_only_in_a_home_that_can_be_written() {
         path: "/home/agent/.codex/auth.json".into(),
         ..host(&login, Access::Read, PathKind::File)
     });
+    spec.policy = policy_of(&spec.paths);
     let sandbox = fixture.create(&spec).await.unwrap();
     let script = "exec 2>&1; cat ~/.codex/auth.json; echo x > ~/.codex/auth.json; echo s > ~/.codex/state && cat ~/.codex/state";
     let text = bash(&sandbox, script).await.text;
     assert!(text.starts_with("{}") && text.ends_with("s\n"), "{text}");
     assert_eq!(fs::read_to_string(&login).unwrap(), "{}");
     fixture.wall.destroy(&sandbox.record).await.unwrap();
+}
+
+/// The view, the policy, and what the probe has to say of them.
+#[tokio::test]
+async fn a_wall_that_differs_from_its_policy_starts_nothing() {
+    needs_docker!();
+    let fixture = Fixture::new();
+    let work = fixture.work();
+    fs::create_dir(work.join("keep")).unwrap();
+    fs::write(work.join(".env"), "KEY=canary").unwrap();
+    for path in [work.join("keep"), work.join(".env")] {
+        std::os::unix::fs::chown(path, Some(UID), Some(UID)).unwrap();
+    }
+    let right = {
+        let mut spec = fixture.spec("wrong1");
+        spec.paths.push(host(&work.join(".env"), Access::None, PathKind::File));
+        spec.paths.push(host(&work.join("keep"), Access::Read, PathKind::Directory));
+        spec.policy = policy_of(&spec.paths);
+        spec
+    };
+    let cases = [
+        (".env", "rule none at", "read allowed", None),
+        ("keep", "rule read at", "write allowed", Some(Access::Write)),
+        ("", "rule write at", "write refused", Some(Access::Read)),
+    ];
+    for (name, rule, difference, access) in cases {
+        let mut spec = right.clone();
+        let path = if name.is_empty() { work.clone() } else { work.join(name) };
+        match access {
+            Some(access) => {
+                spec.paths.iter_mut().filter(|e| e.path == path).for_each(|e| e.access = access);
+            }
+            None => spec.paths.retain(|e| e.path != path),
+        }
+        let error = fixture.create(&spec).await.unwrap_err();
+        assert!(error.is_refusal(), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(rule) && error.contains(difference), "{error}");
+        assert!(error.contains("(context path, built in)"), "{error}");
+        assert_eq!(fixture.leftovers(), Vec::<String>::new());
+    }
+    assert_eq!(fs::read_dir(&work).unwrap().count(), 2);
 }

@@ -1,6 +1,6 @@
 //! What the tests of the local wall share: a host tree with a canary, and sandboxes on it.
 
-use cordon_policy::{Access, Denial, Limits, Policy};
+use cordon_policy::{Access, Denial, Limits, Origin, Policy, Rule, Source};
 use cordon_proto::guest as pb;
 use cordon_sandbox::{
     Identity, Labels, LocalOptions, LocalWall, Network, PathEntry, PathKind, PathSource, Sandbox,
@@ -163,6 +163,14 @@ impl World {
             source: PathSource::Empty,
             ..entry(&project.join(name), Access::None, kind)
         };
+        let paths = vec![
+            entry(&project, Access::Write, PathKind::Directory),
+            empty(".env", PathKind::File),
+            empty("held", PathKind::File),
+            entry(&project.join("keep"), Access::Read, PathKind::Directory),
+            empty("secrets", PathKind::Directory),
+            entry(&self.reference(), Access::Read, PathKind::Directory),
+        ];
         SandboxSpec {
             id: self.id.clone(),
             labels: Labels {
@@ -172,15 +180,8 @@ impl World {
                 daemon: "d".into(),
             },
             identity: self.identity(),
-            policy: Policy::default(),
-            paths: vec![
-                entry(&project, Access::Write, PathKind::Directory),
-                empty(".env", PathKind::File),
-                empty("held", PathKind::File),
-                entry(&project.join("keep"), Access::Read, PathKind::Directory),
-                empty("secrets", PathKind::Directory),
-                entry(&self.reference(), Access::Read, PathKind::Directory),
-            ],
+            policy: policy_of(&paths),
+            paths,
             home: "/home/agent".into(),
             seeds: Vec::new(),
             env: Vec::new(),
@@ -215,6 +216,29 @@ impl World {
             .filter(|line| line.starts_with(&wanted))
             .collect()
     }
+}
+
+/// The rules that a view was made from, and those that every sandbox has.
+pub(crate) fn policy_of(paths: &[PathEntry]) -> Policy {
+    let rule = |path: &Path, access, source| Rule {
+        path: path.to_path_buf(),
+        access,
+        origin: Origin::built_in(source),
+    };
+    let built_in = [
+        ("/usr", Access::Read, Source::System),
+        ("/bin", Access::Read, Source::System),
+        ("/lib32", Access::Read, Source::System),
+        ("/etc", Access::Read, Source::System),
+        ("/etc/shadow", Access::None, Source::Secret),
+        ("/proc", Access::Read, Source::System),
+        ("/dev", Access::Write, Source::System),
+        ("/tmp", Access::Write, Source::Temporary),
+        ("/home/agent", Access::Write, Source::Home),
+    ];
+    let built_in = built_in.map(|(path, access, source)| rule(Path::new(path), access, source));
+    let granted = paths.iter().map(|entry| rule(&entry.path, entry.access, Source::ContextPath));
+    Policy::new(built_in.into_iter().chain(granted)).unwrap()
 }
 
 fn options(root: &Path) -> LocalOptions {
