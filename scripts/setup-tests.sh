@@ -2,14 +2,23 @@
 # setup-tests.sh: makes sure of everything that the tests use, and says what it does. Quick when all is there.
 #
 # Installs Debian packages (as root), starts a Docker Engine when none answers (its pid in build/dockerd.pid),
-# puts the real agent CLIs into build/clis, builds the programs into build/bin and the images into the engine.
-# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, clis.
+# puts the real agent CLIs into build/clis and other people's MCP programs into build/mcp, builds the programs
+# into build/bin and the images into the engine.
+# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, clis, mcp.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 
 CODEX=0.169.0
 CLAUDE_CODE=2.1.197
+# These want a newer Node than Debian's.
+NODE=22.23.3
+MCP_PACKAGES=(
+  @modelcontextprotocol/conformance@0.1.16
+  @modelcontextprotocol/inspector@2.12.0
+  @modelcontextprotocol/server-filesystem@2026.8.31
+)
+MCP_PYTHON=mcp==2.3.0
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
@@ -26,7 +35,7 @@ missing_packages() {
   local program
   for program in "${!package[@]}"; do
     case $program in
-      node | npm) ! skipped clis || continue ;;
+      node | npm) ! { skipped clis && skipped mcp; } || continue ;;
       dockerd | docker | debootstrap | iptables) ! skipped docker || continue ;;
     esac
     # An engine elsewhere needs no daemon here.
@@ -87,6 +96,27 @@ install_clis() {
     fail "npm left Claude Code's program out; see build/npm.log"
 }
 
+# MCP's own conformance suite, its inspector, the reference file server, and the Python client.
+install_mcp() {
+  skipped mcp && return 0
+  local arch stamp
+  case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) fail "no Node for $(uname -m)" ;; esac
+  stamp="node-linux-$arch@$NODE ${MCP_PACKAGES[*]} $MCP_PYTHON"
+  [ "$(cat build/mcp/stamp 2>/dev/null)" != "$stamp" ] || return 0
+  say "installing MCP's conformance suite, inspector, file server and Python client into build/mcp"
+  rm -rf build/mcp
+  mkdir -p build/mcp
+  npm install --prefix build/mcp --ignore-scripts --no-audit --no-fund --no-save \
+    "node-linux-$arch@$NODE" "${MCP_PACKAGES[@]}" >build/npm-mcp.log 2>&1 ||
+    fail "npm install: $(tail -n 5 build/npm-mcp.log)"
+  mkdir -p build/mcp/bin
+  ln -sfn "../node_modules/node-linux-$arch/bin/node" build/mcp/bin/node
+  build/mcp/bin/node --version >/dev/null || fail "npm left Node out; see build/npm-mcp.log"
+  /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --target build/mcp/python \
+    "$MCP_PYTHON" >build/pip.log 2>&1 || fail "pip install: $(tail -n 5 build/pip.log)"
+  echo "$stamp" >build/mcp/stamp
+}
+
 # Whatever the images are made of.
 images_source() { find images daemon/sandbox/src/docker/images -type f -print0 | sort -z | xargs -0 sha256sum; }
 
@@ -127,6 +157,7 @@ build_daemon_image() {
 install_packages
 start_engine
 install_clis
+install_mcp
 say "building the programs"
 make --no-print-directory build
 build_images
