@@ -11,4 +11,4 @@ mod walk;
 pub use changes::{Change, ChangeKind, changes};
 pub use codec::DecodeError;
 pub use index::{Entry, EntryKind, Index};
-pub use walk::{Limits, WalkError, index, index_with};
+pub use walk::{Limits, Linked, WalkError, index, index_linked, index_with};

@@ -43,12 +43,40 @@ pub fn index(root: &Path) -> Result<Index, WalkError> {
 /// # Errors
 /// When the root is not a directory that can be opened without following a link.
 pub fn index_with(root: &Path, limits: Limits) -> Result<Index, WalkError> {
+    Ok(walk(root, limits)?.index)
+}
+
+/// A regular file that has more than one name. Whether the others are in the tree too, only
+/// who counts them knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linked {
+    /// Relative to the root, as bytes.
+    pub path: Vec<u8>,
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// How many names it has.
+    pub links: u64,
+}
+
+/// Indexes the tree below `root` with the default limits, and lists its files that have
+/// several names.
+///
+/// # Errors
+/// When the root is not a directory that can be opened without following a link.
+pub fn index_linked(root: &Path) -> Result<(Index, Vec<Linked>), WalkError> {
+    let walk = walk(root, Limits::default())?;
+    Ok((walk.index, walk.linked))
+}
+
+fn walk(root: &Path, limits: Limits) -> Result<Walk, WalkError> {
     let fail = |e: Errno| WalkError { path: root.to_path_buf(), source: e.into() };
     let fd = open_directory(fs::CWD, root.as_os_str()).map_err(fail)?;
     let device = fs::fstat(&fd).map_err(fail)?.st_dev;
-    let mut walk = Walk { device, limits, index: Index::default() };
+    let mut walk = Walk { device, limits, index: Index::default(), linked: Vec::new() };
     walk.run(fd);
-    Ok(walk.index)
+    Ok(walk)
 }
 
 fn open_directory<P: rustix::path::Arg>(at: impl AsFd, name: P) -> Result<OwnedFd, Errno> {
@@ -60,6 +88,7 @@ struct Walk {
     device: u64,
     limits: Limits,
     index: Index,
+    linked: Vec<Linked>,
 }
 
 struct Open {
@@ -99,6 +128,10 @@ impl Walk {
             // It may have gone since it was listed: then it is not part of the tree.
             let Ok(stat) = fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             let seen = describe(&stat);
+            if seen.kind == EntryKind::File && stat.st_nlink > 1 {
+                let (device, inode, links) = (stat.st_dev, stat.st_ino, stat.st_nlink);
+                self.linked.push(Linked { path: path.clone(), device, inode, links });
+            }
             self.index.entries.insert(path.clone(), seen);
             if seen.kind != EntryKind::Directory {
                 continue;
@@ -190,6 +223,22 @@ mod tests {
         assert_eq!(index.entries[b"fifo".as_slice()].kind, EntryKind::Special);
         assert_eq!(index.entries[b"\xff\n".as_slice()].kind, EntryKind::File);
         assert!(index.incomplete.is_empty());
+    }
+
+    #[test]
+    fn files_with_several_names_are_listed_by_each_name_in_the_tree() {
+        let tree = tempfile::tempdir().unwrap();
+        let at = |name: &str| tree.path().join(name);
+        std::fs::create_dir(at("d")).unwrap();
+        std::fs::write(at("one"), "x").unwrap();
+        std::fs::write(at("two"), "x").unwrap();
+        std::fs::hard_link(at("two"), at("d/too")).unwrap();
+        let (index, linked) = index_linked(tree.path()).unwrap();
+        assert_eq!(index.entries.len(), 4);
+        let mut names: Vec<_> = linked.iter().map(|l| (l.path.as_slice(), l.links)).collect();
+        names.sort();
+        assert_eq!(names, [(b"d/too".as_slice(), 2), (b"two".as_slice(), 2)]);
+        assert_eq!(linked[0].inode, linked[1].inode);
     }
 
     #[test]

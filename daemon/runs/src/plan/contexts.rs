@@ -1,45 +1,158 @@
-//! The view: which host trees stand inside, with which access, and what is carved out.
+//! The trees of one agent as rules: its workspace, the user's context paths, and what its
+//! backend needs. What stands inside is computed from the rules, and from nothing else.
 
-use super::{Host, PlanError, Workspace, host_entry, placeholders::Made, protected, workspace};
+use super::{Host, PlanError, Request, Workspace, linked::Names, workspace};
 use cordon_backends::Needs;
 use cordon_config::ContextPath;
-use cordon_policy::{Access, Origin, Rule, Source};
+use cordon_policy::{Access, Fact, MountKind, Origin, Place, Policy, Rule, Source};
 use cordon_sandbox::{Identity, PathEntry, PathKind, PathSource, WallKind};
-use cordon_snapshots::{EntryKind, Index};
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsStr,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
-    path::{Component, Path, PathBuf},
+    collections::HashMap,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
 };
 
-/// More carved-out names than this in one context path, and it is too wide to guard.
-const MOST_CARVED: usize = 2_000;
+/// More mounts than these are not made for one sandbox: an engine takes a second for every
+/// thousand of them, and each is looked at again and again.
+const MOST_MOUNTS: usize = 4_000;
+
+/// A tree that the agent file names, or that the agent has anyway.
+pub(super) struct Root<'a> {
+    pub(super) path: PathBuf,
+    /// None: the workspace.
+    pub(super) context: Option<&'a ContextPath>,
+    pub(super) is_directory: bool,
+}
 
 pub(super) struct View<'a> {
-    host: &'a Host,
-    workspace: &'a Workspace,
-    entries: BTreeMap<PathBuf, PathEntry>,
+    pub(super) host: &'a Host,
+    pub(super) request: &'a Request<'a>,
+    pub(super) workspace: &'a Workspace,
+    pub(super) roots: Vec<Root<'a>>,
+    /// The narrowest access of each path that a rule speaks of.
+    granted: HashMap<PathBuf, Access>,
+    /// Where each root was written.
+    places: HashMap<PathBuf, Place>,
+    pub(super) names: Names,
     rules: Vec<Rule>,
     watched: Vec<PathBuf>,
+    logins: HashMap<PathBuf, PathBuf>,
+    warnings: Vec<String>,
 }
 
 pub(super) struct Built {
-    pub(super) paths: Vec<PathEntry>,
     pub(super) rules: Vec<Rule>,
     pub(super) watched: Vec<PathBuf>,
+    pub(super) sources: Sources,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Where what stands inside comes from, where that is not the same path outside.
+pub(super) struct Sources {
+    logins: HashMap<PathBuf, PathBuf>,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(host: &'a Host, workspace: &'a Workspace) -> Self {
-        Self { host, workspace, entries: BTreeMap::new(), rules: Vec::new(), watched: Vec::new() }
+    pub(super) fn new(host: &'a Host, request: &'a Request<'a>, workspace: &'a Workspace) -> Self {
+        Self {
+            host,
+            request,
+            workspace,
+            roots: Vec::new(),
+            granted: HashMap::new(),
+            places: HashMap::new(),
+            names: Names::default(),
+            rules: Vec::new(),
+            watched: Vec::new(),
+            logins: HashMap::new(),
+            warnings: Vec::new(),
+        }
     }
 
-    pub(super) fn add_workspace(&mut self) {
+    /// The workspace and the context paths. All of them, before anything inside them is looked
+    /// at: what is said of a name depends on which tree it is in.
+    pub(super) fn add_roots(&mut self, contexts: &'a [ContextPath]) -> Result<(), PlanError> {
         let path = self.workspace.path.clone();
-        self.put(host_entry(&path, PathKind::Directory, Access::Write, true));
         self.rule(&path, Access::Write, Origin::built_in(Source::Workspace));
+        self.places.insert(path.clone(), self.request.agent.place.clone());
+        self.roots.push(Root { path: path.clone(), context: None, is_directory: true });
         self.watched.push(path);
+        let mut first: HashMap<PathBuf, &ContextPath> = HashMap::new();
+        for context in contexts {
+            let (path, is_directory) = self.look(context).map_err(|e| e.at(&context.place))?;
+            self.contradiction(&path, context, first.get(&path).copied())?;
+            let again = first.insert(path.clone(), context).is_some();
+            let access = access(context);
+            let origin = Origin { source: Source::ContextPath, place: Some(context.place.clone()) };
+            if path == self.workspace.path {
+                // Guarded like every context path, and what lifts a guard is written there.
+                self.rules.retain(|rule| rule.path != path);
+            }
+            self.rule(&path, access, origin);
+            self.places.insert(path.clone(), context.place.clone());
+            if context.write && is_directory && !again && path != self.workspace.path {
+                self.watched.push(path.clone());
+            }
+            self.roots.push(Root { path, context: Some(context), is_directory });
+        }
+        Ok(())
+    }
+
+    /// One path, named twice.
+    fn contradiction(
+        &mut self,
+        path: &Path,
+        context: &ContextPath,
+        earlier: Option<&ContextPath>,
+    ) -> Result<(), PlanError> {
+        let (first, first_at) = match earlier {
+            Some(earlier) => (permission(earlier.write), &earlier.place),
+            None if path == self.workspace.path => ("the workspace", &self.request.agent.place),
+            None => return Ok(()),
+        };
+        if earlier.map_or(context.write, |earlier| earlier.write == context.write) {
+            self.warnings.push(format!(
+                "{} is named twice: it is {first} ({first_at}) and {} ({})",
+                path.to_string_lossy().escape_debug(),
+                permission(context.write),
+                context.place
+            ));
+            return Ok(());
+        }
+        Err(PlanError::Contradiction {
+            path: path.to_path_buf(),
+            first,
+            first_at: Box::new(first_at.clone()),
+            second: permission(context.write),
+            second_at: Box::new(context.place.clone()),
+            fix: "Take one of them out, or give both the same permission",
+        })
+    }
+
+    /// The real path of a context path, and whether it is a directory.
+    fn look(&self, context: &ContextPath) -> Result<(PathBuf, bool), PlanError> {
+        let bad = |why: String, fix: &str| PlanError::path("context path", &context.path, why, fix);
+        let root = workspace::real_path("context path", &context.path)?;
+        if let Some(why) = workspace::reserved(self.host, &root) {
+            return Err(bad(why, "Name another path"));
+        }
+        let meta = root.symlink_metadata().map_err(PlanError::io("look at the context path", &root))?;
+        let identity = self.workspace.identity;
+        let bits = match (meta.uid() == identity.uid, meta.gid() == identity.gid) {
+            (true, _) => 0o200,
+            (false, true) => 0o020,
+            (false, false) => 0o002,
+        };
+        if context.write && meta.mode() & bits == 0 {
+            return Err(bad(
+                format!("the agent runs as uid {}, which may not write there", identity.uid),
+                "Give it to that user, or name an absolute cwd that belongs to the user who may",
+            ));
+        }
+        if !meta.is_file() && !meta.is_dir() {
+            return Err(bad("it is neither a file nor a directory".into(), "Name a file or directory"));
+        }
+        Ok((root, meta.is_dir()))
     }
 
     /// The backend's program and logins.
@@ -51,9 +164,6 @@ impl<'a> View<'a> {
     ) -> Result<(), PlanError> {
         if wall == WallKind::Local {
             for path in &needs.programs {
-                let meta = path.metadata().map_err(PlanError::io("look at the program", path))?;
-                let kind = if meta.is_dir() { PathKind::Directory } else { PathKind::File };
-                self.put(host_entry(path, kind, Access::Read, true));
                 self.rule(path, Access::Read, Origin::built_in(Source::Program));
             }
         }
@@ -76,247 +186,85 @@ impl<'a> View<'a> {
                     "Run cordond as the user who owns the login, or give an API key",
                 ));
             }
-            self.put(PathEntry {
-                path: login.inside.clone(),
-                source: PathSource::Host(login.host.clone()),
-                kind: PathKind::File,
-                access: Access::Read,
-                execute: false,
-            });
+            self.logins.insert(login.inside.clone(), login.host.clone());
             self.rule(&login.inside, Access::Read, Origin::built_in(Source::Credential));
         }
         Ok(())
     }
 
-    pub(super) fn add_context(&mut self, context: &ContextPath, made: &mut Made) -> Result<(), PlanError> {
-        let bad = |why: String, fix: &str| PlanError::path("context path", &context.path, why, fix);
-        let root = workspace::real_path("context path", &context.path)?;
-        if let Some(why) = workspace::reserved(self.host, &root) {
-            return Err(bad(why, "Name a smaller path"));
-        }
-        let meta = root.metadata().map_err(PlanError::io("look at the context path", &root))?;
-        let access = if context.write { Access::Write } else { Access::Read };
-        let identity = self.workspace.identity;
-        let bits = match (meta.uid() == identity.uid, meta.gid() == identity.gid) {
-            (true, _) => 0o200,
-            (false, true) => 0o020,
-            (false, false) => 0o002,
-        };
-        if context.write && meta.mode() & bits == 0 {
-            return Err(bad(
-                format!("the agent runs as uid {}, which may not write there", identity.uid),
-                "Give it to that user, or name an absolute cwd that belongs to the user who may",
-            ));
-        }
-        let origin = Origin { source: Source::ContextPath, place: Some(context.place.clone()) };
-        if meta.is_file() {
-            self.put(host_entry(&root, PathKind::File, access, true));
-            self.rule(&root, access, origin);
-            return Ok(());
-        }
-        if !meta.is_dir() {
-            return Err(bad("it is neither a file nor a directory".into(), "Name a file or directory"));
-        }
-        self.put(host_entry(&root, PathKind::Directory, access, true));
-        self.rule(&root, access, origin);
-        if context.write {
-            self.watched.push(root.clone());
-        }
-        let index = cordon_snapshots::index(&root)
-            .map_err(|e| bad(e.to_string(), "Make it readable for the user that runs cordond"))?;
-        let unread = |line: &&String| !line.ends_with("Permission denied (os error 13)");
-        if let Some(why) = index.incomplete.iter().find(unread) {
-            return Err(bad(format!("not all of it could be looked at ({why})"), "Name a smaller path"));
-        }
-        self.carve(context, &root, &index)?;
-        for name in &context.protected {
-            self.protect(context, &root, name, &index, made)?;
-        }
-        if context.write {
-            self.hold_absent(context, &root, &index, made)?;
-        }
-        Ok(())
-    }
-
-    /// Built-in names that are there.
-    fn carve(&mut self, context: &ContextPath, root: &Path, index: &Index) -> Result<(), PlanError> {
-        let mut carved: Vec<PathBuf> = Vec::new();
-        for (bytes, entry) in &index.entries {
-            let relative = Path::new(OsStr::from_bytes(bytes));
-            let is_file = entry.kind != EntryKind::Directory;
-            let Some((access, source)) = protected::verdict(relative, context.write, is_file) else {
-                continue;
-            };
-            let path = root.join(relative);
-            if protected::lifted(&context.allow, relative) || path.starts_with(&self.workspace.path) {
-                continue;
-            }
-            // What is hidden or read-only already covers what is below it, unless the lower is narrower.
-            if carved.last().is_some_and(|above| path.starts_with(above)) && access == Access::Read {
-                continue;
-            }
-            if carved.len() >= MOST_CARVED {
-                return Err(PlanError::path(
-                    "context path",
-                    root,
-                    format!("more than {MOST_CARVED} names in it must be guarded"),
-                    "Name a smaller path",
-                ));
-            }
-            if entry.kind == EntryKind::Link {
-                // Nothing can be mounted on a link. To see a hidden one is harmless: what it points
-                // at is judged by its own name.
-                if access == Access::Read {
-                    return Err(PlanError::path(
-                        "context path",
-                        path,
-                        "it is a symbolic link, which no mount can protect",
-                        "Replace the link, or name it under `allow` of the context path",
-                    ));
-                }
-                continue;
-            }
-            let kind = if is_file { PathKind::File } else { PathKind::Directory };
-            self.narrow(&path, kind, access, Origin::built_in(source));
-            carved.push(path);
-        }
-        Ok(())
-    }
-
-    fn protect(
-        &mut self,
-        context: &ContextPath,
-        root: &Path,
-        name: &Path,
-        index: &Index,
-        made: &mut Made,
-    ) -> Result<(), PlanError> {
-        let bad =
-            |why: &str| PlanError::path("protected path", name, why, "Name a path inside the context path");
-        let given = context.path.join(name);
-        let relative = given
-            .strip_prefix(&context.path)
-            .or_else(|_| given.strip_prefix(root))
-            .map_err(|_| bad("it is not inside its context path"))?;
-        if !relative.components().all(|c| matches!(c, Component::Normal(_))) {
-            return Err(bad("it leaves its context path"));
-        }
-        let origin = Origin { source: Source::ProtectedPath, place: Some(context.place.clone()) };
-        let path = root.join(relative);
-        match index.entries.get(relative.as_os_str().as_bytes()).map(|e| e.kind) {
-            Some(EntryKind::Link) => Err(bad("it is a symbolic link, which no mount can protect")),
-            Some(EntryKind::Special) => Err(bad("it is neither a file nor a directory")),
-            Some(EntryKind::Directory) => {
-                self.narrow(&path, PathKind::Directory, Access::Read, origin);
-                Ok(())
-            }
-            Some(EntryKind::File) => {
-                self.narrow(&path, PathKind::File, Access::Read, origin);
-                Ok(())
-            }
-            None if !context.write => Ok(()),
-            None => self.hold(root, relative, PathKind::File, origin, made),
-        }
-    }
-
-    /// Built-in names that are not there must not appear: each is held at its first
-    /// missing component.
-    fn hold_absent(
-        &mut self,
-        context: &ContextPath,
-        root: &Path,
-        index: &Index,
-        made: &mut Made,
-    ) -> Result<(), PlanError> {
-        for (name, source, kind) in protected::HELD {
-            let Some(kind) = kind else { continue };
-            let name = Path::new(name);
-            let absent = !index.entries.contains_key(name.as_os_str().as_bytes());
-            if absent && !protected::lifted(&context.allow, name) {
-                self.hold(root, name, kind, Origin::built_in(source), made)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn hold(
-        &mut self,
-        root: &Path,
-        relative: &Path,
-        kind: PathKind,
-        origin: Origin,
-        made: &mut Made,
-    ) -> Result<(), PlanError> {
-        let mut parent = root.to_path_buf();
-        let mut components = relative.components().peekable();
-        while let Some(component) = components.next() {
-            let name = Path::new(component.as_os_str());
-            let path = parent.join(name);
-            let last = components.peek().is_none();
-            match path.symlink_metadata() {
-                Ok(meta) if meta.is_dir() && !last => parent = path,
-                // Held before, as the beginning of another name, or a file where a directory
-                // would have to be: either way the name below cannot appear.
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    let kind = if last { kind } else { PathKind::Directory };
-                    if made.make(&parent, name, kind, self.workspace.identity)? {
-                        self.narrow(&path, kind, Access::Read, origin);
-                    }
-                    return Ok(());
-                }
-                Err(error) => return Err(PlanError::io("look at", path)(error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Narrows the access at `path` below a context path.
-    fn narrow(&mut self, path: &Path, kind: PathKind, access: Access, origin: Origin) {
-        let source = match access {
-            Access::None => PathSource::Empty,
-            _ => PathSource::Host(path.to_path_buf()),
-        };
-        self.put(PathEntry { path: path.to_path_buf(), source, kind, access, execute: true });
-        self.rule(path, access, origin);
-    }
-
-    /// A mount is worth little if a directory above it can be renamed and another put in its
-    /// place: every directory between an entry and the writable tree around it becomes a mount of
-    /// its own, which no one inside can rename.
-    fn pin(&mut self) {
-        let mut pins = BTreeSet::new();
-        for path in self.entries.keys() {
-            for above in path.ancestors().skip(1) {
-                match self.entries.range(..=above.to_path_buf()).rev().find(|(p, _)| above.starts_with(p)) {
-                    Some((around, entry)) if entry.access == Access::Write && around != above => {
-                        pins.insert(above.to_path_buf());
-                    }
-                    _ => break,
-                }
-            }
-        }
-        for pin in pins {
-            self.put(host_entry(&pin, PathKind::Directory, Access::Write, true));
-        }
-    }
-
-    /// The narrower of two entries for a path stays.
-    fn put(&mut self, entry: PathEntry) {
-        match self.entries.get(&entry.path) {
-            Some(old) if old.access <= entry.access => {}
-            _ => {
-                self.entries.insert(entry.path.clone(), entry);
-            }
-        }
-    }
-
-    fn rule(&mut self, path: &Path, access: Access, origin: Origin) {
+    pub(super) fn rule(&mut self, path: &Path, access: Access, origin: Origin) {
+        let granted = self.granted.entry(path.to_path_buf()).or_insert(access);
+        *granted = access.min(*granted);
         self.rules.push(Rule { path: path.to_path_buf(), access, origin });
     }
 
-    pub(super) fn build(mut self) -> Built {
-        self.pin();
-        Built { paths: self.entries.into_values().collect(), rules: self.rules, watched: self.watched }
+    /// What the rules so far grant at a path.
+    pub(super) fn access_at(&self, path: &Path) -> Access {
+        path.ancestors().find_map(|p| self.granted.get(p)).copied().unwrap_or(Access::None)
     }
+
+    /// The innermost root that a path is, or is in.
+    pub(super) fn root_of<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        path.ancestors().find(|p| self.places.contains_key(*p))
+    }
+
+    /// Where the tree around a path was written.
+    pub(super) fn place_of(&self, path: &Path) -> Option<&Place> {
+        self.places.get(self.root_of(path)?)
+    }
+
+    /// What exactly one rule says of a path, when one does.
+    pub(super) fn granted_at(&self, path: &Path) -> Option<Access> {
+        self.granted.get(path).copied()
+    }
+
+    pub(super) fn build(self) -> Built {
+        let sources = Sources { logins: self.logins };
+        Built { rules: self.rules, watched: self.watched, sources, warnings: self.warnings }
+    }
+}
+
+impl Sources {
+    /// What stands inside, from the rules alone.
+    pub(super) fn view(&self, policy: &Policy) -> Result<Vec<PathEntry>, PlanError> {
+        let fact = |path: &Path| if self.logins.contains_key(path) { Fact::File } else { seen(path) };
+        let mounts = policy.compile(fact, MOST_MOUNTS).map_err(PlanError::Unenforceable)?;
+        let entry = |mount: cordon_policy::Mount<'_>| {
+            let login = match mount.rule.origin.source {
+                Source::Credential => self.logins.get(&mount.path),
+                _ => None,
+            };
+            let (source, access) = match mount.kind {
+                MountKind::Hidden => (PathSource::Empty, Access::None),
+                MountKind::ReadOnly => (PathSource::Host(mount.path.clone()), Access::Read),
+                MountKind::Writable | MountKind::Pin => (PathSource::Host(mount.path.clone()), Access::Write),
+            };
+            PathEntry {
+                source: login.map_or(source, |host| PathSource::Host(host.clone())),
+                kind: if mount.is_directory { PathKind::Directory } else { PathKind::File },
+                access,
+                execute: login.is_none(),
+                path: mount.path,
+            }
+        };
+        Ok(mounts.into_iter().map(entry).collect())
+    }
+}
+
+fn seen(path: &Path) -> Fact {
+    match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => Fact::Directory,
+        Ok(meta) if meta.is_file() => Fact::File,
+        Ok(meta) if meta.is_symlink() => Fact::Link,
+        Ok(_) => Fact::Special,
+        Err(_) => Fact::Absent,
+    }
+}
+
+fn access(context: &ContextPath) -> Access {
+    if context.write { Access::Write } else { Access::Read }
+}
+
+fn permission(write: bool) -> &'static str {
+    if write { "a context path with permission: write" } else { "a context path to read" }
 }

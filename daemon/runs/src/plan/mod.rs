@@ -3,11 +3,16 @@
 
 mod contexts;
 mod error;
+mod guards;
+mod linked;
 mod network;
 mod placeholders;
 mod protected;
 mod rules;
 mod workspace;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::PlanError;
 pub use placeholders::remove_placeholders;
@@ -15,15 +20,9 @@ pub use workspace::Workspace;
 
 use cordon_backends::{BackendError, Context, Needs, Variables, backend};
 use cordon_config::{Agent, AgentFile, ExecutionMode};
-use cordon_policy::{Access, Limits, Policy};
-use cordon_sandbox::{
-    Identity, Labels, PathEntry, PathKind, PathSource, SandboxSpec, ToolSettings, WallKind,
-};
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use cordon_policy::{Limits, Policy};
+use cordon_sandbox::{Identity, Labels, SandboxSpec, ToolSettings, WallKind};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// The private home of every agent, behind every wall.
 pub const HOME: &str = "/home/agent";
@@ -127,14 +126,14 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
     let network = network::choose(agent, wall, &needs)?;
 
     let mut placeholders = placeholders::Made::default();
-    let mut view = contexts::View::new(host, &workspace);
-    view.add_workspace();
-    for path in &agent.context_paths {
-        view.add_context(path, &mut placeholders)?;
-    }
+    let mut view = contexts::View::new(host, request, &workspace);
+    view.add_roots(&agent.context_paths)?;
+    view.guard(&mut placeholders)?;
     view.add_backend(&needs, wall, workspace.identity)?;
-    let contexts::Built { paths, rules, watched } = view.build();
+    view.narrow_linked()?;
+    let contexts::Built { rules, watched, sources, warnings: said } = view.build();
     let mut warnings = network.warnings;
+    warnings.extend(said);
     for (key, given) in [
         ("snapshot_storage", &request.file.snapshot_storage),
         ("agent_temporary_workspace", &request.file.agent_temporary_workspace),
@@ -148,6 +147,7 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
     }
 
     let policy = Policy::new(rules::built_in(&home).into_iter().chain(rules))?;
+    let paths = sources.view(&policy)?;
     let canaries = canaries(host, request.owner, &policy);
     let defaults = Limits::default();
     let sandbox = SandboxSpec {
@@ -208,14 +208,4 @@ fn canaries(host: &Host, owner: &Owner, policy: &Policy) -> Vec<PathBuf> {
         .chain(["/etc/shadow", "/root/.ssh"].map(PathBuf::from))
         .filter(|path| !policy.decide(path, cordon_policy::Operation::Read).is_allowed())
         .collect()
-}
-
-fn host_entry(path: &Path, kind: PathKind, access: Access, execute: bool) -> PathEntry {
-    PathEntry {
-        path: path.to_path_buf(),
-        source: PathSource::Host(path.to_path_buf()),
-        kind,
-        access,
-        execute,
-    }
 }

@@ -71,15 +71,29 @@ pub(super) fn lifted(allow: &[PathBuf], relative: &Path) -> bool {
     allow.iter().any(|a| relative.ends_with(a) || (!a.ends_with(".git") && relative.starts_with(a)))
 }
 
-/// What the built-in names say of a path relative to a context path; none: nothing.
-pub(super) fn verdict(relative: &Path, writable: bool, is_file: bool) -> Option<(Access, Source)> {
-    if is_secret(relative, is_file) {
+/// How a name has to be written relative to a tree, to be guarded in it: as it is, and, where the
+/// tree is the beginning of the name itself, the rest of it.
+pub(super) fn within(root: &Path, name: &Path) -> Vec<PathBuf> {
+    let mut all = vec![name.to_path_buf()];
+    let (mut begin, mut rest) = (PathBuf::new(), name.components());
+    while let Some(component) = rest.next() {
+        begin.push(component);
+        if !rest.as_path().as_os_str().is_empty() && root.ends_with(&begin) {
+            all.push(rest.as_path().to_path_buf());
+        }
+    }
+    all
+}
+
+/// What the built-in names say of a path; none: nothing.
+pub(super) fn verdict(path: &Path, writable: bool, is_file: bool) -> Option<(Access, Source)> {
+    if is_secret(path, is_file) {
         return Some((Access::None, Source::Secret));
     }
     if !writable {
         return None;
     }
-    HELD.iter().find(|(name, ..)| relative.ends_with(name)).map(|(_, source, _)| (Access::Read, *source))
+    HELD.iter().find(|(name, ..)| path.ends_with(name)).map(|(_, source, _)| (Access::Read, *source))
 }
 
 fn is_secret(relative: &Path, is_file: bool) -> bool {
@@ -105,6 +119,14 @@ mod tests {
         for (name, is) in [(".git", true), ("sub/.git", true), (".git/hooks", false), (".vscode/x", true)] {
             assert_eq!(lifted(&allow, Path::new(name)), is, "{name}");
         }
+    }
+
+    #[test]
+    fn a_tree_that_begins_a_name_holds_the_rest_of_it() {
+        let within = |root: &str, name: &str| within(Path::new(root), Path::new(name));
+        assert_eq!(within("/c", ".git/hooks"), [Path::new(".git/hooks")]);
+        assert_eq!(within("/c/.git", ".git/hooks"), [Path::new(".git/hooks"), Path::new("hooks")]);
+        assert_eq!(within("/c/.git", ".git"), [Path::new(".git")]);
     }
 
     #[test]

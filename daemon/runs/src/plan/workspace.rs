@@ -1,4 +1,5 @@
-use super::{Host, PlanError, Request, UNPRIVILEGED};
+use super::{HOME, Host, PlanError, Request, UNPRIVILEGED};
+use cordon_policy::machine_tree;
 use cordon_sandbox::Identity;
 use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Uid};
 use std::{
@@ -17,31 +18,20 @@ pub struct Workspace {
     pub identity: Identity,
 }
 
-/// Host trees in which no agent may have a tree of its own: they are the wall's business.
-const SYSTEM: [&str; 14] = [
-    "/bin",
-    "/boot",
-    "/dev",
-    "/etc",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/proc",
-    "/run",
-    "/sbin",
-    "/sys",
-    "/usr",
-    "/var/lib/docker",
-    "/var/run",
-];
-
 /// Whether `path` lies in, or holds, something that must stay the machine's own.
 pub(super) fn reserved(host: &Host, path: &Path) -> Option<String> {
     if path == Path::new("/") {
         return Some("it is the whole machine".to_owned());
     }
-    if let Some(system) = SYSTEM.iter().find(|s| path.starts_with(s)) {
-        return Some(format!("it lies in {system}, which belongs to the machine"));
+    if let Some(tree) = machine_tree(path) {
+        let how = if path.starts_with(tree) { "lies in" } else { "holds" };
+        return Some(format!("it {how} {tree}, which belongs to the machine"));
+    }
+    if Path::new(HOME).starts_with(path) {
+        return Some(format!("inside, {HOME} is the agent's own disposable home"));
+    }
+    if path == Path::new("/tmp") {
+        return Some("inside, /tmp is the agent's own".to_owned());
     }
     if host.state.starts_with(path) {
         return Some("it holds Cordon's own state".to_owned());

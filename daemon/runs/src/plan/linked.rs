@@ -1,0 +1,80 @@
+//! Files with several names. Whoever writes one by a name in a writable tree writes it by the
+//! other names too, wherever they are: so it is read-only unless all of them are writable anyway.
+
+use super::{PlanError, contexts::View, guards::MOST_CARVED};
+use cordon_policy::{Access, Origin, Source};
+use cordon_snapshots::Linked;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+/// The names seen of each file that has several, by device and inode.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<(u64, u64), Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    links: u64,
+    names: BTreeSet<PathBuf>,
+}
+
+impl Names {
+    pub(super) fn add(&mut self, root: &Path, linked: Vec<Linked>) {
+        for file in linked {
+            let seen = self.0.entry((file.device, file.inode)).or_default();
+            seen.links = seen.links.max(file.links);
+            seen.names.insert(root.join(OsStr::from_bytes(&file.path)));
+        }
+    }
+
+    /// A context path that is a file. The user named this very content to be written: it is
+    /// never narrowed itself, and counts as a name of its.
+    pub(super) fn add_file(&mut self, path: &Path) {
+        if let Ok(meta) = path.symlink_metadata()
+            && meta.nlink() > 1
+        {
+            let seen = self.0.entry((meta.dev(), meta.ino())).or_default();
+            seen.links = seen.links.max(meta.nlink());
+            seen.names.insert(path.to_path_buf());
+        }
+    }
+}
+
+impl View<'_> {
+    /// Makes read-only what has another name where the agent must not write. Last of all: it
+    /// depends on what every other rule grants.
+    pub(super) fn narrow_linked(&mut self) -> Result<(), PlanError> {
+        let names = std::mem::take(&mut self.names);
+        let mut narrowed = Vec::new();
+        for seen in names.0.into_values() {
+            let writable: Vec<PathBuf> =
+                seen.names.into_iter().filter(|path| self.access_at(path) == Access::Write).collect();
+            if (writable.len() as u64) < seen.links {
+                narrowed.extend(writable.into_iter().filter(|path| self.granted_at(path).is_none()));
+            }
+        }
+        if narrowed.len() > MOST_CARVED
+            && let Some(one) = narrowed.first()
+        {
+            let root = self.root_of(one).unwrap_or(one).to_path_buf();
+            let why = format!(
+                "{} files in the writable trees have other names outside them (hard links), \
+                 {one:?} for one, and at most {MOST_CARVED} can be kept from being written",
+                narrowed.len()
+            );
+            let error = PlanError::path("tree", root, why, "Use a copy of the tree, which has no hard links");
+            return Err(match self.place_of(one) {
+                Some(place) => error.at(place),
+                None => error,
+            });
+        }
+        for path in narrowed {
+            let origin = Origin { source: Source::HardLink, place: self.place_of(&path).cloned() };
+            self.rule(&path, Access::Read, origin);
+        }
+        Ok(())
+    }
+}
