@@ -18,7 +18,8 @@ pub(crate) fn special(address: IpAddr) -> Option<&'static str> {
 }
 
 /// Whether an address is link-local: where clouds keep their metadata services.
-pub(crate) fn is_link_local(address: IpAddr) -> bool {
+#[must_use]
+pub fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local() || embedded(v6).is_some_and(|v4| v4.is_link_local()),
