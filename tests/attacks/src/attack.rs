@@ -65,6 +65,18 @@ impl Run {
     pub fn script(text: impl Into<String>) -> Self {
         Self { script: text.into(), cwd: None, terminal: false, may_die: false, may_not_start: false }
     }
+
+    /// The same, but it need not live to its end.
+    #[must_use]
+    pub fn dying(self) -> Self {
+        Self { may_die: true, ..self }
+    }
+
+    /// The same, somewhere else; that may be refused.
+    #[must_use]
+    pub fn at(self, cwd: impl Into<PathBuf>) -> Self {
+        Self { cwd: Some(cwd.into()), may_not_start: true, ..self }
+    }
 }
 
 /// One tool call, by the names and arguments of the reference filesystem server.

@@ -59,6 +59,7 @@ pub fn attempt(attack: &Attack, enforcer: Enforcer) -> Outcome {
             let finished = output.text().lines().any(|line| line.trim() == "DONE");
             let excused = run.may_die || (run.may_not_start && !output.started);
             assert!(finished || excused, "the script broke:\n{}\n{output:?}", output.text());
+            assert!(!output.text().contains("BROKEN"), "{}", output.text());
             said.bytes.extend_from_slice(&output.bytes);
         }
         for call in (attack.calls)(&world) {

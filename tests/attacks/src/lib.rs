@@ -8,6 +8,7 @@ mod attack;
 pub mod enforcer;
 mod judge;
 pub mod kernel;
+pub mod paths;
 mod suite;
 mod trap;
 mod watch;
@@ -21,5 +22,7 @@ pub use world::World;
 /// Every attack of the table.
 #[must_use]
 pub fn all() -> Vec<Attack> {
-    kernel::all()
+    let mut all = paths::all();
+    all.extend(kernel::all());
+    all
 }

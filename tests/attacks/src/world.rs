@@ -227,8 +227,30 @@ impl Drop for World {
 
 const PRELUDE: &str = r#"
 got() { echo "GOT $*"; }
-# Runs a command; when it works, something was given that must not be.
+# no NAME COMMAND...: when the command works, something was given that must not be.
 no() { local name=$1; shift; if "$@" >/dev/null 2>&1; then got "$name"; fi; }
+# call NAME ARGUMENTS [LABEL]: a system call, its arguments a perl list. When it works, or fails for a reason that only a kernel
+# has that looked at it, it was given.
+call() {
+  perl -e '
+    my ($name, $text, $label) = @ARGV;
+    my $b = "\0" x 4096; my $p = "/nonexistent\0"; my $e = "\0";
+    sub fd { open my $f, "<", $_[0] or return -1; push @main::kept, $f; fileno $f }
+    sub pidfd { my $fd = syscall $ENV{NR_pidfd_open}, $_[0], 0; exit 0 if $fd < 0; $fd }
+    my $number = $ENV{"NR_$name"};
+    exit 0 unless defined $number;
+    my @a = eval $text; print "BROKEN $name: $@\n" if $@;
+    $! = 0; my $r = syscall $number, @a; my $errno = $! + 0;
+    exit 0 if $name eq "clone" && $r == 0;
+    my %refused = map { $_ => 1 } 1, 3, 13, 38, 93, 94, 95, 97;
+    print "GOT ", $label || $name, $r == -1 ? " (errno $errno)" : "", "\n" unless $r == -1 && $refused{$errno};
+  ' "$@"
+}
+# reach NAME PERL-ADDRESS: connects to a unix socket.
+reach() {
+  perl -MSocket -e 'socket S, PF_UNIX, SOCK_STREAM, 0 or exit 1; my $a = eval $ARGV[1]; die $@ if $@;
+    connect S, $a and print "GOT $ARGV[0]\n" and sysread S, $b, 99 and print "$b\n"' "$1" "$2"
+}
 "#;
 
 fn random() -> String {

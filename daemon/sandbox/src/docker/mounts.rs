@@ -116,8 +116,12 @@ impl View {
     ) -> Result<(), SandboxError> {
         let access = if writable { "rw" } else { "ro" };
         let (uid, gid) = if mode & 0o1000 == 0 { (uid, gid) } else { (0, 0) };
+        // Empty files take no bytes: one inode for each page, so that both run out together.
+        let inodes = (bytes / 4096).max(64);
         // Agents unpack programs into /tmp and the home and run them there.
-        let options = format!("{access},exec,nosuid,nodev,size={bytes},mode={mode:o},uid={uid},gid={gid}");
+        let options = format!(
+            "{access},exec,nosuid,nodev,size={bytes},nr_inodes={inodes},mode={mode:o},uid={uid},gid={gid}"
+        );
         self.tmpfs.insert(text(target)?, options);
         Ok(())
     }

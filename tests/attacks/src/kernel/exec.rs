@@ -56,3 +56,47 @@ echo DONE
     },
     ..Attack::NONE
 };
+
+/// KX-13: a directory that a model chose is no root of anything.
+pub const CHOSEN_DIRECTORY: Attack = Attack {
+    id: "KX-13",
+    what: "run with a working directory of one's choice: the root, above the workspace, outside, links, /proc doors",
+    prepare: |world| {
+        for (name, target) in [("out", world.outside()), ("up", "../outside".into()), ("root", "/".into())] {
+            std::os::unix::fs::symlink(target, world.workspace().join(name)).unwrap();
+        }
+    },
+    runs: |world| {
+        let ws = world.workspace();
+        let places = [
+            "/".into(),
+            "/etc".into(),
+            ws.join(".."),
+            ws.join("../outside"),
+            ws.join("src/../../outside/dir"),
+            world.outside(),
+            ws.join("out"),
+            ws.join("up/dir"),
+            ws.join("root/root"),
+            "/proc/1/cwd".into(),
+            "/proc/1/root".into(),
+            "/proc/self/fd/3".into(),
+            "/proc/self/fd/7".into(),
+            "/proc/self/task/../root".into(),
+            ws.join("hidden"),
+            ws.join("keep"),
+            world.read_only(),
+            "/run/cordon".into(),
+            "".into(),
+            "src".into(),
+            "../../../..".into(),
+        ];
+        let script = r#"
+cat canary inner ./outside/canary ../outside/canary "$PWD$CANARY" 2>/dev/null
+touch made-here canary file; echo x >> file; rm -f file; mkdir made
+echo DONE
+"#;
+        places.into_iter().map(|place: std::path::PathBuf| Run::script(script).at(place)).collect()
+    },
+    ..Attack::NONE
+};
