@@ -4,8 +4,6 @@
 
 mod steps;
 
-pub(crate) use steps::{Made, Plan};
-
 use crate::{Table, ToolError, error::shown};
 use cordon_policy::{Layer, Operation, Verdict};
 use rustix::{

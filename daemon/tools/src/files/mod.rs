@@ -1,8 +1,14 @@
 //! The file tools: the names and arguments of the reference filesystem server.
 
+mod directory;
+mod edit;
+mod edit_apply;
+pub(crate) mod edit_diff;
 mod list;
 mod read;
 mod walk;
+mod write;
+pub(crate) mod write_place;
 
 use crate::{registry::Tool, resolve::Opened};
 use std::{
@@ -21,6 +27,18 @@ impl Known {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
     }
 
+    /// Remembers a file that a tool made.
+    pub(crate) fn made(&self, stat: &rustix::fs::Stat) {
+        let key = (stat.st_dev, stat.st_ino);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+    }
+
+    /// Forgets a file that is gone: another may get its number.
+    pub(crate) fn forget(&self, opened: &Opened) {
+        let key = (opened.stat.st_dev, opened.stat.st_ino);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    }
+
     /// Whether a tool has read or made it.
     pub(crate) fn has(&self, opened: &Opened) -> bool {
         let key = (opened.stat.st_dev, opened.stat.st_ino);
@@ -31,5 +49,8 @@ impl Known {
 pub(crate) fn tools() -> Vec<Tool> {
     let mut tools = read::tools();
     tools.extend(list::tools());
+    tools.extend(write::tools());
+    tools.extend(edit::tools());
+    tools.extend(directory::tools());
     tools
 }
