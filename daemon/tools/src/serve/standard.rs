@@ -1,21 +1,22 @@
 //! Standard input and output without a thread between: pipes and sockets wait in the
-//! reactor, anything else takes the ordinary way. The descriptors' own flags stay as they
-//! are, because whoever else holds them would feel it.
+//! reactor, anything else takes the ordinary way.
 
-use rustix::{
-    fs::{FileType, Mode, OFlags, fstat},
-    io::Errno,
-    net::{RecvFlags, SendFlags, recv, send},
-};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd as _, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd as _, OwnedFd},
+        unix::net::UnixStream as Socket,
+    },
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Stdin, Stdout, unix::AsyncFd},
-    net::unix::pipe::{Receiver, Sender},
+    io::{AsyncRead, AsyncWrite, ReadBuf, Stdin, Stdout},
+    net::{
+        UnixStream,
+        unix::pipe::{Receiver, Sender},
+    },
 };
 
 /// This process's standard input.
@@ -29,14 +30,14 @@ pub struct StandardOutput(Out);
 #[derive(Debug)]
 enum In {
     Pipe(Receiver),
-    Socket(AsyncFd<OwnedFd>),
+    Socket(UnixStream),
     Other(Stdin),
 }
 
 #[derive(Debug)]
 enum Out {
     Pipe(Sender),
-    Socket(AsyncFd<OwnedFd>),
+    Socket(UnixStream),
     Other(Stdout),
 }
 
@@ -47,12 +48,12 @@ enum Out {
 pub fn standard() -> io::Result<(StandardInput, StandardOutput)> {
     let input = match opened(io::stdin().as_fd(), OFlags::RDONLY)? {
         Opened::Pipe(fd) => In::Pipe(Receiver::from_owned_fd(fd)?),
-        Opened::Socket(fd) => In::Socket(AsyncFd::with_interest(fd, Interest::READABLE)?),
+        Opened::Socket(socket) => In::Socket(UnixStream::from_std(socket)?),
         Opened::Other => In::Other(tokio::io::stdin()),
     };
     let output = match opened(io::stdout().as_fd(), OFlags::WRONLY)? {
         Opened::Pipe(fd) => Out::Pipe(Sender::from_owned_fd(fd)?),
-        Opened::Socket(fd) => Out::Socket(AsyncFd::with_interest(fd, Interest::WRITABLE)?),
+        Opened::Socket(socket) => Out::Socket(UnixStream::from_std(socket)?),
         Opened::Other => Out::Other(tokio::io::stdout()),
     };
     Ok((StandardInput(input), StandardOutput(output)))
@@ -60,20 +61,25 @@ pub fn standard() -> io::Result<(StandardInput, StandardOutput)> {
 
 enum Opened {
     Pipe(OwnedFd),
-    Socket(OwnedFd),
+    Socket(Socket),
     Other,
 }
 
 fn opened(fd: impl AsFd, direction: OFlags) -> io::Result<Opened> {
     let fd = fd.as_fd();
     Ok(match FileType::from_raw_mode(fstat(fd)?.st_mode) {
-        // A description of our own of the same pipe: not to wait is then nobody else's business.
+        // A description of our own of the same pipe: whoever else holds it still waits in it.
         FileType::Fifo => {
             let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
             let flags = direction | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
             rustix::fs::open(path, flags, Mode::empty()).map_or(Opened::Other, Opened::Pipe)
         }
-        FileType::Socket => Opened::Socket(fd.try_clone_to_owned()?),
+        // There is no second description of a socket; each end of a pair is one process's own.
+        FileType::Socket => {
+            let socket = Socket::from(fd.try_clone_to_owned()?);
+            socket.set_nonblocking(true)?;
+            Opened::Socket(socket)
+        }
         _ => Opened::Other,
     })
 }
@@ -86,26 +92,8 @@ impl AsyncRead for StandardInput {
     ) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
             In::Pipe(pipe) => Pin::new(pipe).poll_read(cx, buffer),
+            In::Socket(socket) => Pin::new(socket).poll_read(cx, buffer),
             In::Other(other) => Pin::new(other).poll_read(cx, buffer),
-            In::Socket(socket) => loop {
-                let mut ready = ready!(socket.poll_read_ready(cx))?;
-                let room = buffer.initialize_unfilled();
-                let read = ready.try_io(|fd| match recv(fd, room, RecvFlags::DONTWAIT) {
-                    Ok((_, count)) => Ok(count),
-                    // The other end is gone: nothing more will come.
-                    Err(Errno::CONNRESET) => Ok(0),
-                    Err(errno) => Err(errno.into()),
-                });
-                match read {
-                    Ok(Ok(count)) => {
-                        buffer.advance(count);
-                        return Poll::Ready(Ok(()));
-                    }
-                    Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Ok(Err(error)) => return Poll::Ready(Err(error)),
-                    Err(_) => {}
-                }
-            },
         }
     }
 }
@@ -114,16 +102,8 @@ impl AsyncWrite for StandardOutput {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().0 {
             Out::Pipe(pipe) => Pin::new(pipe).poll_write(cx, bytes),
+            Out::Socket(socket) => Pin::new(socket).poll_write(cx, bytes),
             Out::Other(other) => Pin::new(other).poll_write(cx, bytes),
-            Out::Socket(socket) => loop {
-                let mut ready = ready!(socket.poll_write_ready(cx))?;
-                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                match ready.try_io(|fd| Ok(send(fd, bytes, flags)?)) {
-                    Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Ok(sent) => return Poll::Ready(sent),
-                    Err(_) => {}
-                }
-            },
         }
     }
 
