@@ -87,6 +87,12 @@ pub(crate) enum Command {
     /// Without -t, output that goes to a terminal is neutralised. With -t the program has the
     /// terminal, as over ssh: what it prints is obeyed.
     Exec(Exec),
+    /// Serve an agent's tools to an MCP client on standard input and output
+    ///
+    /// A sandbox is made as for a run, and no backend is started in it. It ends when the client
+    /// hangs up. Everything but MCP goes to standard error.
+    #[command(after_help = EXIT_CODES)]
+    Mcp(Mcp),
     /// Stop a run and wait until it has ended
     Stop {
         /// Id of the run, or an unambiguous beginning of it
@@ -201,6 +207,18 @@ pub(crate) struct Exec {
     pub(crate) argv: Vec<std::ffi::OsString>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Mcp {
+    /// The agent file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Which agent of the file, when there are several
+    pub(crate) agent: Option<String>,
+    /// Which wall, instead of the agent file's
+    #[arg(long, value_enum)]
+    pub(crate) wall: Option<WallName>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Images {
     /// List them
@@ -287,6 +305,8 @@ mod tests {
             "cordon ps -a --output json",
             "cordon logs -f --from 7 0199",
             "cordon exec -it 0199 -a one -- bash -l",
+            "cordon mcp f.yaml",
+            "cordon mcp f.yaml one --wall docker",
             "cordon validate --schema",
             "cordon explain f.yaml /etc/shadow /usr",
             "cordon doctor --inside f.yaml --wall docker",

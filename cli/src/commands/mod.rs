@@ -4,6 +4,7 @@ mod exec;
 mod images;
 mod listing;
 mod logs;
+mod mcp;
 mod run;
 mod system;
 
@@ -25,6 +26,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Ps { all } => listing::ps(&Session::open(&global).await?, all, global.output).await,
         Command::Logs(args) => logs::logs(&Session::open(&global).await?, args, global.output).await,
         Command::Exec(args) => exec::exec(&Session::open(&global).await?, args).await,
+        Command::Mcp(args) => mcp::mcp(&global, args).await,
         Command::Stop { run } => stop(&Session::open(&global).await?, run, global.output).await,
         Command::Rm { run, workspace } => remove(&Session::open(&global).await?, run, workspace).await,
         Command::Validate { file: None, .. } | Command::Validate { schema: true, .. } => {

@@ -22,6 +22,8 @@ pub struct AgentFile {
 pub struct Timeouts {
     /// `orchestrator_timeout_seconds`: the whole run.
     pub run: Duration,
+    /// Whether the file says nothing about it.
+    pub run_by_default: bool,
     /// `initial_round_timeout_seconds`: one turn.
     pub turn: Option<Duration>,
     /// `round_timeout_grace_seconds`: between asking a turn to end and killing it.

@@ -129,6 +129,7 @@ impl Build<'_, '_> {
     fn timeouts(&mut self, item: Option<&Item>) -> Timeouts {
         let mut seconds = |key: &str| item.and_then(|i| self.seconds(i.get(key)?));
         let timeouts = Timeouts {
+            run_by_default: item.is_none_or(|i| i.get("orchestrator_timeout_seconds").is_none()),
             run: seconds("orchestrator_timeout_seconds").unwrap_or(Duration::from_secs(1800)),
             turn: seconds("initial_round_timeout_seconds"),
             grace: seconds("round_timeout_grace_seconds").unwrap_or(Duration::from_secs(10)),

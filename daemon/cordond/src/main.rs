@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         println!("cordond {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
     }
+    cordon_mcp::install_tls();
     // Whatever is made from here on is this user's alone unless it says otherwise.
     umask(Mode::from_bits_truncate(0o077));
     match start(args.serve) {

@@ -13,12 +13,26 @@ use crate::{
     store::{RunDirectory, Secrets},
 };
 use cordon_backends::{Redactor, Variables};
+use cordon_config::{AgentFile, BackendKind};
 use cordon_proto::v1::{RunStarted, event::Kind};
 use std::{
     collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::Duration,
 };
+
+/// Longer than any session, and finite as every limit is.
+const LONGEST_SESSION: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Agents work on a prompt.
+    Task,
+    /// A client uses the tools.
+    Tools,
+}
 
 /// A run that is checked, planned and kept.
 pub(crate) struct Accepted {
@@ -32,14 +46,22 @@ pub(crate) struct Accepted {
 
 impl Accepted {
     /// Blocks.
-    pub(crate) fn new(shared: &Shared, request: StartRequest, id: &str) -> Result<Self, RunError> {
+    pub(crate) fn new(
+        shared: &Shared,
+        request: StartRequest,
+        id: &str,
+        purpose: Purpose,
+    ) -> Result<Self, RunError> {
         let source = FileSource {
             name: &request.name,
             content: &request.content,
             directory: &request.directory,
             variables: &request.variables,
         };
-        let checked = file::check(&source)?;
+        let mut checked = file::check(&source)?;
+        if purpose == Purpose::Tools {
+            checked.file = for_tools(checked.file);
+        }
         let planning = file::For {
             run: id,
             file: &checked.file,
@@ -48,10 +70,15 @@ impl Accepted {
             wall: request.wall,
             again: false,
         };
+        let several = request.agents.is_empty() && checked.file.agents.len() > 1;
+        if purpose == Purpose::Tools && several {
+            let agents = checked.file.agents.iter().map(|a| a.id.clone()).collect();
+            return Err(RunError::Agent { what: "name one agent of the file".to_owned(), agents });
+        }
         let planned = file::plan_agents(&shared.host, &request.agents, &planning)?;
         let placeholders: Vec<PathBuf> = planned.iter().flat_map(|p| p.placeholders.clone()).collect();
         let directory = RunDirectory::new(&shared.directory, id);
-        let kept = Self::keep(shared, request, id, &checked, planned, &directory);
+        let kept = Self::keep(shared, request, id, &checked, planned, &directory, purpose);
         if kept.is_err() {
             remove_placeholders(&placeholders);
             if let Err(error) = directory.remove() {
@@ -68,6 +95,7 @@ impl Accepted {
         checked: &file::Checked,
         planned: Vec<Planned>,
         directory: &RunDirectory,
+        purpose: Purpose,
     ) -> Result<Self, RunError> {
         directory.create()?;
         directory.write("agent-file", &request.content)?;
@@ -84,13 +112,19 @@ impl Accepted {
         kinds.extend(checked.warnings.iter().map(|w| warning(w.reason, &redactor.text(&w.to_string()))));
         Log::new(journal.clone(), "", tally.clone()).write(kinds, Durability::Now)?;
         for one in &planned {
+            let tools = &one.context.agent.tools;
+            let unused = (purpose == Purpose::Task && !tools.servers.is_empty()).then(|| {
+                let backend = one.context.agent.backend.name();
+                let what = "mcp_servers: served by `cordon mcp`; the backend";
+                warning("mcp-servers-unused", &format!("{what} {backend} does not get them yet"))
+            });
             let log = Log::new(journal.clone(), &one.context.agent.id, tally.clone());
             log.write(
-                one.warnings.iter().map(|w| warning("plan", &redactor.text(w))).collect(),
+                one.warnings.iter().map(|w| warning("plan", &redactor.text(w))).chain(unused).collect(),
                 Durability::Soon,
             )?;
         }
-        let record = record(&request, id, &planned, &redactor);
+        let record = record(&request, id, &planned, &redactor, purpose);
         // Last: a directory without this file is no run.
         directory.save(&record, true)?;
         let agent = |(index, planned): (usize, Planned)| Agent {
@@ -99,6 +133,7 @@ impl Accepted {
             planned,
             resume: None,
             driver: Mutex::default(),
+            link: Mutex::default(),
             before: Mutex::default(),
         };
         Ok(Self {
@@ -121,10 +156,38 @@ fn secrets(variables: &Variables, checked: &file::Checked, planned: &[Planned]) 
     }
 }
 
-fn record(request: &StartRequest, id: &str, planned: &[Planned], redactor: &Redactor) -> RunRecord {
+/// The same file for a run that only serves tools. Nothing drives its agents: it needs no
+/// program, no login and no key, and what a sandbox does not need it does not get. A session
+/// of a person lasts as long as the person wants, where the file does not say.
+pub(crate) fn for_tools(mut file: AgentFile) -> AgentFile {
+    if file.timeouts.run_by_default {
+        file.timeouts.run = LONGEST_SESSION;
+    }
+    for agent in &mut file.agents {
+        agent.backend = BackendKind::Replay;
+        agent.steps = Vec::new();
+        agent.command = Vec::new();
+        agent.api_key = None;
+        agent.base_url = None;
+        agent.model = None;
+    }
+    file
+}
+
+fn record(
+    request: &StartRequest,
+    id: &str,
+    planned: &[Planned],
+    redactor: &Redactor,
+    purpose: Purpose,
+) -> RunRecord {
+    let backend = |p: &Planned| match purpose {
+        Purpose::Task => p.context.agent.backend.name().to_owned(),
+        Purpose::Tools => "mcp".to_owned(),
+    };
     let agent = |p: &Planned| AgentRecord {
         id: p.context.agent.id.clone(),
-        backend: p.context.agent.backend.name().to_owned(),
+        backend: backend(p),
         wall: p.context.wall,
         workspace: p.workspace.path.clone(),
         workspace_made: p.workspace.made,
@@ -152,6 +215,7 @@ fn record(request: &StartRequest, id: &str, planned: &[Planned], redactor: &Reda
         start_key: request.key.clone(),
         keys: Vec::new(),
         journal_events: 0,
+        tools: purpose == Purpose::Tools,
     }
 }
 

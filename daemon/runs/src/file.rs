@@ -74,7 +74,10 @@ pub(crate) fn plan_agents(
     let For { run, file, owner, variables, wall, again } = *shared;
     for agent in select(file, selected)? {
         match plan(host, &Request { run, agent, file, owner, variables, wall, again }) {
-            Ok(one) => planned.push(one),
+            Ok(mut one) => {
+                one.needs.secrets.extend(agent.tools.secrets().map(str::to_owned));
+                planned.push(one);
+            }
             Err(source) => {
                 planned.iter().for_each(|p| remove_placeholders(&p.placeholders));
                 return Err(RunError::Plan { agent: agent.id.clone(), source });

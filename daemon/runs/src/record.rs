@@ -136,6 +136,9 @@ pub(crate) struct RunRecord {
     /// Of later mutations, oldest first.
     pub(crate) keys: Vec<String>,
     pub(crate) journal_events: u64,
+    /// It serves tools to a client, and ends with the client's stream.
+    #[serde(default)]
+    pub(crate) tools: bool,
 }
 
 impl RunRecord {

@@ -200,7 +200,10 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
         directory: &record.directory,
         variables: &secrets.variables,
     };
-    let checked = file::check_again(&source)?;
+    let mut checked = file::check_again(&source)?;
+    if record.tools {
+        checked.file = crate::accept::for_tools(checked.file);
+    }
     let selected: Vec<String> = record.agents.iter().map(|a| a.id.clone()).collect();
     let owner = record.owner.to_owner();
     let planning = file::For {
@@ -224,6 +227,7 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
             resume: Some(standing(&record, &overview, index)),
             planned,
             driver: Mutex::default(),
+            link: Mutex::default(),
             before: Mutex::default(),
         };
         let begun = overview.agents.get(&id).and_then(|s| s.turn_started);
@@ -240,7 +244,7 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
         }
     }
     let log = Log::new(journal.clone(), "", tally);
-    log.write(vec![Kind::Recovered(v1::Recovered { message: message(&agents, cut) })], Durability::Now)?;
+    log.write(vec![Kind::Recovered(v1::Recovered { message: message(&agents, cut, record.tools) })], Durability::Now)?;
     let timeouts = &checked.file.timeouts;
     let life = Life {
         entry: entry.clone(),
@@ -287,13 +291,20 @@ fn standing(record: &RunRecord, overview: &Overview, index: usize) -> Resume {
     if let Some((end, _)) = standing.and_then(|s| s.turn_ended.as_ref()) {
         return Resume::Over(*end);
     }
+    if record.tools {
+        // The client's stream ended with the earlier daemon.
+        return Resume::Over(End::Cancelled);
+    }
     match (&agent.sandbox, standing.is_some_and(|s| s.sandbox_ready)) {
         (Some(sandbox), true) => Resume::Sandbox(Box::new(sandbox.clone())),
         _ => Resume::Lost("the daemon ended while the sandbox was being made".to_owned()),
     }
 }
 
-fn message(agents: &[Agent], cut: u64) -> String {
+fn message(agents: &[Agent], cut: u64, tools: bool) -> String {
+    if tools {
+        return "the daemon was restarted; the client's stream ended with the earlier one".to_owned();
+    }
     let going = agents.iter().filter(|a| !a.is_over()).count();
     let mut message = format!("the daemon was restarted and goes on with {going} of {} agents", agents.len());
     if cut > 0 {

@@ -1,9 +1,9 @@
 use crate::{
-    accept::{Accepted, fingerprint},
+    accept::{Accepted, Purpose, fingerprint},
     entry::Entry,
     error::RunError,
     journal::JournalReader,
-    life::{Life, Log, deadline, launch},
+    life::{Life, Link, Log, deadline, launch},
     plan::{Host, Owner},
     record::now_ms,
     removed::Removed,
@@ -149,7 +149,7 @@ impl Runs {
             drop(planning);
             drop(shared.planning.write().await);
         };
-        let started = self.accept(request, &id).await;
+        let started = self.accept(request, &id, None).await;
         if started.is_err() && !key.1.is_empty() {
             self.keys().remove(&key);
         }
@@ -167,13 +167,56 @@ impl Runs {
         earlier
     }
 
-    async fn accept(&self, request: StartRequest, id: &str) -> Result<v1::Run, RunError> {
+    /// A run that serves one agent's tools to a client instead of giving a task to it. It
+    /// ends when the stream does.
+    ///
+    /// # Errors
+    /// As [`Runs::start`]; also when the file has several agents and none is named.
+    pub async fn serve_tools(
+        &self,
+        request: StartRequest,
+        client: tokio::io::DuplexStream,
+    ) -> Result<v1::Run, RunError> {
+        self.ready().await;
+        if !self.0.accepting.load(Ordering::Acquire) {
+            return Err(RunError::ShuttingDown);
+        }
+        let shared = self.0.shared.clone();
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let _planning = shared.planning.write().await;
+        self.accept(request, &id, Some(Link(client))).await
+    }
+
+    /// Waits until a run has ended.
+    ///
+    /// # Errors
+    /// When there is no such run.
+    pub async fn wait(&self, caller: u32, id: &str) -> Result<v1::Run, RunError> {
+        let entry = self.find(caller, id).await?;
+        let watch = entry.live().as_ref().map(|live| live.journal.watch());
+        if let Some(mut watch) = watch {
+            // An error: the run was let go by a daemon that ends.
+            let _ = watch.wait_for(|c| c.closed).await;
+        }
+        Ok(entry.to_proto())
+    }
+
+    async fn accept(
+        &self,
+        request: StartRequest,
+        id: &str,
+        link: Option<Link>,
+    ) -> Result<v1::Run, RunError> {
+        let purpose = if link.is_some() { Purpose::Tools } else { Purpose::Task };
         let shared = self.0.shared.clone();
         let (blocking, run) = (shared.clone(), id.to_owned());
-        let accepted = tokio::task::spawn_blocking(move || Accepted::new(&blocking, request, &run))
+        let accepted = tokio::task::spawn_blocking(move || Accepted::new(&blocking, request, &run, purpose))
             .await
             .map_err(|_| RunError::Internal("check the agent file"))??;
         let Accepted { entry, journal, agents, timeouts, prompt, tally } = accepted;
+        if let (Some(link), [agent]) = (link, agents.as_slice()) {
+            *agent.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+        }
         shared.entries().insert(id.to_owned(), entry.clone());
         let stop = CancellationToken::new();
         let started = now_ms();
@@ -329,6 +372,12 @@ impl Runs {
             all.join_all().await;
             return;
         }
+        // Their clients are lost with this daemon: nothing is left to be found.
+        let (tools, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| e.with(|r| r.tools));
+        let ending = tools.into_iter().filter(|e| !e.is_ended());
+        let ending: tokio::task::JoinSet<()> =
+            ending.map(|e| async move { stop_and_wait(&e).await }).collect();
+        ending.join_all().await;
         for entry in entries {
             let task = entry.live().as_mut().and_then(|live| live.task.take());
             let Some(task) = task else { continue };

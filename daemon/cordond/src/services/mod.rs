@@ -4,6 +4,7 @@ mod agents;
 mod caller;
 mod exec;
 mod images;
+mod mcp;
 mod probe;
 mod runs;
 mod system;

@@ -1,6 +1,6 @@
 use super::{
     caller::{Caller, agent_file, wall},
-    exec,
+    exec, mcp,
 };
 use crate::status::of_run;
 use cordon_proto::v1::{self, runs_server};
@@ -115,6 +115,16 @@ impl runs_server::Runs for RunsService {
     ) -> Result<Response<Self::ExecStream>, Status> {
         let caller = Caller::of(&request)?;
         exec::exec(&self.runs, caller, request.into_inner()).await
+    }
+
+    type McpStream = ReceiverStream<Result<v1::RunMcpResponse, Status>>;
+
+    async fn mcp(
+        &self,
+        request: Request<Streaming<v1::RunMcpRequest>>,
+    ) -> Result<Response<Self::McpStream>, Status> {
+        let caller = Caller::of(&request)?;
+        mcp::mcp(&self.runs, caller, request.into_inner()).await
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     log::Log,
     process::{Limits, after},
     rebuild::At,
+    tools::Link,
     turn::{Begin, Turn, TurnError, Work},
 };
 use crate::{
@@ -22,7 +23,7 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Refusals of egress that are told one by one; the rest is only counted.
+/// Refusals of egress and of system calls that are told one by one; the rest is only counted.
 const DENIALS_TOLD: usize = 1000;
 /// How often, and how far apart, a wall that is not there is asked again after a restart.
 const REATTACH: (u32, Duration) = (10, Duration::from_secs(3));
@@ -33,6 +34,8 @@ pub(crate) struct Agent {
     pub(crate) planned: Planned,
     pub(crate) log: Log,
     pub(crate) resume: Option<Resume>,
+    /// The client that the agent's tools are for, where no backend drives it.
+    pub(crate) link: Mutex<Option<Link>>,
     /// A driver on its way, for one turn.
     pub(crate) driver: Mutex<Option<Recovered>>,
     /// Of every watched tree, before the agent's first instruction, where it could not
@@ -60,8 +63,8 @@ pub(crate) struct Recovered {
 
 /// A sandbox in which the agent may begin.
 pub(super) struct Ready {
-    sandbox: Sandbox,
-    denials: AbortOnDrop<()>,
+    pub(super) sandbox: Sandbox,
+    pub(super) denials: AbortOnDrop<()>,
 }
 
 /// Why an agent could not begin or go on.
@@ -73,6 +76,8 @@ pub(super) enum Trouble {
     Journal(JournalError),
     Backend(String),
     Lost(String),
+    /// Whoever uses the tools does not speak the protocol.
+    Client(String),
 }
 
 impl From<SandboxError> for Trouble {
@@ -297,7 +302,7 @@ impl Agent {
         cordon_backends::Turn { number: 1, prompt: prompt.to_owned(), policy: self.planned.policy.clone() }
     }
 
-    fn deadline(&self, life: &Life) -> (tokio::time::Instant, String) {
+    pub(super) fn deadline(&self, life: &Life) -> (tokio::time::Instant, String) {
         let wall = self.planned.sandbox.limits.wall_clock;
         let mut soonest = (life.deadline, life.run_limit_words());
         let sandbox = (after(wall), format!("the sandbox is older than {} s", wall.as_secs()));
@@ -312,7 +317,7 @@ impl Agent {
         soonest
     }
 
-    async fn set_state(&self, life: &Life, state: State) {
+    pub(super) async fn set_state(&self, life: &Life, state: State) {
         self.change(life, move |a| a.state = state).await;
     }
 
@@ -367,7 +372,7 @@ async fn tell_denials(log: Log, redactor: Redactor, mut refusals: mpsc::Receiver
         }
         let mut kinds = vec![Kind::Denial(denial_event(&denial))];
         if told == DENIALS_TOLD {
-            kinds.push(warning("denials", "further refused connections are only counted"));
+            kinds.push(warning("denials", "further refusals are only counted"));
         }
         if log.tell(kinds, Durability::Soon).await.is_err() {
             // The turn finds out for itself and ends the run.

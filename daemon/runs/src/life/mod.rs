@@ -8,11 +8,13 @@ mod launch;
 mod log;
 mod process;
 mod rebuild;
+mod tools;
 mod turn;
 
 pub(crate) use agent::{Agent, Recovered, Resume, finding, warning};
 pub(crate) use launch::{deadline, launch};
 pub(crate) use log::{Log, Tally};
+pub(crate) use tools::Link;
 pub(crate) use rebuild::{Overview, Replayed, replay};
 
 use crate::{
@@ -122,7 +124,12 @@ impl Life {
     }
 
     async fn turn(&self, agent: &Agent, ready: Ready) -> AgentEnd {
-        match agent.turn(self, ready).await {
+        let link = agent.link.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let ended = match link {
+            Some(link) => agent.serve_tools(self, ready, link).await,
+            None => agent.turn(self, ready).await,
+        };
+        match ended {
             Ok((end, _)) => AgentEnd::quiet(agent.index, end),
             Err(trouble) => self.trouble(agent, trouble),
         }
@@ -141,6 +148,7 @@ impl Life {
             Trouble::Journal(e) => (End::Broken, journal_reason(e), e.to_string()),
             Trouble::Backend(message) => (End::Refused, "backend-not-ready", message.clone()),
             Trouble::Lost(message) => (End::Broken, "guest-lost", message.clone()),
+            Trouble::Client(message) => (End::AgentFailed, "mcp-client", message.clone()),
         };
         // What a guest, an engine or a system says goes through redaction as well.
         let message = Redactor::new(&agent.planned.needs.secrets).text(&message);

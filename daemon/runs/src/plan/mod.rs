@@ -175,7 +175,14 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         },
         image: agent.docker.image.clone().or_else(|| needs.image.clone()),
         sudo: agent.docker.sudo,
-        tools: ToolSettings { workspace: workspace.path.clone(), ..ToolSettings::default() },
+        tools: ToolSettings {
+            workspace: workspace.path.clone(),
+            read_before_delete: agent.tools.read_before_delete,
+            allowed_commands: agent.tools.allowed_commands.clone(),
+            blocked_commands: agent.tools.blocked_commands.clone(),
+            only_writing_file_tools: agent.tools.only_writing_file_tools,
+            ..ToolSettings::default()
+        },
         canaries,
     };
     Ok(Planned {

@@ -1,0 +1,270 @@
+//! An agent whose tools a client uses, instead of a backend that takes a turn.
+
+use super::{
+    Life,
+    agent::{Agent, Ready, Trouble, warning},
+    log::Log,
+};
+use crate::{
+    journal::{Durability, JournalError},
+    record::{End, State},
+};
+use async_trait::async_trait;
+use cordon_backends::Redactor;
+use cordon_mcp::{CallResult, Host, Inside, Observer, ObserverFailed};
+use cordon_proto::v1::{Denial, ToolCallEvent, event::Kind};
+use serde_json::{Map, Value};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+use tokio::io::DuplexStream;
+use tokio_util::sync::CancellationToken;
+
+/// Refusals that are told one by one; the rest is only counted.
+const DENIALS_TOLD: usize = 1000;
+/// Of the arguments of one call, and of its result.
+const TOLD: usize = 4 << 10;
+/// Of one text within the arguments.
+const TEXT_TOLD: usize = 512;
+/// Of one text, as much is looked at: a secret that begins within what is told ends here.
+const TEXT_SEEN: usize = 16 << 10;
+/// Entries of one list or map within the arguments.
+const ENTRIES_TOLD: usize = 50;
+
+/// The client's end of a pipe.
+#[derive(Debug)]
+pub(crate) struct Link(pub(crate) DuplexStream);
+
+impl Agent {
+    /// Serves the tools until the client hangs up.
+    pub(super) async fn serve_tools(
+        &self,
+        life: &Life,
+        ready: Ready,
+        link: Link,
+    ) -> Result<(End, String), Trouble> {
+        let (deadline, deadline_of) = self.deadline(life);
+        let failed = CancellationToken::new();
+        let recorder = Arc::new(Recorder {
+            log: self.log.clone(),
+            redactor: Redactor::new(&self.planned.needs.secrets),
+            denials: AtomicUsize::new(0),
+            error: Mutex::default(),
+            failed: failed.clone(),
+        });
+        let serving = self.serve_to(life, &ready, link, recorder.clone());
+        let ended = tokio::select! {
+            biased;
+            () = life.stop.cancelled() => Ok((End::Cancelled, String::new())),
+            () = failed.cancelled() => Err(recorder.trouble()),
+            () = tokio::time::sleep_until(deadline) => Ok((End::TimedOut, deadline_of)),
+            served = serving => served.map(|()| (End::Success, String::new())),
+        };
+        drop(ready.denials);
+        match ended {
+            // A guest that ended by itself says why, and that is the better reason.
+            Err(Trouble::Lost(why)) => {
+                let words = cordon_sandbox::guest::last_words(&ready.sandbox.record.directory);
+                Err(Trouble::Lost(words.unwrap_or(why)))
+            }
+            other => other,
+        }
+    }
+
+    async fn serve_to(
+        &self,
+        life: &Life,
+        ready: &Ready,
+        link: Link,
+        recorder: Arc<Recorder>,
+    ) -> Result<(), Trouble> {
+        let agent = &self.planned.context.agent;
+        let inside = Inside {
+            guest: ready.sandbox.guest.clone(),
+            workspace: self.planned.workspace.path.clone(),
+            egress: agent.egress.clone().unwrap_or_default(),
+        };
+        let redactor = Redactor::new(&self.planned.needs.secrets);
+        let host = Host::start(inside, &agent.tools, recorder).await;
+        let host = host.map_err(|e| Trouble::Lost(redactor.text(&e.to_string())))?;
+        let warnings = host.warnings().iter().map(|w| warning("mcp", &redactor.text(w))).collect();
+        self.log.tell(warnings, Durability::Soon).await?;
+        self.set_state(life, State::Running).await;
+        let (read, write) = tokio::io::split(link.0);
+        Arc::new(host).serve(read, write).await.map_err(|e| Trouble::Client(redactor.text(&e)))
+    }
+}
+
+/// Writes calls into the journal: bounded, and without secrets.
+struct Recorder {
+    log: Log,
+    redactor: Redactor,
+    denials: AtomicUsize,
+    error: Mutex<Option<JournalError>>,
+    /// Without a journal nothing may happen any more.
+    failed: CancellationToken,
+}
+
+#[async_trait]
+impl Observer for Recorder {
+    async fn called(&self, id: &str, tool: &str, arguments: &Map<String, Value>) -> Result<(), ObserverFailed> {
+        let event = ToolCallEvent {
+            id: id.to_owned(),
+            name: tool.to_owned(),
+            arguments: self.arguments(arguments),
+            status: "started".to_owned(),
+            result: String::new(),
+        };
+        self.tell(vec![Kind::ToolCall(event)]).await
+    }
+
+    async fn answered(&self, id: &str, tool: &str, answer: Option<&CallResult>) -> Result<(), ObserverFailed> {
+        let (status, result) = match answer {
+            Some(answer) if answer.is_error() => ("failed", self.result(answer)),
+            Some(answer) => ("completed", self.result(answer)),
+            None => ("failed", "the call was cancelled".to_owned()),
+        };
+        let event = ToolCallEvent {
+            id: id.to_owned(),
+            name: tool.to_owned(),
+            arguments: String::new(),
+            status: status.to_owned(),
+            result,
+        };
+        let mut kinds = vec![Kind::ToolCall(event)];
+        kinds.extend(answer.and_then(CallResult::denial).into_iter().flat_map(|d| self.denial(d)));
+        self.tell(kinds).await
+    }
+}
+
+impl Recorder {
+    async fn tell(&self, kinds: Vec<Kind>) -> Result<(), ObserverFailed> {
+        let told = self.log.tell(kinds, Durability::Soon).await;
+        told.map_err(|error| {
+            let words = error.to_string();
+            self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.failed.cancel();
+            ObserverFailed(words)
+        })
+    }
+
+    fn trouble(&self) -> Trouble {
+        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner).take();
+        error.map_or_else(|| Trouble::Lost("the journal failed".to_owned()), Trouble::Journal)
+    }
+
+    fn denial(&self, denial: cordon_mcp::ToolDenial) -> Vec<Kind> {
+        let told = self.denials.fetch_add(1, Ordering::Relaxed) + 1;
+        if told > DENIALS_TOLD {
+            self.log.tally().uncounted_denial();
+            return Vec::new();
+        }
+        let text = |text: &str| self.redactor.text(text);
+        let mut kinds = vec![Kind::Denial(Denial {
+            operation: text(&denial.operation),
+            target: text(&denial.target),
+            rule: text(&denial.rule),
+            origin: text(&denial.origin),
+            layer: text(&denial.layer),
+            would_allow: text(&denial.would_allow),
+        })];
+        if told == DENIALS_TOLD {
+            kinds.push(warning("denials", "further refusals are only counted"));
+        }
+        kinds
+    }
+
+    /// JSON in any case, with long texts and lists cut.
+    fn arguments(&self, arguments: &Map<String, Value>) -> String {
+        let mut left = TOLD;
+        let shown = self.map(arguments, &mut left);
+        let text = Value::Object(shown).to_string();
+        if text.len() <= 2 * TOLD {
+            return text;
+        }
+        // Escapes, or many small things: told as text, which is JSON too.
+        Value::String(cut(&text, TOLD)).to_string()
+    }
+
+    fn map(&self, entries: &Map<String, Value>, left: &mut usize) -> Map<String, Value> {
+        let mut shown = Map::new();
+        for (key, value) in entries.iter().take(ENTRIES_TOLD) {
+            if *left == 0 {
+                break;
+            }
+            let key = self.text(key, left);
+            let value = self.value(value, left);
+            shown.insert(key, value);
+        }
+        if shown.len() < entries.len() {
+            shown.insert("…".to_owned(), Value::from(entries.len() - shown.len()));
+        }
+        shown
+    }
+
+    fn value(&self, value: &Value, left: &mut usize) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.text(text, left)),
+            Value::Array(items) => {
+                let mut shown: Vec<Value> = Vec::new();
+                for item in items.iter().take(ENTRIES_TOLD) {
+                    if *left == 0 {
+                        break;
+                    }
+                    shown.push(self.value(item, left));
+                }
+                if shown.len() < items.len() {
+                    shown.push(Value::String(format!("… {} more", items.len() - shown.len())));
+                }
+                Value::Array(shown)
+            }
+            Value::Object(entries) => Value::Object(self.map(entries, left)),
+            other => {
+                *left = left.saturating_sub(8);
+                // A number can be a secret, too.
+                match self.redactor.text(&other.to_string()) {
+                    same if same == other.to_string() => other.clone(),
+                    hidden => Value::String(hidden),
+                }
+            }
+        }
+    }
+
+    /// Redacted before it is cut: half a secret is one, too.
+    fn text(&self, text: &str, left: &mut usize) -> String {
+        let shown = cut(&self.redactor.text(head(text, TEXT_SEEN)), TEXT_TOLD.min(*left));
+        *left = left.saturating_sub(shown.len() + 4);
+        if text.len() > TEXT_SEEN && shown.len() < TEXT_TOLD { format!("{shown}…") } else { shown }
+    }
+
+    fn result(&self, answer: &CallResult) -> String {
+        let mut told = String::new();
+        for text in answer.texts() {
+            if !told.is_empty() {
+                told.push('\n');
+            }
+            told.push_str(head(text, TEXT_SEEN));
+            if told.len() > TEXT_SEEN {
+                break;
+            }
+        }
+        let mut told = cut(&self.redactor.text(&told), TOLD);
+        if answer.other_blocks() > 0 {
+            told.push_str(&format!("\n[{} blocks that are no text]", answer.other_blocks()));
+        }
+        told
+    }
+}
+
+fn head(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    format!("{}… ({} bytes)", head(text, most), text.len())
+}
