@@ -128,6 +128,11 @@ impl Tools {
         &self.state.table.workspace
     }
 
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
     /// Every tool.
     #[must_use]
     pub fn list(&self) -> &[Tool] {
@@ -145,5 +150,10 @@ impl Tools {
         let tool = self.tools.iter().find(|tool| tool.name == name)?;
         let call = Call { state: self.state.clone(), cancel };
         Some((tool.handler)(call, arguments).await.unwrap_or_else(Answer::from))
+    }
+
+    /// Ends every command that still runs, with all that it started. None starts after that.
+    pub async fn end(&self) {
+        self.state.bash.end().await;
     }
 }

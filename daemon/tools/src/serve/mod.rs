@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use wire::Wire;
 
 /// Serves the tools until the other side ends its stream. Calls that are still being answered
-/// then have a second to end; after that they are cancelled.
+/// then have a second to end; after that they are cancelled, and every command with them.
 ///
 /// # Errors
 /// When the stream breaks.
@@ -35,13 +35,14 @@ pub async fn serve(
     let ended = CancellationToken::new();
     let wire = Wire::new(input, output, ended.clone());
     let broken = wire.failure();
-    let served = match serve_server(Handler::new(tools, ended.clone()), wire).await {
+    let served = match serve_server(Handler::new(tools.clone(), ended.clone()), wire).await {
         Ok(session) => session.waiting().await.map(drop).map_err(io::Error::other),
         // Whoever ends the stream without a session has asked for nothing.
         Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
         Err(error) => Err(io::Error::other(error)),
     };
     ended.cancel();
+    tools.end().await;
     match broken.take() {
         Some(error) => Err(error),
         None => served,
