@@ -154,10 +154,15 @@ impl Policy {
             }
             let host = around.filter(|tree| !tree.of_wall).map(|tree| tree.rule);
             // A login is mounted from elsewhere, whatever is around it.
+            let placed = place(rule, host, &facts);
             if source != Source::Credential && host.is_some_and(|host| host.access == rule.access) {
+                // A link is no place of its own, even for a rule that only repeats what is around it.
+                if let Err(why @ (Why::Link | Why::BelowLink(_))) = placed {
+                    refused.push(Unenforceable { rule: rule.clone(), why });
+                }
                 continue;
             }
-            match place(rule, host, &facts) {
+            match placed {
                 Ok(placed) => {
                     for pin in placed.pins {
                         let kind = MountKind::Pin;
