@@ -2,5 +2,6 @@
 //! real daemon and the real client. Nothing here is part of the product.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod bridge;
 pub mod harness;
 pub mod provider;

@@ -1,0 +1,167 @@
+//! Other people's programs against our MCP server: the official conformance suite, the
+//! inspector and the Python client.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use cordon_proto::guest as pb;
+use cordon_tests::{
+    bridge::Bridge,
+    harness::{bin, skipped},
+};
+use prost::Message as _;
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn asset(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/mcp").join(name)
+}
+
+/// What `scripts/setup-tests.sh` put there.
+fn installed(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/mcp").join(name);
+    path.canonicalize()
+        .unwrap_or_else(|e| panic!("{path:?} ({e}): run `make test`, or put `mcp` into CORDON_TEST_SKIP"))
+}
+
+/// A workspace with the guest's server in it: the very program that sandboxes run, with a
+/// table as the daemon writes it, and nothing else between it and its client.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Self { dir };
+        fs::create_dir(place.workspace()).unwrap();
+        fs::write(place.workspace().join("a.txt"), "hello from the workspace\n").unwrap();
+        let rule = pb::TableRule {
+            path: bytes(&place.workspace()),
+            access: pb::Access::Write.into(),
+            source: "workspace".to_owned(),
+            ..pb::TableRule::default()
+        };
+        let table = pb::ToolTable {
+            rules: vec![rule],
+            workspace: bytes(&place.workspace()),
+            ..pb::ToolTable::default()
+        };
+        fs::write(place.dir.path().join("table"), table.encode_to_vec()).unwrap();
+        place
+    }
+
+    fn workspace(&self) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join("ws")
+    }
+
+    fn server(&self) -> Vec<String> {
+        let table = self.dir.path().join("table");
+        let guest =
+            std::env::var_os("CORDON_GUEST").map_or_else(|| bin().join("cordon-guest"), PathBuf::from);
+        let mut argv: Vec<String> =
+            ["bwrap", "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", "/run", "--ro-bind"]
+                .map(str::to_owned)
+                .into();
+        argv.extend([table.display().to_string(), "/run/cordon-policy".to_owned()]);
+        argv.extend([guest.display().to_string(), "mcp".to_owned()]);
+        argv
+    }
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_encoded_bytes().to_vec()
+}
+
+fn run(command: &mut Command) -> Output {
+    // Whatever they would like to fetch or report: there is only this machine.
+    for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
+        command.env_remove(name);
+    }
+    let out = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    eprintln!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_suite_agrees() {
+    if skipped("mcp") {
+        return;
+    }
+    let place = Place::new();
+    let bridge = Bridge::start(place.server()).await.unwrap();
+    let url = bridge.url.clone();
+    let results = place.dir.path().join("results");
+    let suite = tokio::task::spawn_blocking(move || {
+        run(Command::new(installed("bin/node"))
+            .arg(installed("node_modules/@modelcontextprotocol/conformance/dist/index.js"))
+            .args(["server", "--url", &url, "--suite", "active", "--expected-failures"])
+            .arg(asset("expected.yml"))
+            .arg("--output-dir")
+            .arg(results))
+    });
+    let out = suite.await.unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "a scenario passed that should not, or did not pass that should");
+    for scenario in ["server-initialize", "ping", "tools-list"] {
+        assert!(text.contains(scenario), "{scenario} was not run");
+    }
+}
+
+fn inspect(place: &Place, arguments: &[&str]) -> Value {
+    let out = run(Command::new(installed("bin/node"))
+        .arg(installed("node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js"))
+        .arg("--cli")
+        .args(place.server())
+        .args(arguments)
+        .env("HOME", place.dir.path())
+        .current_dir(place.dir.path()));
+    assert!(out.status.success());
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+#[test]
+fn the_inspector_lists_and_calls() {
+    if skipped("mcp") {
+        return;
+    }
+    let place = Place::new();
+    let listed = inspect(&place, &["--method", "tools/list"]);
+    let tools = listed["tools"].as_array().unwrap();
+    for name in ["read_text_file", "write_file", "execute_command"] {
+        assert!(tools.iter().any(|tool| tool["name"] == name), "{name} is not listed");
+    }
+    let call = |path: &str| {
+        let path = format!("path={path}");
+        inspect(
+            &place,
+            &["--method", "tools/call", "--tool-name", "read_text_file", "--tool-arg", path.as_str()],
+        )
+    };
+    let read = call("a.txt");
+    assert!(read["content"][0]["text"].as_str().unwrap().contains("hello from the workspace"));
+    let denied = call("/etc/passwd");
+    assert_eq!(denied["isError"], true);
+    assert!(denied["structuredContent"]["denial"]["rule"].is_string(), "{denied}");
+}
+
+#[test]
+fn the_python_client_lists_and_calls() {
+    if skipped("mcp") {
+        return;
+    }
+    let place = Place::new();
+    let out = run(Command::new("/usr/bin/python3")
+        .env("PYTHONPATH", installed("python"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .arg(asset("client.py"))
+        .args(place.server()));
+    assert!(out.status.success());
+    let seen: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(seen["hello"]["serverInfo"]["name"], "cordon");
+    assert!(seen["tools"].as_array().unwrap().iter().any(|name| name == "edit_file"));
+    assert!(seen["read"]["content"][0]["text"].as_str().unwrap().contains("hello from the workspace"));
+    assert_eq!(seen["denied"]["isError"], true);
+}
