@@ -57,6 +57,7 @@ pub(crate) fn restrict(boot: &Boot) -> Result<Confinement, Error> {
         privileges::drop_all(boot.uid, boot.gid)?;
     }
     privileges::hide_memory()?;
+    privileges::ignore_forged_faults()?;
     let confinement = if weaker {
         Confinement { landlock_abi: 0, landlock_enforced: false }
     } else {

@@ -1,6 +1,11 @@
+#![allow(unsafe_code)]
+
 use super::error::{Error, call, nix};
 use cordon_proto::guest::Rlimits;
-use nix::unistd::{Gid, Uid};
+use nix::{
+    sys::signal::{SigHandler, Signal, signal},
+    unistd::{Gid, Uid},
+};
 use rustix::{
     process::{Resource, Rlimit},
     thread::{CapabilitySet, CapabilitySets},
@@ -87,6 +92,17 @@ fn verify_identity(uid: u32, gid: u32) -> Result<(), Error> {
             found: format!("{}:{}", users.effective, groups.effective),
             expected: format!("{uid}:{gid}"),
         });
+    }
+    Ok(())
+}
+
+/// Lets a fault do what the kernel does with it. The runtime's own handler tells a stack overflow apart, and can be
+/// called by anyone who sends the signal: one sent during another ends the process. Without a handler the first
+/// process of a PID namespace gets neither from inside, and a fault of its own still ends it.
+pub(super) fn ignore_forged_faults() -> Result<(), Error> {
+    for fault in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGTRAP] {
+        // SAFETY: the default action is no code of this program.
+        unsafe { signal(fault, SigHandler::SigDfl) }.map_err(nix("reset the action of a fault"))?;
     }
     Ok(())
 }
