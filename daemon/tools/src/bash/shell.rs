@@ -88,7 +88,7 @@ pub(crate) fn prepare(
 ) -> Result<Command, ToolError> {
     let shell = &login.shell;
     let mut command = Command::new(&shell.program);
-    command.env_clear().envs(login.variables.iter().map(|(name, value)| (name, value)));
+    command.env_clear().envs(&login.variables);
     if let Some(path) = path(login, directory) {
         command.env("PATH", path);
     }
