@@ -10,6 +10,7 @@ mod mcp;
 mod mounts;
 mod probe;
 mod process;
+mod refusals;
 mod seed;
 mod serve;
 mod service;
@@ -28,6 +29,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
 };
 
 const BOOT_FILE: &str = "/run/cordon/boot.pb";
@@ -92,9 +94,15 @@ fn start(boot: &Boot) -> Result<(), Box<dyn Error>> {
     let listeners = serve::bind(&settings)?;
     let view = mounts::View::look(&settings.directory)
         .map_err(|error| io::Error::new(error.kind(), format!("look at the mounts: {error}")))?;
-    let confinement = confine::restrict(boot)?;
+    let refusals = Arc::new(refusals::Refusals::default());
+    // Before there is another thread, so that every later one holds back what this one does.
+    terminate::block()?;
+    let (confinement, listener) = confine::restrict(boot)?;
+    if let Some(listener) = listener {
+        refusals::answer(listener, Arc::clone(&refusals))?;
+    }
     view.watch()?;
-    Ok(serve::run(settings, confinement, listeners, serve::Peers::Outside)?)
+    Ok(serve::run(settings, confinement, listeners, serve::Peers::Outside, refusals)?)
 }
 
 /// A path as the protocol carries it.

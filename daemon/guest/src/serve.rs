@@ -7,9 +7,10 @@ use crate::{
         reaper::{self, is_first},
         table::Table,
     },
+    refusals::Refusals,
     service::Service,
     settings::Settings,
-    terminate::{self, Terminations},
+    terminate::Terminations,
 };
 use cordon_proto::guest::guest_server::GuestServer;
 use rustix::{
@@ -100,14 +101,14 @@ pub(crate) fn run(
     confinement: Confinement,
     listeners: Listeners,
     peers: Peers,
+    refusals: Arc<Refusals>,
 ) -> io::Result<()> {
-    terminate::block()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
         .thread_keep_alive(Duration::from_secs(1))
         .build()?;
-    runtime.block_on(serve(settings, confinement, listeners, peers))
+    runtime.block_on(serve(settings, confinement, listeners, peers, refusals))
 }
 
 pub(crate) async fn serve(
@@ -115,6 +116,7 @@ pub(crate) async fn serve(
     confinement: Confinement,
     listeners: Listeners,
     peers: Peers,
+    refusals: Arc<Refusals>,
 ) -> io::Result<()> {
     let terminations = Terminations::new()?;
     let table = Arc::new(Table::new(settings.clone()));
@@ -125,8 +127,14 @@ pub(crate) async fn serve(
         tokio::spawn(accept(tokio::net::UnixListener::from_std(listeners.guest)?, peers, connections));
     let shutdown = watch::Sender::new(false);
     let mut asked = shutdown.subscribe();
-    let service =
-        Service { settings, confinement, table: Arc::clone(&table), shutdown, probing: Mutex::new(()) };
+    let service = Service {
+        settings,
+        confinement,
+        table: Arc::clone(&table),
+        shutdown,
+        probing: Mutex::new(()),
+        refusals,
+    };
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -9,6 +9,7 @@ use crate::{
         record::{Process, State},
         table::{StartError, Table, is_over},
     },
+    refusals::Refusals,
     settings::Settings,
 };
 use cordon_proto::guest as pb;
@@ -32,6 +33,8 @@ pub(crate) struct Service {
     pub(crate) shutdown: watch::Sender<bool>,
     /// One probe at a time: it starts processes of its own.
     pub(crate) probing: Mutex<()>,
+    /// What the filter refused.
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 /// A signal that may be sent.
@@ -136,10 +139,11 @@ impl Guest for Service {
         let _alone = self.probing.lock().await;
         let foreign = Foreign::new(&self.table.foreign);
         let (request, confinement) = (request.into_inner(), self.confinement);
+        let refusals = Arc::clone(&self.refusals);
         let answer = tokio::task::spawn_blocking(move || {
             // Until the very end of it, whether or not anyone waits for the answer.
             let _foreign = foreign;
-            probe::run(&request, &confinement)
+            probe::run(&request, &confinement, &refusals)
         })
         .await;
         reaper::sweep(&self.table);
@@ -148,6 +152,29 @@ impl Guest for Service {
             Ok(Err(error)) => Err(Status::internal(error.to_string())),
             Err(error) => Err(Status::internal(format!("the probe failed: {error}"))),
         }
+    }
+
+    type RefusalsStream = Pin<Box<dyn Stream<Item = Result<pb::RefusedCall, Status>> + Send>>;
+
+    async fn refusals(
+        &self,
+        _: Request<pb::RefusalsRequest>,
+    ) -> Result<Response<Self::RefusalsStream>, Status> {
+        let (answers, outgoing) = mpsc::channel(ANSWERS);
+        let refusals = Arc::clone(&self.refusals);
+        tokio::spawn(async move {
+            loop {
+                let (number, call) = tokio::select! {
+                    next = refusals.next() => next,
+                    () = answers.closed() => return,
+                };
+                if answers.send(Ok(call)).await.is_err() {
+                    return;
+                }
+                refusals.told(number);
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
 
     async fn stats(&self, _: Request<pb::StatsRequest>) -> Result<Response<pb::StatsResponse>, Status> {

@@ -156,6 +156,16 @@ impl Guest {
         self.call("probe", PROBE, client.probe(request)).await
     }
 
+    /// The system calls that are refused inside, each kind once. What was told to an earlier
+    /// listener is not told again.
+    ///
+    /// # Errors
+    /// When the guest cannot be reached.
+    pub(crate) async fn refusals(&self) -> Result<tonic::Streaming<pb::RefusedCall>, SandboxError> {
+        let mut client = self.client.clone();
+        self.call("refusals", CALL, client.refusals(pb::RefusalsRequest {})).await
+    }
+
     /// What the sandbox's processes use, as the guest sees it.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! is decided in `cordon-policy`; what runs inside is decided by the callers.
 
 mod boot;
+mod calls;
 mod directory;
 #[cfg(feature = "docker")]
 pub mod docker;

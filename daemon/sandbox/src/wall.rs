@@ -126,7 +126,7 @@ pub trait Wall: Send + Sync {
     /// Makes a sandbox, starts its guest, runs the probe and compares it with the
     /// policy. `remember` is called with the record before anything that would
     /// outlive the daemon is started, and again when it changed; when it fails,
-    /// nothing is left behind. Egress refusals go to `denials`.
+    /// nothing is left behind. Refusals of egress and of system calls go to `denials`.
     async fn create(
         &self,
         spec: &SandboxSpec,

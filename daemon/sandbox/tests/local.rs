@@ -294,6 +294,36 @@ async fn a_view_that_differs_from_its_policy_starts_nothing() {
 }
 
 #[tokio::test]
+async fn a_refused_system_call_is_told_once_with_its_program() {
+    let Some(world) = World::new("b9") else { return };
+    let (denials, mut told) = tokio::sync::mpsc::channel(16);
+    let sandbox = world.wall().create(&world.spec(), &|_| Ok(()), denials).await.unwrap();
+    // Many times, from many processes at once: the kernel asks for each, and each is answered.
+    let flood = "for i in 1 2 3 4; do (for n in $(seq 50); do unshare -U true 2>&1; done) & done; wait; true";
+    let done = world::run(&sandbox, flood).await;
+    assert_eq!(done.stdout.matches("Operation not permitted").count(), 200, "{done:?}");
+    let denial = told.recv().await.unwrap();
+    assert_eq!(
+        denial.to_string(),
+        "system call unshare (namespaces 0x10000000) by unshare denied by seccomp: unshare (namespaces \
+         0x10000000) is refused to every agent"
+    );
+    // The probe tried everything, and nothing of that is told.
+    world::run(&sandbox, "unshare -m true; kill -9 -1").await;
+    assert!(told.recv().await.unwrap().target.starts_with("unshare (namespaces 0x20000) by unshare"));
+    let still = world::run(&sandbox, "unshare -U true 2>&1; true").await;
+    assert!(still.stdout.contains("Operation not permitted"), "{still:?}");
+    // Whoever listens later hears what is new, and only that.
+    drop(told);
+    let (denials, mut told) = tokio::sync::mpsc::channel(16);
+    let again = world.another_wall().reattach(&sandbox.record, denials).await.unwrap();
+    world::run(&again, "unshare -U true; unshare -u true").await;
+    assert!(told.recv().await.unwrap().target.starts_with("unshare (namespaces 0x4000000)"));
+    assert!(told.try_recv().is_err());
+    world.destroy(&sandbox).await;
+}
+
+#[tokio::test]
 async fn a_daemon_that_forgot_the_process_still_ends_it() {
     let Some(world) = World::new("b3") else { return };
     let sandbox = world.create(&world.spec()).await.unwrap();

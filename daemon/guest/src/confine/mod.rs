@@ -13,8 +13,10 @@ mod seccomp;
 mod view;
 
 pub(crate) use error::Error;
+pub(crate) use seccomp::name_of;
 
 use cordon_proto::guest::Boot;
+use std::os::fd::OwnedFd;
 
 /// Proof that this process is PID 1 of its own view.
 #[derive(Debug)]
@@ -46,8 +48,9 @@ pub(crate) fn enter(boot: &Boot) -> Result<Entered, Error> {
 
 /// Gives up every privilege, for this process and all it starts. With nothing to
 /// enforce in a container (no seccomp, no Landlock rule), the container is the sudo
-/// image's and stays as the engine made it.
-pub(crate) fn restrict(boot: &Boot) -> Result<Confinement, Error> {
+/// image's and stays as the engine made it. The descriptor is where the kernel asks about
+/// refused system calls: until someone answers there, whoever makes one waits.
+pub(crate) fn restrict(boot: &Boot) -> Result<(Confinement, Option<OwnedFd>), Error> {
     let weaker = boot.local.is_none() && !boot.seccomp && boot.landlock.is_empty();
     if let Some(limits) = &boot.rlimits {
         privileges::limit(limits)?;
@@ -63,11 +66,9 @@ pub(crate) fn restrict(boot: &Boot) -> Result<Confinement, Error> {
     } else {
         landlock::restrict(&boot.landlock, boot.landlock_min_abi)?
     };
-    if boot.seccomp {
-        seccomp::restrict()?;
-    }
+    let listener = if boot.seccomp { seccomp::restrict()? } else { None };
     if let Some(null) = quiet {
         namespaces::silence(&null)?;
     }
-    Ok(confinement)
+    Ok((confinement, listener))
 }

@@ -1,87 +1,100 @@
 //! The system call filter. It allows by default and refuses what an agent never needs
 //! and an escape often does; the view, Landlock and the empty capability sets are what
-//! confines. Refusals are EPERM, so that a program says "not permitted" and goes on.
+//! confines. Refusals are EPERM, so that a program says "not permitted" and goes on; where the
+//! kernel can, it asks `refusals` for them, which tells the daemon.
+#![allow(unsafe_code)]
 
 use super::error::Error;
 use seccompiler::{
     SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpArgLen::Qword, SeccompCmpOp, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch, sock_filter,
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    os::fd::{FromRawFd as _, OwnedFd},
+};
 
-const REFUSED: &[i64] = &[
+/// Numbers with their names.
+macro_rules! calls {
+    ($($name:ident,)*) => { &[$((libc::$name, stringify!($name)),)*] };
+}
+
+const REFUSED: &[(i64, &str)] = calls![
     // Other processes' memory and descriptors.
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_kcmp,
+    SYS_ptrace,
+    SYS_process_vm_readv,
+    SYS_process_vm_writev,
+    SYS_pidfd_getfd,
+    SYS_kcmp,
     // The view and the namespaces.
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_move_mount,
-    libc::SYS_open_tree,
-    OPEN_TREE_ATTR,
-    libc::SYS_fsopen,
-    libc::SYS_fsmount,
-    libc::SYS_fsconfig,
-    libc::SYS_fspick,
-    libc::SYS_mount_setattr,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_unshare,
-    libc::SYS_setns,
+    SYS_mount,
+    SYS_umount2,
+    SYS_move_mount,
+    SYS_open_tree,
+    SYS_fsopen,
+    SYS_fsmount,
+    SYS_fsconfig,
+    SYS_fspick,
+    SYS_mount_setattr,
+    SYS_pivot_root,
+    SYS_chroot,
+    SYS_unshare,
+    SYS_setns,
     // Kernel interfaces with a long record of holes.
-    libc::SYS_bpf,
-    libc::SYS_keyctl,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_userfaultfd,
-    libc::SYS_perf_event_open,
-    libc::SYS_fanotify_init,
+    SYS_bpf,
+    SYS_keyctl,
+    SYS_add_key,
+    SYS_request_key,
+    SYS_io_uring_setup,
+    SYS_io_uring_enter,
+    SYS_io_uring_register,
+    SYS_userfaultfd,
+    SYS_perf_event_open,
+    SYS_fanotify_init,
     // Files by handle go around every path.
-    libc::SYS_open_by_handle_at,
-    libc::SYS_name_to_handle_at,
-    libc::SYS_lookup_dcookie,
+    SYS_open_by_handle_at,
+    SYS_name_to_handle_at,
+    SYS_lookup_dcookie,
     // The machine itself.
-    libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
-    libc::SYS_init_module,
-    libc::SYS_finit_module,
-    libc::SYS_delete_module,
-    libc::SYS_reboot,
-    libc::SYS_swapon,
-    libc::SYS_swapoff,
-    libc::SYS_acct,
-    libc::SYS_quotactl,
-    libc::SYS_quotactl_fd,
-    libc::SYS_syslog,
-    libc::SYS_settimeofday,
-    libc::SYS_clock_settime,
-    libc::SYS_clock_adjtime,
-    libc::SYS_adjtimex,
-    libc::SYS_vhangup,
-    libc::SYS_nfsservctl,
+    SYS_kexec_load,
+    SYS_kexec_file_load,
+    SYS_init_module,
+    SYS_finit_module,
+    SYS_delete_module,
+    SYS_reboot,
+    SYS_swapon,
+    SYS_swapoff,
+    SYS_acct,
+    SYS_quotactl,
+    SYS_quotactl_fd,
+    SYS_syslog,
+    SYS_settimeofday,
+    SYS_clock_settime,
+    SYS_clock_adjtime,
+    SYS_adjtimex,
+    SYS_vhangup,
+    SYS_nfsservctl,
 ];
 
 /// Added in 6.15 with the number that every architecture shares.
-const OPEN_TREE_ATTR: i64 = 467;
+const NEWER: &[(i64, &str)] = &[(467, "SYS_open_tree_attr")];
+
+/// Refused for some of their arguments only.
+const LOOKED_INTO: &[(i64, &str)] =
+    calls![SYS_clone, SYS_ioctl, SYS_personality, SYS_socket, SYS_socketpair,];
+
+/// A call's name, for a person.
+pub(crate) fn name_of(number: i64) -> String {
+    let known = [REFUSED, NEWER, REFUSED_HERE, LOOKED_INTO].into_iter().flatten();
+    let found = known.into_iter().find(|(n, _)| *n == number).map(|(_, name)| *name);
+    found.map_or_else(|| format!("call {number}"), |n| n.trim_start_matches("SYS_").to_owned())
+}
 
 #[cfg(target_arch = "x86_64")]
-const REFUSED_HERE: &[i64] = &[
-    libc::SYS_iopl,
-    libc::SYS_ioperm,
-    libc::SYS_modify_ldt,
-    libc::SYS_uselib,
-    libc::SYS_ustat,
-    libc::SYS_sysfs,
-    libc::SYS__sysctl,
-];
+const REFUSED_HERE: &[(i64, &str)] =
+    calls![SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_uselib, SYS_ustat, SYS_sysfs, SYS__sysctl,];
 #[cfg(not(target_arch = "x86_64"))]
-const REFUSED_HERE: &[i64] = &[];
+const REFUSED_HERE: &[(i64, &str)] = &[];
 
 const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNS,
@@ -93,8 +106,9 @@ const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNET,
 ];
 
-/// Installs both filters on this thread and all it starts.
-pub(super) fn restrict() -> Result<(), Error> {
+/// Installs both filters on this thread and all it starts. What comes back is where the
+/// kernel tells what the first one refuses; none where it cannot, and refuses by itself.
+pub(super) fn restrict() -> Result<Option<OwnedFd>, Error> {
     let wrong = |e: &dyn std::fmt::Display| Error::Seccomp(e.to_string());
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|e| wrong(&e))?;
     let rules = rules().map_err(|e| wrong(&e))?;
@@ -103,13 +117,56 @@ pub(super) fn restrict() -> Result<(), Error> {
             .map_err(|e| wrong(&e))?;
     let program: seccompiler::BpfProgram =
         filter.try_into().map_err(|e: seccompiler::BackendError| wrong(&e))?;
-    seccompiler::apply_filter(&program).map_err(|e| wrong(&e))?;
-    seccompiler::apply_filter(&numbers()).map_err(|e| wrong(&e))
+    let listener = listen(&program);
+    if listener.is_none() {
+        seccompiler::apply_filter(&program).map_err(|e| wrong(&e))?;
+    }
+    seccompiler::apply_filter(&numbers()).map_err(|e| wrong(&e))?;
+    Ok(listener)
 }
 
+/// Installs the program with every refusal told first. None when this kernel does not know
+/// how, or when somebody around this sandbox listens already: nothing is installed then.
+fn listen(program: &[sock_filter]) -> Option<OwnedFd> {
+    if !crate::refusals::is_understood() {
+        return None;
+    }
+    let mut told = telling(program);
+    let length = u16::try_from(told.len()).ok()?;
+    let program = libc::sock_fprog { len: length, filter: told.as_mut_ptr() };
+    // SAFETY: the structure and the program that it points at outlive the call, which copies
+    // both; the length is the program's. A descriptor that comes back is new, closes on exec,
+    // and is nobody else's.
+    unsafe {
+        let listener = libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            &raw const program,
+        );
+        let listener = i32::try_from(listener).ok().filter(|fd| *fd >= 0)?;
+        Some(OwnedFd::from_raw_fd(listener))
+    }
+}
+
+/// The same program, with its one answer to a refused call replaced.
+fn telling(program: &[sock_filter]) -> Vec<libc::sock_filter> {
+    let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+    let told = |op: &sock_filter| {
+        let k = if op.code == RETURN && op.k == refused { libc::SECCOMP_RET_USER_NOTIF } else { op.k };
+        libc::sock_filter { code: op.code, jt: op.jt, jf: op.jf, k }
+    };
+    program.iter().map(told).collect()
+}
+
+const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+
 fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        REFUSED.iter().chain(REFUSED_HERE).map(|number| (*number, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = [REFUSED, NEWER, REFUSED_HERE]
+        .into_iter()
+        .flatten()
+        .map(|(number, _)| (*number, Vec::new()))
+        .collect();
     let value = |v: i32| u64::from(v.cast_unsigned());
     let is = |arg, v: i32| SeccompCondition::new(arg, Dword, SeccompCmpOp::Eq, value(v));
     let is_not = |arg, v: i32| SeccompCondition::new(arg, Dword, SeccompCmpOp::Ne, value(v));
@@ -159,7 +216,6 @@ fn numbers() -> Vec<sock_filter> {
     const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
     const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
     const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
-    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
     const X32: u32 = 0x4000_0000;
     let op = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     let missing = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
@@ -187,11 +243,32 @@ mod tests {
     #[test]
     fn no_call_is_both_refused_and_looked_into() {
         let rules = rules().unwrap();
-        for number in REFUSED {
+        for (number, _) in REFUSED {
             assert!(rules[number].is_empty(), "{number} is refused whatever its arguments");
         }
         for number in [libc::SYS_clone, libc::SYS_ioctl, libc::SYS_personality, libc::SYS_socket] {
             assert!(!rules[&number].is_empty(), "{number} would be refused altogether");
+        }
+    }
+    #[test]
+    fn only_the_answer_to_a_refused_call_is_replaced() {
+        let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+        let refuse = SeccompAction::Errno(libc::EPERM as u32);
+        let filter = SeccompFilter::new(rules().unwrap(), SeccompAction::Allow, refuse, arch).unwrap();
+        let program: seccompiler::BpfProgram = filter.try_into().unwrap();
+        let told = telling(&program);
+        let answers = |k: u32| told.iter().filter(|op| op.code == RETURN && op.k == k).count();
+        assert_eq!(answers(libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()), 0);
+        assert!(answers(libc::SECCOMP_RET_USER_NOTIF) > 0 && answers(libc::SECCOMP_RET_ALLOW) > 0);
+        assert!(answers(libc::SECCOMP_RET_KILL_PROCESS) > 0);
+        let changed = program.iter().zip(&told).filter(|(a, b)| a.k != b.k).count();
+        assert_eq!(changed, answers(libc::SECCOMP_RET_USER_NOTIF));
+    }
+
+    #[test]
+    fn every_refused_call_has_a_name() {
+        for number in rules().unwrap().keys() {
+            assert!(!name_of(*number).starts_with("call "), "{number}");
         }
     }
 }

@@ -9,7 +9,7 @@ mod network;
 mod paths;
 mod trials;
 
-use crate::confine::Confinement;
+use crate::{confine::Confinement, refusals::Refusals};
 use cordon_proto::guest::{ProbeRequest, ProbeResponse};
 use prost::Message as _;
 use std::{
@@ -39,7 +39,11 @@ pub(crate) enum Error {
 }
 
 /// Looks around in a fresh process. Blocks for as long as the slowest address takes.
-pub(crate) fn run(request: &ProbeRequest, confinement: &Confinement) -> Result<ProbeResponse, Error> {
+pub(crate) fn run(
+    request: &ProbeRequest,
+    confinement: &Confinement,
+    refusals: &Refusals,
+) -> Result<ProbeResponse, Error> {
     let failed = |step| move |source| Error::Child { step, source };
     let mut child = Command::new("/proc/self/exe")
         .arg0("cordon-guest")
@@ -50,6 +54,8 @@ pub(crate) fn run(request: &ProbeRequest, confinement: &Confinement) -> Result<P
         .stderr(Stdio::null())
         .spawn()
         .map_err(failed("start"))?;
+    // It waits for its question first, and tries nothing before.
+    refusals.keep_quiet_about(child.id());
     // The child reads everything before it writes anything, so neither waits for the other.
     if let Some(mut input) = child.stdin.take() {
         input.write_all(&request.encode_to_vec()).map_err(failed("be asked"))?;
@@ -61,6 +67,7 @@ pub(crate) fn run(request: &ProbeRequest, confinement: &Confinement) -> Result<P
     // Guests that reap every child may have taken this one's status already; the answer
     // is what counts.
     let status = child.wait().map_or_else(|e| e.to_string(), |s| s.to_string());
+    refusals.keep_quiet_about(0);
     if answer.is_empty() {
         return Err(Error::NoAnswer(status));
     }

@@ -225,7 +225,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let shut = place.path().join("shut");
         std::fs::write(&shut, b"x").unwrap();
-        std::fs::set_permissions(&shut, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&shut, std::fs::Permissions::from_mode(0o0)).unwrap();
         let refused = libc::EACCES.cast_unsigned() | TrialFlag::TrialOwnMode as u32;
         assert_eq!(tried(&shut, &[Trial::Read, Trial::Write]), [refused; 2]);
     }

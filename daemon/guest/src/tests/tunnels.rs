@@ -75,7 +75,7 @@ async fn strangers_are_not_answered() {
     let settings = Settings::new(&boot(directory.path())).unwrap();
     let listeners = bind(&settings).unwrap();
     let confinement = Confinement { landlock_abi: 0, landlock_enforced: false };
-    tokio::spawn(serve(settings, confinement, listeners, Peers::Outside));
+    tokio::spawn(serve(settings, confinement, listeners, Peers::Outside, std::sync::Arc::default()));
     let guest = Guest::connect("s1", directory.path(), None).await;
     assert!(match guest {
         Ok(guest) => guest.hello().await.is_err(),

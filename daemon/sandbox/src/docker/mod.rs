@@ -112,7 +112,7 @@ impl DockerWall {
         )?;
         let container::Wanted { body, mut warnings } =
             container::wanted(spec, &names, &image.id, view, &engine.machine);
-        let egress = crate::egress::start(spec, &record.directory, denials)?;
+        let egress = crate::egress::start(spec, &record.directory, denials.clone())?;
         let bridge = matches!(spec.network, Network::Bridge { .. });
         if let Network::Bridge { granted } = &spec.network {
             tokio::try_join!(
@@ -126,6 +126,7 @@ impl DockerWall {
         life::start(&engine.docker, &names.container).await?;
         let guest = self.reach(engine, &record, words).await?;
         let (mut findings, probe) = crate::verdict::verify(&guest, spec, WallKind::Docker).await?;
+        crate::calls::watch(&guest, denials);
         if bridge {
             findings.push(network::prove(&engine.docker, &names, &guest, &spec.id).await?);
         }
@@ -238,8 +239,9 @@ impl Wall for DockerWall {
         denials: mpsc::Sender<Denial>,
     ) -> Result<Sandbox, SandboxError> {
         let engine = self.engine().await?;
-        let egress = crate::egress::restart(record, denials)?;
+        let egress = crate::egress::restart(record, denials.clone())?;
         let guest = self.reach(engine, record, life::Words::none()).await?;
+        crate::calls::watch(&guest, denials);
         Ok(Sandbox {
             record: record.clone(),
             guest,

@@ -126,7 +126,7 @@ impl LocalWall {
         let keep = |record: &SandboxRecord| {
             remember(record).map_err(SandboxError::io("remember the sandbox", &record.id))
         };
-        let egress = egress::start(spec, &record.directory, denials)?;
+        let egress = egress::start(spec, &record.directory, denials.clone())?;
         // Should anything below fail, the proxy ends with this.
         let proxy = Proxy(egress);
         let launched = launch::launch(&host.guest, &message).await?;
@@ -145,6 +145,7 @@ impl LocalWall {
             launched.confined(&spec.id).await?;
             let guest = Guest::connect(&spec.id, &record.directory, Some(pid)).await?;
             let (findings, probe) = verdict::verify(&guest, spec, WallKind::Local).await?;
+            crate::calls::watch(&guest, denials);
             Ok::<_, SandboxError>((guest, findings, probe))
         };
         let (joined, ready) = tokio::join!(joining, ready);
@@ -266,10 +267,11 @@ impl Wall for LocalWall {
         if !running.map_err(SandboxError::io("look at the guest of", &record.id))? {
             return Err(gone());
         }
-        let proxy = Proxy(egress::restart(record, denials)?);
+        let proxy = Proxy(egress::restart(record, denials.clone())?);
         let guest =
             Guest::connect_within(&record.id, &record.directory, Some(pid), REATTACHED_WITHIN).await?;
         guest.hello().await?;
+        crate::calls::watch(&guest, denials);
         Ok(Sandbox {
             record: record.clone(),
             guest,
