@@ -17,7 +17,7 @@ mod world;
 pub use attack::{Attack, Call, Run};
 pub use enforcer::{Enforcer, Opened, Place, Said, block_on, open};
 pub use judge::{Outcome, attempt, judge, survive};
-pub use world::World;
+pub use world::{World, guest};
 
 /// Every attack of the table.
 #[must_use]

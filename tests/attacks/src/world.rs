@@ -260,7 +260,11 @@ fn random() -> String {
 }
 
 /// A static guest, as the walls need one.
-pub(crate) fn guest() -> PathBuf {
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn guest() -> PathBuf {
     if let Some(path) = std::env::var_os("CORDON_GUEST") {
         return path.into();
     }

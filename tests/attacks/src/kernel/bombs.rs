@@ -1,7 +1,7 @@
 //! KX-15: what grows until something stops it. The limits are small here, so that they are reached at once; whether they
 //! hold is asked, and never how long anything took.
 
-use crate::{Attack, Run};
+use crate::{Attack, Enforcer, Run};
 use cordon_sandbox::SandboxSpec;
 
 /// Each a fraction of what the bombs ask for.
@@ -10,6 +10,12 @@ fn small(_: &crate::World, spec: &mut SandboxSpec) {
     spec.limits.memory_bytes = 192 << 20;
     spec.limits.tmp_bytes = 16 << 20;
     spec.limits.open_files = 128;
+}
+
+/// An ordinary user's memory is not limited where no control group is delegated to it: said at the start.
+fn needs_groups(enforcer: Enforcer) -> Option<&'static str> {
+    let local = matches!(enforcer, Enforcer::Local | Enforcer::Tools);
+    (local && !rustix::process::geteuid().is_root()).then_some("an ordinary user has no control groups here")
 }
 
 /// A bomb: the bound is stated in the script.
@@ -30,8 +36,10 @@ echo DONE
 });
 
 /// Threads count as processes.
-pub const MEMORY: Attack = bomb("take 600 MB of memory where 192 are allowed", |_| {
-    vec![
+pub const MEMORY: Attack = Attack {
+    spared: needs_groups,
+    ..bomb("take 600 MB of memory where 192 are allowed", |_| {
+        vec![
         Run::script(
             r#"
 perl -e 'my @all; for my $n (1 .. 300) { push @all, "x" x (2 << 20) } print "GOT 600 MB in one process\n"' 2>/dev/null
@@ -50,11 +58,14 @@ echo DONE
         )
         .dying(),
     ]
-});
+    })
+};
 
 /// Memory that is a file.
-pub const MEMORY_FILES: Attack = bomb("fill /dev/shm, memfd and System V shared memory with 600 MB", |_| {
-    vec![Run::script(
+pub const MEMORY_FILES: Attack = Attack {
+    spared: needs_groups,
+    ..bomb("fill /dev/shm, memfd and System V shared memory with 600 MB", |_| {
+        vec![Run::script(
         r#"
 head -c 600M /dev/zero > /dev/shm/big 2>/dev/null && got shm
 rm -f /dev/shm/big
@@ -64,7 +75,8 @@ echo DONE
 "#,
     )
     .dying()]
-});
+    })
+};
 
 /// Descriptors.
 pub const DESCRIPTORS: Attack = bomb("open 4000 files where 128 are allowed", |_| {
@@ -79,9 +91,11 @@ echo DONE
 });
 
 /// Bytes and names of the private directories.
-pub const DISK: Attack = bomb("write 64 MB and 100,000 names into /tmp and the home, where 16 MB are allowed", |_| {
-    vec![Run::script(
-        r#"
+pub const DISK: Attack = bomb(
+    "write 64 MB and 100,000 names into /tmp and the home, where 16 MB are allowed",
+    |_| {
+        vec![Run::script(
+            r#"
 for place in /tmp "$HOME"; do
   [ -d "$place" ] || continue
   head -c 64M /dev/zero > "$place/big" 2>/dev/null && got "64 MB in $place"
@@ -92,8 +106,9 @@ for place in /tmp "$HOME"; do
 done
 echo DONE
 "#,
-    )]
-});
+        )]
+    },
+);
 
 /// Output.
 pub const OUTPUT: Attack = bomb("print 96 MB, 100,000 lines and one line of 16 MB", |_| {

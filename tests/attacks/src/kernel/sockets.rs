@@ -64,9 +64,8 @@ pub const LOOPBACK: Attack = Attack {
     id: "KX-10",
     what: "connect and send to ports of the host by loopback, its own addresses, gateways and mapped IPv6",
     runs: |_| {
-        let mut addresses: Vec<String> = ["127.0.0.1", "127.0.0.2", "0.0.0.0", "169.254.169.254", "172.17.0.1"]
-            .map(str::to_owned)
-            .into();
+        let mut addresses: Vec<String> =
+            ["127.0.0.1", "127.0.0.2", "0.0.0.0", "169.254.169.254", "172.17.0.1"].map(str::to_owned).into();
         addresses.extend(own_addresses());
         vec![Run::script(format!(
             r#"
@@ -147,7 +146,9 @@ echo DONE
 
 fn quoted(text: &str) -> String {
     // `script` runs /bin/sh; the functions of the prelude are bash's.
-    let inner = format!("got() {{ echo \"GOT $*\"; }}\nno() {{ local name=$1; shift; if \"$@\" >/dev/null 2>&1; then got \"$name\"; fi; }}\n{text}");
+    let inner = format!(
+        "got() {{ echo \"GOT $*\"; }}\nno() {{ local name=$1; shift; if \"$@\" >/dev/null 2>&1; then got \"$name\"; fi; }}\n{text}"
+    );
     let once = format!("'{}'", inner.replace('\'', "'\\''"));
     let command = format!("bash -c {once}");
     format!("'{}'", command.replace('\'', "'\\''"))

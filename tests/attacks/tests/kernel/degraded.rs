@@ -3,11 +3,7 @@ use cordon_attacks::{World, enforcer::wall};
 use cordon_policy::Access;
 use cordon_sandbox::{PathEntry, PathKind, PathSource};
 use cordon_tests::harness::skipped;
-use std::{
-    fs,
-    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
-    process::Command,
-};
+use std::{fs, os::fd::AsRawFd as _, process::Command};
 
 /// KX-11: what a policy names and the host does not have is an error, and never one rule less.
 fn a_path_that_is_not_there_is_refused(kind: Kind) {
@@ -56,13 +52,48 @@ mod kx_11_missing_path {
     }
 }
 
-/// This very program again, for one test that is only meant for there.
-fn inner(mut command: Command) -> String {
-    let program = std::env::current_exe().unwrap();
-    command.arg(program).args(["--exact", "degraded::inside::a_sandbox_on_this_host", "--ignored", "--nocapture"]);
-    let out = command.output().unwrap();
-    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+/// This very program and its guest, where every user may run them.
+struct Copies {
+    place: tempfile::TempDir,
 }
+
+impl Copies {
+    fn new() -> Self {
+        let place = tempfile::Builder::new().prefix("cordon-attacks-").tempdir_in("/var/tmp").unwrap();
+        fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fs::copy(cordon_attacks::guest(), place.path().join("cordon-guest")).unwrap();
+        fs::copy(std::env::current_exe().unwrap(), place.path().join("tests")).unwrap();
+        Self { place }
+    }
+
+    /// Runs some of the tests of this program after these words, and what was said.
+    fn run(&self, words: &[&str], tests: &[&str]) -> (bool, String) {
+        let program = self.place.path().join("tests");
+        let mut command = match words {
+            [] => Command::new(&program),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&program);
+                command
+            }
+        };
+        command.args(tests).env("CORDON_GUEST", self.place.path().join("cordon-guest")).current_dir("/");
+        let out = command.output().unwrap();
+        let said =
+            [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        (out.status.success(), said)
+    }
+
+    /// What a host that was made poorer answers to the wish for a sandbox.
+    fn is_refused(&self, words: &[&str]) -> Result<(), String> {
+        let inner = ["--exact", "degraded::inside::a_sandbox_on_this_host", "--ignored", "--nocapture"];
+        let (_, said) = self.run(words, &inner);
+        if said.contains("REFUSED") && !said.contains("MADE") { Ok(()) } else { Err(said) }
+    }
+}
+
+/// Somebody who is nobody else on this machine.
+const ORDINARY: [&str; 4] = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"];
 
 mod inside {
     use super::*;
@@ -82,15 +113,21 @@ mod inside {
 /// KX-12: no namespaces to be had, no sandbox, one kind after the other.
 #[test]
 fn kx_12_without_namespaces_there_is_no_sandbox() {
-    if skipped("local") {
+    if skipped("local") || skipped("root") {
         return;
     }
-    for kind in ["mnt", "pid", "net", "ipc", "uts"] {
-        let mut command = Command::new("unshare");
-        let less = format!("echo 0 > /proc/sys/user/max_{kind}_namespaces && exec \"$0\" \"$@\"");
-        command.args(["--user", "--map-root-user", "sh", "-c", &less]);
-        let said = inner(command);
-        assert!(said.contains("REFUSED") && !said.contains("MADE"), "without {kind} namespaces: {said}");
+    let copies = Copies::new();
+    let with = |setting: &str| {
+        let less = format!("{setting} exec \"$0\" \"$@\"");
+        let own = ["unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c", &less];
+        copies.is_refused(&[&ORDINARY[..], &own[..]].concat())
+    };
+    // That it is the namespaces, and nothing else here, that are missed below.
+    let as_it_is = with("").unwrap_err();
+    assert!(as_it_is.contains("MADE"), "{as_it_is}");
+    for kind in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+        let refused = with(&format!("echo 0 > /proc/sys/user/max_{kind}_namespaces;"));
+        refused.unwrap_or_else(|said| panic!("without {kind} namespaces: {said}"));
     }
 }
 
@@ -101,6 +138,7 @@ fn kx_12_without_a_primitive_there_is_no_sandbox() {
     if skipped("local") {
         return;
     }
+    let copies = Copies::new();
     let calls = [
         ("landlock_create_ruleset", libc::SYS_landlock_create_ruleset),
         ("landlock_restrict_self", libc::SYS_landlock_restrict_self),
@@ -117,12 +155,11 @@ fn kx_12_without_a_primitive_there_is_no_sandbox() {
         let file = tempfile::tempfile().unwrap();
         rustix::io::write(&file, &program).unwrap();
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).unwrap();
-        // It needs the number after an exec.
+        // Its number must be there after an exec.
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
-        let mut command = Command::new("bwrap");
-        command.args(["--dev-bind", "/", "/", "--cap-add", "ALL", "--seccomp", &file.as_raw_fd().to_string(), "--"]);
-        let said = inner(command);
-        assert!(said.contains("REFUSED") && !said.contains("MADE"), "without {name}: {said}");
+        let descriptor = file.as_raw_fd().to_string();
+        let words = ["bwrap", "--dev-bind", "/", "/", "--cap-add", "ALL", "--seccomp", &descriptor, "--"];
+        copies.is_refused(&words).unwrap_or_else(|said| panic!("without {name}: {said}"));
     }
 }
 
@@ -151,29 +188,6 @@ fn everything_holds_for_an_ordinary_user_too() {
     if !rustix::process::geteuid().is_root() || skipped("ordinary-user") || skipped("local") {
         return;
     }
-    let place = tempfile::Builder::new().prefix("cordon-attacks-").tempdir_in("/var/tmp").unwrap();
-    fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let copy = place.path().join("cordon-guest");
-    let guest = std::env::var_os("CORDON_GUEST").map(std::path::PathBuf::from);
-    fs::copy(guest.unwrap_or_else(|| cordon_tests::harness::bin().join("cordon-guest")), &copy).unwrap();
-    let kernel = fs::read_dir(std::env::current_exe().unwrap().parent().unwrap()).unwrap().flatten();
-    let newest = kernel
-        .filter(|e| e.file_name().to_string_lossy().starts_with("kernel-") && e.path().extension().is_none())
-        .max_by_key(|e| e.metadata().unwrap().modified().unwrap());
-    let tests = place.path().join("tests");
-    fs::copy(newest.expect("the tests of tests/kernel.rs are built with these").path(), &tests).unwrap();
-    let done = Command::new(&tests)
-        .args(["::local", "--test-threads", "2"])
-        .env("CORDON_GUEST", &copy)
-        .current_dir("/")
-        .uid(65_534)
-        .gid(65_534)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stdout);
-    assert!(
-        done.status.success() && said.contains("test result: ok."),
-        "{said}\n{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    let (held, said) = Copies::new().run(&ORDINARY, &["::local", "--test-threads", "2"]);
+    assert!(held && said.contains("test result: ok."), "{said}");
 }

@@ -81,12 +81,20 @@ wait
     std::thread::scope(|scope| {
         let exploding = scope.spawn(|| {
             let run = Run::script(explode.replace("wait\n\"", "")).dying();
-            let said = bomb.run(&bad, &Run { script: format!("trap 'kill -9 0' ALRM; (sleep 4; kill -9 0) & {}", run.script), ..run });
+            let said = bomb.run(
+                &bad,
+                &Run {
+                    script: format!("trap 'kill -9 0' ALRM; (sleep 4; kill -9 0) & {}", run.script),
+                    ..run
+                },
+            );
             (bomb, said)
         });
         let mut answered = 0;
         while !exploding.is_finished() {
-            let said = neighbour.run(&good, &Run::script("echo $((6 * 7)) > src/answer; cat src/answer; echo DONE")).unwrap();
+            let said = neighbour
+                .run(&good, &Run::script("echo $((6 * 7)) > src/answer; cat src/answer; echo DONE"))
+                .unwrap();
             assert!(said.text().contains("42\nDONE"), "{said:?}");
             answered += 1;
         }
