@@ -11,8 +11,6 @@ mkdir -p build
 
 CODEX=0.169.0
 CLAUDE_CODE=2.1.197
-# A control of the attack suite: the reference filesystem server of the Model Context Protocol.
-SERVER_FILESYSTEM=2026.8.31
 # These want a newer Node than Debian's.
 NODE=22.23.3
 MCP_PACKAGES=(
@@ -86,20 +84,16 @@ install_clis() {
   local arch
   case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) fail "no agent CLIs for $(uname -m)" ;; esac
   has_version "@openai/codex-linux-$arch" "$CODEX" &&
-    has_version "@anthropic-ai/claude-code-linux-$arch" "$CLAUDE_CODE" &&
-    has_version "@modelcontextprotocol/server-filesystem" "$SERVER_FILESYSTEM" && return 0
-  say "installing Codex $CODEX, Claude Code $CLAUDE_CODE and server-filesystem $SERVER_FILESYSTEM into build/clis"
+    has_version "@anthropic-ai/claude-code-linux-$arch" "$CLAUDE_CODE" && return 0
+  say "installing Codex $CODEX and Claude Code $CLAUDE_CODE into build/clis"
   mkdir -p build/clis
   # Only the programs are wanted: nothing of a package runs while it is installed.
   npm install --prefix build/clis --ignore-scripts --include=optional --no-audit --no-fund --no-save \
-    "@openai/codex@$CODEX" "@anthropic-ai/claude-code@$CLAUDE_CODE" \
-    "@modelcontextprotocol/server-filesystem@$SERVER_FILESYSTEM" >build/npm.log 2>&1 ||
+    "@openai/codex@$CODEX" "@anthropic-ai/claude-code@$CLAUDE_CODE" >build/npm.log 2>&1 ||
     fail "npm install: $(tail -n 5 build/npm.log)"
   has_version "@openai/codex-linux-$arch" "$CODEX" || fail "npm left Codex's program out; see build/npm.log"
   has_version "@anthropic-ai/claude-code-linux-$arch" "$CLAUDE_CODE" ||
     fail "npm left Claude Code's program out; see build/npm.log"
-  has_version "@modelcontextprotocol/server-filesystem" "$SERVER_FILESYSTEM" ||
-    fail "npm left the filesystem server out; see build/npm.log"
 }
 
 # MCP's own conformance suite, its inspector, the reference file server, and the Python client.

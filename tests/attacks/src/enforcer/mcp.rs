@@ -96,7 +96,7 @@ impl Server {
 
     /// The reference server, on the workspace and the read-only tree: it knows no access but all of it.
     pub(super) fn npm(world: &World) -> Result<Self, String> {
-        let mut command = Command::new("node");
+        let mut command = Command::new(node());
         command.arg(npm_server()).args([world.workspace(), world.read_only()]).current_dir(world.workspace());
         if rustix::process::geteuid().is_root() {
             command.uid(world.uid).gid(world.uid);
@@ -176,13 +176,20 @@ fn texts(answer: &Value) -> String {
     }
 }
 
-/// Where `scripts/setup-tests.sh` puts it.
+/// Where `scripts/setup-tests.sh` puts other people's programs of this protocol.
+fn others() -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../build/mcp");
+    std::env::var_os("CORDON_TEST_MCP").map_or(root, PathBuf::from)
+}
+
 fn npm_server() -> PathBuf {
-    let root = std::env::var_os("CORDON_TEST_CLIS").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../build/clis/node_modules"),
-        Into::into,
-    );
-    let path = root.join("@modelcontextprotocol/server-filesystem/dist/index.js");
-    assert!(path.is_file(), "no {path:?}: run `make test`, or put `clis` into CORDON_TEST_SKIP");
+    let path = others().join("node_modules/@modelcontextprotocol/server-filesystem/dist/index.js");
+    assert!(path.is_file(), "no {path:?}: run `make test`, or put `mcp` into CORDON_TEST_SKIP");
     path
+}
+
+/// The Node that was installed for it, or the system's.
+fn node() -> PathBuf {
+    let own = others().join("bin/node");
+    if own.is_file() { own } else { "node".into() }
 }

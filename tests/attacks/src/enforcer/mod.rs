@@ -43,7 +43,7 @@ impl Enforcer {
             Self::Local => "local",
             Self::Docker | Self::BareDocker => "docker",
             Self::Bwrap => "bwrap",
-            Self::NpmServer => "clis",
+            Self::NpmServer => "mcp",
         }
     }
 }
