@@ -120,6 +120,9 @@ impl Server {
 
 impl Sessions {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if !is_local(&request) {
+            return answer(StatusCode::FORBIDDEN, String::new(), None);
+        }
         let session = request.headers().get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
         match *request.method() {
             Method::POST => self.post(session, request).await,
@@ -163,6 +166,19 @@ impl Sessions {
             None => answer(StatusCode::BAD_GATEWAY, "the server has ended".to_owned(), Some(&id)),
         }
     }
+}
+
+/// A page of some other site that a browser shows here comes with that site's name.
+fn is_local(request: &Request<Incoming>) -> bool {
+    let local = |name: &str| {
+        let host = name.trim_start_matches("http://");
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        host == "127.0.0.1" || host == "localhost"
+    };
+    ["host", "origin"]
+        .iter()
+        .filter_map(|name| request.headers().get(*name))
+        .all(|value| value.to_str().is_ok_and(local))
 }
 
 fn answer(status: StatusCode, body: String, session: Option<&str>) -> Response<Full<Bytes>> {

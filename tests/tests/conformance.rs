@@ -71,8 +71,8 @@ impl Place {
     }
 }
 
-fn bytes(path: &Path) -> Vec<u8> {
-    path.as_os_str().as_encoded_bytes().to_vec()
+fn bytes(path: &Path) -> bytes::Bytes {
+    path.as_os_str().as_encoded_bytes().to_vec().into()
 }
 
 fn run(command: &mut Command) -> Output {
@@ -110,7 +110,8 @@ async fn the_official_suite_agrees() {
     }
 }
 
-fn inspect(place: &Place, arguments: &[&str]) -> Value {
+/// Whether it was content, and what it printed.
+fn inspect(place: &Place, arguments: &[&str]) -> (bool, Value) {
     let out = run(Command::new(installed("bin/node"))
         .arg(installed("node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js"))
         .arg("--cli")
@@ -118,8 +119,7 @@ fn inspect(place: &Place, arguments: &[&str]) -> Value {
         .args(arguments)
         .env("HOME", place.dir.path())
         .current_dir(place.dir.path()));
-    assert!(out.status.success());
-    serde_json::from_slice(&out.stdout).unwrap()
+    (out.status.success(), serde_json::from_slice(&out.stdout).unwrap())
 }
 
 #[test]
@@ -128,7 +128,8 @@ fn the_inspector_lists_and_calls() {
         return;
     }
     let place = Place::new();
-    let listed = inspect(&place, &["--method", "tools/list"]);
+    let (listing, listed) = inspect(&place, &["--method", "tools/list"]);
+    assert!(listing);
     let tools = listed["tools"].as_array().unwrap();
     for name in ["read_text_file", "write_file", "execute_command"] {
         assert!(tools.iter().any(|tool| tool["name"] == name), "{name} is not listed");
@@ -140,9 +141,12 @@ fn the_inspector_lists_and_calls() {
             &["--method", "tools/call", "--tool-name", "read_text_file", "--tool-arg", path.as_str()],
         )
     };
-    let read = call("a.txt");
+    let (reading, read) = call("a.txt");
+    assert!(reading);
     assert!(read["content"][0]["text"].as_str().unwrap().contains("hello from the workspace"));
-    let denied = call("/etc/passwd");
+    // A result that is an error is one to the inspector, and no failure of the protocol.
+    let (reading, denied) = call("/etc/passwd");
+    assert!(!reading);
     assert_eq!(denied["isError"], true);
     assert!(denied["structuredContent"]["denial"]["rule"].is_string(), "{denied}");
 }
