@@ -5,6 +5,7 @@ mod edit;
 mod edit_apply;
 pub(crate) mod edit_diff;
 mod list;
+mod moving;
 mod read;
 mod walk;
 mod write;
@@ -52,5 +53,6 @@ pub(crate) fn tools() -> Vec<Tool> {
     tools.extend(write::tools());
     tools.extend(edit::tools());
     tools.extend(directory::tools());
+    tools.extend(moving::tools());
     tools
 }

@@ -4,8 +4,8 @@ use super::{Opened, Resolver, Spot, entry, open_path};
 use crate::{ToolError, error::shown};
 use cordon_policy::Operation;
 use rustix::{
-    fd::{AsFd as _, OwnedFd},
-    fs::{CWD, Mode, OFlags, fstat, mkdirat, openat, unlinkat},
+    fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, unlinkat},
     io::Errno,
 };
 use std::{
@@ -180,6 +180,20 @@ impl Opened {
         let mut path = self.path.clone();
         path.pop();
         Ok(Self { fd, path, stat })
+    }
+
+    /// The same object once more.
+    pub(crate) fn again(&self) -> Result<Self, Errno> {
+        let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 3)?;
+        Ok(Self { fd, path: self.path.clone(), stat: self.stat })
+    }
+
+    /// Sets its permission bits, as far as the kernel lets us.
+    pub(crate) fn set_mode(&self, bits: u32) {
+        if self.kind() != FileType::Symlink {
+            let through = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+            let _ = rustix::fs::chmod(through, Mode::from_raw_mode(bits));
+        }
     }
 
     /// What tells it from every other object.
