@@ -128,7 +128,7 @@ fn the_inspector_lists_and_calls() {
         return;
     }
     let place = Place::new();
-    let (listing, listed) = inspect(&place, &["--method", "tools/list"]);
+    let (listing, listed) = inspect(&place, &["--method", "tools/list", "--strict"]);
     assert!(listing);
     let tools = listed["tools"].as_array().unwrap();
     for name in ["read_text_file", "write_file", "execute_command"] {

@@ -59,18 +59,7 @@ impl Tool {
         F: Fn(Call, A) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Answer, ToolError>> + Send + 'static,
     {
-        let schema = schemars::generate::SchemaSettings::draft2020_12()
-            .with(|s| s.inline_subschemas = true)
-            .into_generator()
-            .into_root_schema_for::<A>();
-        let schema = match schema.to_value() {
-            Value::Object(mut map) => {
-                map.remove("$schema");
-                map.remove("title");
-                map
-            }
-            _ => Map::new(),
-        };
+        let schema = arguments::schema::<A>();
         let handler: Handler = Box::new(move |call, given| match arguments::read::<A>(given) {
             Ok(read) => Box::pin(run(call, read)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
