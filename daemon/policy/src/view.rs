@@ -65,6 +65,8 @@ pub enum Why {
     BelowFile(PathBuf),
     /// A hidden tree around it: nothing can be seen through what hides it.
     BelowHidden(PathBuf),
+    /// A tree of the host's, with one in it that every wall makes itself.
+    InHost(PathBuf),
     /// More mounts than a sandbox is given.
     TooMany(usize),
 }
@@ -91,6 +93,7 @@ impl fmt::Display for Why {
             }
             Self::BelowFile(file) => write!(f, "{} is not a directory", shown(file)),
             Self::BelowHidden(hidden) => write!(f, "it lies in {}, which is hidden", shown(hidden)),
+            Self::InHost(host) => write!(f, "it is the sandbox's own, and {} holds it", shown(host)),
             Self::TooMany(most) => write!(f, "a sandbox has at most {most} mounts"),
         }
     }
@@ -114,7 +117,7 @@ impl Why {
             Self::BelowHidden(_) => {
                 "Name what hides it under `allow` of the context path, or take one of the two rules out"
             }
-            Self::TooMany(_) => "Name smaller or fewer paths",
+            Self::InHost(_) | Self::TooMany(_) => "Name smaller or fewer paths",
         }
     }
 }
@@ -149,6 +152,10 @@ impl Policy {
             let of_wall =
                 if source.is_guard() { around.is_some_and(|t| t.of_wall) } else { source.is_of_wall() };
             if of_wall {
+                if let Some(host) = around.filter(|tree| !tree.of_wall) {
+                    let why = Why::InHost(host.rule.path.clone());
+                    refused.push(Unenforceable { rule: rule.clone(), why });
+                }
                 trees.push(Tree { rule, of_wall });
                 continue;
             }

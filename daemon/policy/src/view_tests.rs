@@ -75,6 +75,11 @@ fn a_rule_that_no_mount_can_enforce_is_an_error_with_its_origin_and_a_fix() {
             ("/", Fact::Directory),
             "lies in /c/s, which is hidden",
         ),
+        (
+            vec![rule("/c/agent", Access::Write, Source::Home)],
+            ("/", Fact::Directory),
+            "it is the sandbox's own, and /c holds it",
+        ),
     ] {
         let rules: Vec<Rule> = rules.into_iter().chain([c.clone()]).collect();
         let told = compiled(&rules, &[facts]).unwrap_err();
@@ -87,12 +92,21 @@ fn a_rule_that_no_mount_can_enforce_is_an_error_with_its_origin_and_a_fix() {
 fn what_only_repeats_what_is_around_it_needs_no_place_to_be_mounted_on() {
     let rules = [
         rule("/r", Access::Read, Source::ContextPath),
-        rule("/r/link", Access::Read, Source::ProtectedPath),
+        rule("/r/gone", Access::Read, Source::ProtectedPath),
         rule("/r/.ssh", Access::None, Source::Secret),
         rule("/r/.ssh/id_rsa", Access::None, Source::Secret),
     ];
-    let view = compiled(&rules, &[("/r/link", Fact::Link), ("/r/.ssh/id_rsa", Fact::Absent)]).unwrap();
+    let view = compiled(&rules, &[("/r/gone", Fact::Absent), ("/r/.ssh/id_rsa", Fact::Absent)]).unwrap();
     assert_eq!(view.len(), 2, "{view:?}");
+}
+
+/// What a path through a link is about is somewhere else, where other rules speak.
+#[test]
+fn a_rule_on_a_link_is_refused_even_where_it_only_repeats_what_is_around_it() {
+    let rules =
+        [rule("/r", Access::Read, Source::ContextPath), rule("/r/link", Access::Read, Source::ProtectedPath)];
+    let told = compiled(&rules, &[("/r/link", Fact::Link)]).unwrap_err();
+    assert!(told.len() == 1 && told[0].contains("symbolic link"), "{told:?}");
 }
 
 #[test]

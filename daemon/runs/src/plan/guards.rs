@@ -104,8 +104,9 @@ impl View<'_> {
             let around = path.parent().map_or(Access::None, |parent| self.access_at(parent));
             if around <= access {
                 // Nothing more to mount. It is written down for whoever asks what would allow it.
+                // What a link points at is judged by its own name.
                 repeated += 1;
-                if repeated > MOST_CARVED {
+                if repeated > MOST_CARVED || entry.kind == EntryKind::Link {
                     continue;
                 }
             } else {

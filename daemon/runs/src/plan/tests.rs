@@ -149,6 +149,8 @@ fn what_only_repeats_is_not_mounted_and_makes_no_placeholder() {
     let c = world.tree("c");
     world.file("c/.git/HEAD");
     world.file("c/.ssh/id_rsa");
+    // A link where nobody may write needs no guard of its own.
+    symlink("../githooks", c.join(".git/hooks")).unwrap();
     let planned = world.plan("w", WRITE).unwrap();
     assert_eq!(entry(&planned, &c.join(".ssh")).unwrap().source, PathSource::Empty);
     assert!(entry(&planned, &c.join(".ssh/id_rsa")).is_none(), "below a hidden directory");
