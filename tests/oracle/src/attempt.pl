@@ -41,7 +41,7 @@ while (my $line = <STDIN>) {
         system('cp', '-a', '--', $real, $stash);
         if ($is_directory) {
             system('rm', '-rf', '--', $path);
-            my $gone = !-e $path;
+            my $gone = !-e $real;
             $! = Errno::EBUSY;
             end($gone);
             if ($gone) { system('cp', '-a', '--', $stash, $real) }

@@ -1,7 +1,11 @@
 //! The attempts as a script that runs inside, where perl is in every image.
 
 use crate::operation::{Attempt, Verb};
-use std::{fmt::Write as _, os::unix::ffi::OsStrExt as _, path::{Path, PathBuf}};
+use std::{
+    fmt::Write as _,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
 
 /// Reads attempts on standard input, one a line, and answers each with a line.
 pub const PERL: &str = include_str!("attempt.pl");
