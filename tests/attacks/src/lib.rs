@@ -9,6 +9,7 @@ pub mod enforcer;
 mod judge;
 pub mod kernel;
 pub mod paths;
+pub mod planted;
 mod suite;
 mod trap;
 mod watch;
