@@ -3,8 +3,8 @@
 
 mod double;
 
-use cordon_proto::v1::{Outcome, Problem};
-use double::{Host, State, ended, message};
+use cordon_proto::v1::{Outcome, Problem, WarningEvent, event};
+use double::{Host, State, ended, event, message};
 use serde_json::Value;
 use std::{
     os::unix::fs::PermissionsExt as _,
@@ -196,6 +196,34 @@ async fn a_process_gets_its_input_and_gives_its_bytes_and_code() {
     assert_eq!(out, b"say\x1b[2J\nin\xff\x1b");
     assert_eq!(child.wait().await.unwrap().code(), Some(7));
     host.look(|s| assert!(s.asked_exec[0].stdin && s.asked_exec[0].pty.is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_output_carries_mcp_and_nothing_else() {
+    let warning = event::Kind::Warning(WarningEvent { reason: "x".into(), message: "odd\u{1b}[2J".into() });
+    let events = vec![event(0, warning), ended(1, Outcome::Success)];
+    let host = Host::new(State { events, ..State::default() });
+    host.file("a.yaml", MULTI);
+    let mut child = host
+        .command()
+        .args(["mcp", "a.yaml", "a", "--wall", "local"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let line = [b"{\"x\":\"\x1b[2J\xff\"}\n".to_vec(), vec![b'y'; 300_000]].concat();
+    stdin.write_all(&line).await.unwrap();
+    drop(stdin);
+    let done = child.wait_with_output().await.unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(done.stdout == line, "{} bytes of {}", done.stdout.len(), line.len());
+    assert!(said.contains("warning: odd\\x1b[2J") && !said.contains('\u{1b}'), "{said}");
+    host.look(|s| {
+        assert_eq!((s.asked_mcp[0].agent.as_str(), s.asked_mcp[0].wall.as_str()), ("a", "local"));
+    });
 }
 
 /// The two ends of a new terminal of this size.

@@ -1,13 +1,9 @@
 use crate::{
-    agent_file, args::Output, error::CliError, exit::Exit, json, neutral, progress, render::table,
-    screen::Look, session::Session,
+    args::Output, error::CliError, exit::Exit, json, neutral, render::table, screen::Look, session::Session,
 };
-use cordon_proto::v1::{ExplainRequest, ListRunsRequest, Run, RunState};
-use serde_json::{Value, json};
-use std::{
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use cordon_proto::v1::{ListRunsRequest, Run, RunState};
+use serde_json::Value;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Prints rows for people or one document for programs.
 pub(crate) fn print(output: Output, heading: &[&str], rows: &[Vec<String>], document: &Value) {
@@ -56,36 +52,6 @@ fn row(run: &Run, now: i64) -> Vec<String> {
         agents.join(","),
         neutral::word(&run.title),
     ]
-}
-
-pub(crate) async fn explain(
-    session: &Session,
-    file: &Path,
-    paths: Vec<String>,
-    agent: String,
-    output: Output,
-) -> Result<Exit, CliError> {
-    let agent_file = agent_file::check(session, file).await?;
-    let request = ExplainRequest { agent_file: Some(agent_file), agent, paths };
-    let answer = progress::during("working out the policy", session.agents().explain(request)).await?;
-    let found = answer.into_inner().rows;
-    let rows: Vec<_> = found
-        .iter()
-        .map(|r| {
-            [&r.agent, &r.access, &r.path, &r.rule, &r.origin, &r.layer].map(|c| neutral::word(c)).to_vec()
-        })
-        .collect();
-    let document = found
-        .iter()
-        .map(|r| {
-            json!({
-                "agent": r.agent, "path": r.path, "access": r.access, "rule": r.rule,
-                "origin": r.origin, "layer": r.layer,
-            })
-        })
-        .collect();
-    print(output, &["AGENT", "ACCESS", "PATH", "RULE", "FROM", "ENFORCED BY"], &rows, &document);
-    Ok(Exit::Success)
 }
 
 #[cfg(test)]

@@ -34,8 +34,11 @@ pub(crate) async fn mcp(global: &Global, args: Mcp) -> Result<Exit, CliError> {
     let session = Session::open(global).await?;
     let file = agent_file::check(&session, &args.file).await?;
     let (send, requests) = mpsc::channel(WAITING);
-    let open =
-        Open { agent_file: Some(file), agent: args.agent.unwrap_or_default(), wall: WallName::word(args.wall) };
+    let open = Open {
+        agent_file: Some(file),
+        agent: args.agent.unwrap_or_default(),
+        wall: WallName::word(args.wall),
+    };
     let first = RunMcpRequest { message: Some(Message::Open(open)) };
     // The queue is new and empty: there is room.
     let _ = send.try_send(first);

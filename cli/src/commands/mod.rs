@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod exec;
+mod explain;
 mod images;
 mod listing;
 mod logs;
@@ -38,7 +39,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             Ok(if valid { Exit::Success } else { Exit::Failed })
         }
         Command::Explain { file, paths, agent } => {
-            listing::explain(&Session::open(&global).await?, &file, paths, agent, global.output).await
+            explain::explain(&Session::open(&global).await?, &file, paths, agent, global.output).await
         }
         Command::Doctor { inside: None, .. } => {
             system::doctor(&Session::open(&global).await?, global.output).await

@@ -38,6 +38,7 @@ pub struct State {
     pub asked_watch: Vec<WatchRunRequest>,
     pub asked_stop: Vec<StopRunRequest>,
     pub asked_exec: Vec<run_exec_request::Open>,
+    pub asked_mcp: Vec<run_mcp_request::Open>,
     /// How many requests to start are answered as if the connection broke.
     pub refuse_starts: usize,
 }
@@ -221,6 +222,32 @@ impl Runs for Double {
             }
             let exit = ExecAnswer::Exit(ExecExit { code: 7, failure: String::new() });
             let _ = send.send(Ok(RunExecResponse { message: Some(exit) })).await;
+        });
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(answers))))
+    }
+
+    type McpStream = Answers<RunMcpResponse>;
+    /// Gives back what it is given, and ends the run with the stream.
+    async fn mcp(
+        &self,
+        request: Request<Streaming<RunMcpRequest>>,
+    ) -> Result<Response<Answers<RunMcpResponse>>, Status> {
+        use run_mcp_request::Message as Said;
+        use run_mcp_response::Message as Told;
+        let mut requests = request.into_inner();
+        let Some(Said::Open(open)) = requests.message().await?.and_then(|m| m.message) else {
+            return Err(Status::invalid_argument("the first message is not Open"));
+        };
+        self.state().asked_mcp.push(open);
+        let (send, answers) = tokio::sync::mpsc::channel(16);
+        tokio::spawn(async move {
+            let tell = |message| Ok(RunMcpResponse { message: Some(message) });
+            let _ = send.send(tell(Told::Run(the_run()))).await;
+            while let Ok(Some(RunMcpRequest { message: Some(Said::Data(data)) })) = requests.message().await {
+                let _ = send.send(tell(Told::Data(data))).await;
+            }
+            let ended = Run { state: RunState::Ended.into(), outcome: Outcome::Success.into(), ..the_run() };
+            let _ = send.send(tell(Told::Run(ended))).await;
         });
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(answers))))
     }

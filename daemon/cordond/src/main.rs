@@ -57,6 +57,11 @@ fn start(args: Serve) -> Result<(), StartError> {
 fn log(args: &Serve) -> Result<(), StartError> {
     let filter = EnvFilter::try_new(&args.log)
         .map_err(|e| StartError::Invalid(format!("--log {:?} is no filter: {e}", args.log)))?;
+    // It repeats what servers say, and tells of every session.
+    let filter = match (args.log.contains("rmcp"), "rmcp=error".parse()) {
+        (false, Ok(quiet)) => filter.add_directive(quiet),
+        _ => filter,
+    };
     let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match args.log_format {
         LogFormat::Text => logger.with_ansi(false).init(),

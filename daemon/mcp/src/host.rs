@@ -4,7 +4,9 @@ use crate::{
     http::{Reach, Target},
     inside,
     launch::Launch,
-    names, server::Server, tools,
+    names,
+    server::Server,
+    tools,
 };
 use async_trait::async_trait;
 use cordon_config::{McpServer, McpTransport, ToolOptions};
@@ -43,7 +45,8 @@ pub trait Observer: Send + Sync {
     /// A tool is about to be called; `id` counts the calls of one host.
     async fn called(&self, id: &str, tool: &str, arguments: &JsonObject) -> Result<(), ObserverFailed>;
     /// It answered, or none: whoever called has gone away or the call was not made.
-    async fn answered(&self, id: &str, tool: &str, answer: Option<&CallResult>) -> Result<(), ObserverFailed>;
+    async fn answered(&self, id: &str, tool: &str, answer: Option<&CallResult>)
+    -> Result<(), ObserverFailed>;
 }
 
 /// A tool, as it is shown to a model.
@@ -229,7 +232,8 @@ impl Gone<'_> {
 
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
-        let (Some(observer), Ok(runtime)) = (self.observer.take(), tokio::runtime::Handle::try_current()) else {
+        let (Some(observer), Ok(runtime)) = (self.observer.take(), tokio::runtime::Handle::try_current())
+        else {
             return;
         };
         let (id, tool) = (self.id.to_owned(), self.tool.to_owned());

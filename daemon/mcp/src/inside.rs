@@ -48,10 +48,10 @@ impl Start {
     }
 
     fn request(&self) -> pb::Start {
-        let env = self.env.iter().map(|(name, value)| pb::EnvVar {
-            name: name.clone(),
-            value: value.clone().into(),
-        });
+        let env = self
+            .env
+            .iter()
+            .map(|(name, value)| pb::EnvVar { name: name.clone(), value: value.clone().into() });
         pb::Start {
             process_id: format!("m{}", uuid::Uuid::now_v7().simple()),
             argv: self.argv.iter().map(|a| a.clone().into()).collect(),

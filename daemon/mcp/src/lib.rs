@@ -18,6 +18,9 @@ mod serve;
 mod server;
 mod tools;
 
+#[cfg(test)]
+mod tests;
+
 pub use denial::ToolDenial;
 pub use error::{CallError, HostError, ObserverFailed, ServerError};
 pub use host::{Host, Inside, Observer, Tool};

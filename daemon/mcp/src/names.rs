@@ -6,8 +6,26 @@ const PREFIX: &str = "mcp__";
 
 /// Words that clients take for commands of their own.
 const RESERVED: [&str; 20] = [
-    "connect", "disconnect", "list", "help", "status", "config", "login", "logout", "exit", "quit", "version",
-    "health", "ping", "debug", "admin", "system", "settings", "auth", "shutdown", "restart",
+    "connect",
+    "disconnect",
+    "list",
+    "help",
+    "status",
+    "config",
+    "login",
+    "logout",
+    "exit",
+    "quit",
+    "version",
+    "health",
+    "ping",
+    "debug",
+    "admin",
+    "system",
+    "settings",
+    "auth",
+    "shutdown",
+    "restart",
 ];
 
 /// Why a server's name for a tool is not taken.

@@ -67,7 +67,11 @@ impl Server {
     }
 
     /// Calls a tool. An answer of the server, whichever it is, is a result.
-    pub(crate) async fn call(&self, tool: &str, arguments: JsonObject) -> Result<CallToolResult, ServerError> {
+    pub(crate) async fn call(
+        &self,
+        tool: &str,
+        arguments: JsonObject,
+    ) -> Result<CallToolResult, ServerError> {
         let up = self.up().await?;
         let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
         // Dropping it tells the server that nobody waits any more.

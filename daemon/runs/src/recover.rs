@@ -244,7 +244,10 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
         }
     }
     let log = Log::new(journal.clone(), "", tally);
-    log.write(vec![Kind::Recovered(v1::Recovered { message: message(&agents, cut, record.tools) })], Durability::Now)?;
+    log.write(
+        vec![Kind::Recovered(v1::Recovered { message: message(&agents, cut, record.tools) })],
+        Durability::Now,
+    )?;
     let timeouts = &checked.file.timeouts;
     let life = Life {
         entry: entry.clone(),

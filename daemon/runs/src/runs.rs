@@ -201,12 +201,7 @@ impl Runs {
         Ok(entry.to_proto())
     }
 
-    async fn accept(
-        &self,
-        request: StartRequest,
-        id: &str,
-        link: Option<Link>,
-    ) -> Result<v1::Run, RunError> {
+    async fn accept(&self, request: StartRequest, id: &str, link: Option<Link>) -> Result<v1::Run, RunError> {
         let purpose = if link.is_some() { Purpose::Tools } else { Purpose::Task };
         let shared = self.0.shared.clone();
         let (blocking, run) = (shared.clone(), id.to_owned());

@@ -48,6 +48,8 @@ pub(crate) fn write_table(path: &Path, table: &pb::ToolTable) -> Result<PathBuf,
     let file = PathBuf::from(name);
     let write = || {
         let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o444).open(&file)?;
+        // The daemon's umask takes away what whoever runs inside needs.
+        out.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o444))?;
         out.write_all(&table.encode_to_vec())
     };
     write().map_err(SandboxError::io("write", &file))?;

@@ -108,7 +108,12 @@ struct Recorder {
 
 #[async_trait]
 impl Observer for Recorder {
-    async fn called(&self, id: &str, tool: &str, arguments: &Map<String, Value>) -> Result<(), ObserverFailed> {
+    async fn called(
+        &self,
+        id: &str,
+        tool: &str,
+        arguments: &Map<String, Value>,
+    ) -> Result<(), ObserverFailed> {
         let event = ToolCallEvent {
             id: id.to_owned(),
             name: tool.to_owned(),
@@ -119,7 +124,12 @@ impl Observer for Recorder {
         self.tell(vec![Kind::ToolCall(event)]).await
     }
 
-    async fn answered(&self, id: &str, tool: &str, answer: Option<&CallResult>) -> Result<(), ObserverFailed> {
+    async fn answered(
+        &self,
+        id: &str,
+        tool: &str,
+        answer: Option<&CallResult>,
+    ) -> Result<(), ObserverFailed> {
         let (status, result) = match answer {
             Some(answer) if answer.is_error() => ("failed", self.result(answer)),
             Some(answer) => ("completed", self.result(answer)),
