@@ -94,19 +94,48 @@ const NAMES: [&str; 22] = [
     "new", "in", "..", ".", "", "made", "outside", "canary", "ws-twin",
 ];
 
+/// Where there is something to find.
+const PLACES: [&str; 20] = [
+    "a.txt",
+    "sub/b.txt",
+    "keep/kept",
+    ".env",
+    "out/canary",
+    "out/dir",
+    "file",
+    "sub/up/outside/canary",
+    "secret",
+    "new",
+    "in/made",
+    "sub",
+    "keep",
+    "magic/etc/passwd",
+    "../outside/canary",
+    "../ws-twin/canary",
+    "sub/../.env",
+    "made/up",
+    "loop",
+    ".",
+];
+
 fn path(feed: &mut Feed<'_>, world: &World) -> String {
+    if feed.below(4) != 0 {
+        let place = feed.one(&PLACES).unwrap();
+        let root = world.root.display();
+        return if feed.below(4) == 0 { format!("{root}/ws/{place}") } else { place.to_owned() };
+    }
     let names = feed.many(5, |feed| feed.one(&NAMES).unwrap()).join("/");
-    match feed.below(8) {
-        0..=3 => names,
-        4 => format!("{}/{names}", world.root.display()),
-        5 => format!("{}/ws/{names}", world.root.display()),
-        6 => format!("/proc/self/root{}/{names}", world.root.display()),
-        _ => feed
-            .one(&["~", "/", "\u{0}", "a.txt\u{0}", "/etc/shadow", "*", "**/*", "{a,b}", "\u{202e}x"])
-            .unwrap()
-            .into(),
+    match feed.below(6) {
+        0 | 1 => names,
+        2 => format!("{}/{names}", world.root.display()),
+        3 => format!("{}/ws/{names}", world.root.display()),
+        4 => format!("/proc/self/root{}/{names}", world.root.display()),
+        _ => feed.one(&STRANGE).unwrap().into(),
     }
 }
+
+const STRANGE: [&str; 9] =
+    ["~", "/", "\u{0}", "a.txt\u{0}", "/etc/shadow", "*", "**/*", "{a,b}", "\u{202e}x"];
 
 /// A value of any type, whatever the tool wants.
 fn anything(feed: &mut Feed<'_>, world: &World, depth: usize) -> Value {
@@ -193,7 +222,7 @@ fn works_on_files(tool: &&Tool) -> bool {
 #[test]
 fn no_arguments_lead_out_of_the_tree() {
     let runtime = runtime();
-    bolero::check!().with_iterations(400).for_each(|input: &[u8]| {
+    bolero::check!().with_iterations(120).for_each(|input: &[u8]| {
         let world = World::new();
         let before = world.untouchable();
         let mut feed = Feed::new(input);
@@ -220,6 +249,14 @@ fn text(feed: &mut Feed<'_>) -> String {
     feed.many(12, |feed| feed.one(&LETTERS).unwrap()).concat()
 }
 
+/// Something that is in the text.
+fn part(feed: &mut Feed<'_>, text: &str) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    let from = feed.below(letters.len());
+    let length = feed.below(letters.len() - from + 1);
+    letters.iter().skip(from).take(length).collect()
+}
+
 #[test]
 fn an_edit_does_what_it_says_or_nothing() {
     let runtime = runtime();
@@ -228,7 +265,10 @@ fn an_edit_does_what_it_says_or_nothing() {
     bolero::check!().with_iterations(1000).for_each(|input: &[u8]| {
         let mut feed = Feed::new(input);
         let before = text(&mut feed);
-        let edits = feed.many(3, |feed| (text(feed), text(feed)));
+        let edits = feed.many(2, |feed| {
+            let old = if feed.below(4) == 0 { text(feed) } else { part(feed, &before) };
+            (old, text(feed))
+        });
         let dry = feed.below(3) == 0;
         fs::write(&file, &before).unwrap();
         let given: Vec<Value> =
