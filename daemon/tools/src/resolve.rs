@@ -197,22 +197,7 @@ impl<'a> Resolver<'a> {
     /// Nothing could be opened: whether the policy would have allowed it decides what is said,
     /// so that a refusal tells nothing about what is or is not there.
     fn missing(&self, path: &Path, operation: Operation, asked: &str, errno: Errno) -> ToolError {
-        let mut rest: Vec<&OsStr> = Vec::new();
-        let mut at = path;
-        let real = loop {
-            if let Ok(opened) = open_path(CWD.as_fd(), at, OFlags::empty()) {
-                break opened.path;
-            }
-            match (at.parent(), at.components().next_back()) {
-                (Some(parent), Some(Component::Normal(name))) => {
-                    rest.push(name);
-                    at = parent;
-                }
-                // `..` below something that is not there leads nowhere.
-                _ => break PathBuf::from("/"),
-            }
-        };
-        let real = rest.iter().rev().fold(real, |path, name| path.join(name));
+        let real = steps::real(path);
         if let Err(denied) = self.decide(&real, operation, asked) {
             return denied;
         }

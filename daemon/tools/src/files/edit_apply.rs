@@ -153,23 +153,29 @@ fn flexible(text: &str, old: &str) -> Result<(usize, usize), EditError> {
     Ok((start, end))
 }
 
-fn indent(line: &str) -> &str {
+/// The white space that the first line of a text begins with.
+fn indent(text: &str) -> &str {
+    let line = text.split('\n').next().unwrap_or_default();
     line.get(..line.len() - line.trim_start().len()).unwrap_or_default()
 }
 
-/// New lines with the indentation of what they replace.
+/// New lines, indented from where the found text is as they were from where `old` is.
 fn indented(found: &str, old: &str, new: &str) -> String {
-    let base = indent(found.split('\n').next().unwrap_or_default());
-    let old: Vec<&str> = old.split('\n').collect();
+    let base = indent(found);
+    let from = indent(old);
     let line = |(n, line): (usize, &str)| {
-        let before = old.get(n).map(|line| indent(line)).unwrap_or_default();
-        match (n, indent(line)) {
-            (0, _) => format!("{base}{}", line.trim_start()),
-            (_, now) if !before.is_empty() && !now.is_empty() => {
-                let more = now.chars().count().saturating_sub(before.chars().count());
-                format!("{base}{}{}", " ".repeat(more), line.trim_start())
+        let (now, text) = (indent(line), line.trim_start());
+        if text.is_empty() || n == 0 {
+            return if text.is_empty() { String::new() } else { format!("{base}{text}") };
+        }
+        match now.strip_prefix(from) {
+            Some(more) => format!("{base}{more}{text}"),
+            // Less than the first line has: as much less here.
+            None => {
+                let less = from.chars().count().saturating_sub(now.chars().count());
+                let keep = base.chars().count().saturating_sub(less);
+                format!("{}{text}", base.chars().take(keep).collect::<String>())
             }
-            _ => line.to_owned(),
         }
     };
     new.split('\n').enumerate().map(line).collect::<Vec<_>>().join("\n")

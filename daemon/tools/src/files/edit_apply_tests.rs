@@ -30,8 +30,10 @@ fn what_is_not_clear_is_refused() {
 fn white_space_may_differ_and_indentation_stays() {
     let text = "fn f() {\n        if x {\n            y();\n        }\n}\n";
     let got = apply(text, "if x {\n    y();\n}", "if z {\n    y();\n        w();\n}").unwrap();
-    assert_eq!(got, "fn f() {\n        if z {\n        y();\n        w();\n}\n}\n");
-    assert_eq!(apply("  a  \n b", "a\nb", "c\nd").unwrap(), "  c\nd");
+    assert_eq!(got, "fn f() {\n        if z {\n            y();\n                w();\n        }\n}\n");
+    let got = apply("\t\ta\n\t\t\tb\n", "    a\n        b", "    a\n\n      c\n  d").unwrap();
+    assert_eq!(got, "\t\ta\n\n\t\t  c\nd\n");
+    assert_eq!(apply("  a  \n b", "a\nb", "c\nd").unwrap(), "  c\n  d");
 }
 
 #[test]

@@ -8,12 +8,11 @@ use crate::{
 };
 use cordon_policy::Operation;
 use rustix::{
-    fd::AsFd as _,
     fs::{AtFlags, Mode, OFlags, RenameFlags, fchmod, fstat, linkat, openat, renameat_with, unlinkat},
     io::Errno,
 };
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     fs::File,
     hash::{BuildHasher as _, RandomState},
     io,
@@ -141,6 +140,7 @@ pub(crate) fn replace(
         Err(ToolError::Denied(_)) => return in_place(call, old, asked, fill),
         Err(error) => return Err(error),
     };
+    let parent = spot.directory().map_err(|errno| kernel(Operation::Write, asked, errno))?;
     let mut temporary = match Temporary::beside(&spot, true) {
         Ok(temporary) => temporary,
         Err(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::XDEV) => {
@@ -149,7 +149,7 @@ pub(crate) fn replace(
         Err(errno) => return Err(kernel(Operation::Write, asked, errno)),
     };
     // A name that a mount covers cannot be replaced; the kernel says so before anything is written.
-    if is_mount(&spot, old) {
+    if old.mount() != parent.mount() {
         drop(temporary);
         return in_place(call, old, asked, fill);
     }
@@ -160,15 +160,6 @@ pub(crate) fn replace(
     temporary.replace().map_err(|errno| kernel(Operation::Write, asked, errno))?;
     call.state.files.made(&stat);
     Ok(How::Replaced)
-}
-
-/// Whether the file is a mount of its own over its name.
-fn is_mount(spot: &Spot, file: &Opened) -> bool {
-    let mount = |fd, name: &OsStr, flags| {
-        rustix::fs::statx(fd, name, flags, rustix::fs::StatxFlags::MNT_ID).map(|found| found.stx_mnt_id).ok()
-    };
-    let below = mount(spot.parent.as_fd(), OsStr::new(""), AtFlags::EMPTY_PATH);
-    below != mount(file.fd(), OsStr::new(""), AtFlags::EMPTY_PATH)
 }
 
 fn in_place(

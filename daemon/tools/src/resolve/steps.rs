@@ -5,13 +5,19 @@ use crate::{ToolError, error::shown};
 use cordon_policy::Operation;
 use rustix::{
     fd::{AsFd as _, AsRawFd as _, OwnedFd},
-    fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, unlinkat},
+    fs::{
+        AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, fstat, mkdirat, openat, readlinkat, statx, unlinkat,
+    },
     io::Errno,
 };
 use std::{
     ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt as _,
     path::{Component, Path, PathBuf},
 };
+
+/// As many as the kernel follows.
+const MOST_LINKS: usize = 40;
 
 /// A path of which the last part, or more of it, may be missing. Nothing was decided.
 #[derive(Debug)]
@@ -40,7 +46,7 @@ impl Made {
     /// Takes the new directories away again, as far as they are empty.
     pub(crate) fn undo(self) {
         for spot in self.new.iter().rev() {
-            if unlinkat(&spot.parent, &spot.name, rustix::fs::AtFlags::REMOVEDIR).is_err() {
+            if unlinkat(&spot.parent, &spot.name, AtFlags::REMOVEDIR).is_err() {
                 return;
             }
         }
@@ -97,37 +103,60 @@ fn step(made: &mut Made, name: &OsStr) -> Result<(), Errno> {
     Ok(())
 }
 
+/// The deepest part of a path that can be opened, and the names below it, outermost first.
+/// None: `..` below something that is not there leads nowhere.
+fn split(path: &Path) -> Result<Option<Plan>, Errno> {
+    let mut rest: Vec<OsString> = Vec::new();
+    let mut at = path;
+    loop {
+        match open_path(CWD.as_fd(), at, OFlags::empty()) {
+            Ok(base) => {
+                rest.reverse();
+                return Ok(Some(Plan { base, rest }));
+            }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::NAMETOOLONG) => {}
+            Err(errno) => return Err(errno),
+        }
+        match (at.parent(), at.components().next_back()) {
+            (Some(parent), Some(Component::Normal(name))) => {
+                rest.push(name.to_owned());
+                at = parent;
+            }
+            _ => return Ok(None),
+        }
+    }
+}
+
+/// Where something that cannot be opened would be. A link that leads to nothing counts as
+/// what it leads to, so that it tells as little as one that leads to something.
+pub(super) fn real(path: &Path) -> PathBuf {
+    let mut path = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        let Ok(Some(plan)) = split(&path) else { break };
+        let link = plan.rest.first().and_then(|name| plan.base.entry(name).ok());
+        let target = link
+            .filter(|entry| entry.kind() == FileType::Symlink)
+            .and_then(|entry| readlinkat(entry.fd(), c"", Vec::with_capacity(256)).ok());
+        let Some(target) = target else { return plan.path() };
+        let target = plan.base.path.join(OsStr::from_bytes(target.as_bytes()));
+        path = plan.rest.iter().skip(1).fold(target, |path, name| path.join(name));
+    }
+    PathBuf::from("/")
+}
+
 impl Resolver<'_> {
     /// As much of a path as is there, and the names that are missing.
     pub(crate) fn plan(&self, asked: &str) -> Result<Plan, ToolError> {
         let path = self.absolute(asked)?;
-        let mut rest: Vec<OsString> = Vec::new();
-        let mut at: &Path = &path;
-        loop {
-            match open_path(CWD.as_fd(), at, OFlags::empty()) {
-                Ok(base) => {
-                    rest.reverse();
-                    return Ok(Plan { base, rest });
-                }
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::NAMETOOLONG) => {}
-                Err(errno) => {
-                    return Err(ToolError::Kernel {
-                        operation: Operation::Create,
-                        path: shown(asked),
-                        errno,
-                    });
-                }
+        match split(&path) {
+            Ok(Some(plan)) => Ok(plan),
+            Ok(None) => {
+                // Nowhere is nobody's.
+                self.decide(Path::new("/"), Operation::Create, asked)?;
+                let why = "`..` below something that is not there leads nowhere";
+                Err(ToolError::Arguments(format!("path {}: {why}", shown(asked))))
             }
-            match (at.parent(), at.components().next_back()) {
-                (Some(parent), Some(Component::Normal(name))) => {
-                    rest.push(name.to_owned());
-                    at = parent;
-                }
-                _ => {
-                    let why = "`..` below something that is not there leads nowhere";
-                    return Err(ToolError::Arguments(format!("path {}: {why}", shown(asked))));
-                }
-            }
+            Err(errno) => Err(ToolError::Kernel { operation: Operation::Create, path: shown(asked), errno }),
         }
     }
 
@@ -157,6 +186,17 @@ impl Resolver<'_> {
                 Err(ToolError::Kernel { operation, path: shown(asked), errno })
             }
         }
+    }
+}
+
+impl Spot {
+    /// The directory that holds the name.
+    pub(crate) fn directory(&self) -> Result<Opened, Errno> {
+        let mut path = self.path.clone();
+        path.pop();
+        let fd = rustix::io::fcntl_dupfd_cloexec(&self.parent, 3)?;
+        let stat = fstat(&fd)?;
+        Ok(Opened { fd, path, stat })
     }
 }
 
@@ -194,6 +234,13 @@ impl Opened {
             let through = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
             let _ = rustix::fs::chmod(through, Mode::from_raw_mode(bits));
         }
+    }
+
+    /// Which mount it is on; none where the kernel does not say.
+    pub(crate) fn mount(&self) -> Option<u64> {
+        let found = statx(&self.fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+        let said = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID);
+        said.then_some(found.stx_mnt_id)
     }
 
     /// What tells it from every other object.

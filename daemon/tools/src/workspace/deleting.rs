@@ -95,7 +95,8 @@ fn look(call: &Call, found: &Opened, asked: &str, mut see: impl FnMut(&Opened)) 
         see(found);
         return Ok(());
     }
-    let other = |entry: &Opened| entry.stat.st_dev != found.stat.st_dev;
+    let mount = found.mount();
+    let other = |entry: &Opened| entry.mount() != mount;
     let root = found.again().map_err(|errno| kernel(Operation::Delete, asked, errno))?;
     let mut walk = Walk::new(call, root, Operation::List)?;
     while let Some(step) = walk.next()? {
@@ -111,7 +112,7 @@ fn look(call: &Call, found: &Opened, asked: &str, mut see: impl FnMut(&Opened)) 
 }
 
 fn mounted(entry: &Opened) -> ToolError {
-    let why = "another file system is mounted there: nothing was deleted".to_owned();
+    let why = "something else is mounted there: nothing was deleted".to_owned();
     ToolError::Unsuitable(shown(&entry.path.to_string_lossy()), why)
 }
 
