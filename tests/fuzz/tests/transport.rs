@@ -19,7 +19,7 @@ fn a_line_is_read_or_refused() {
         Err((code, message)) => {
             assert!([-32700, -32600, -32602].contains(&code), "{code}");
             assert!(message.len() < 2000);
-            assert_eq!(code == -32700, serde_json::from_slice::<Value>(line).is_err(), "{message}");
+            assert!(code != -32700 || serde_json::from_slice::<Value>(line).is_err(), "{message}");
         }
     });
 }
