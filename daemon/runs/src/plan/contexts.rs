@@ -12,8 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// More mounts than these are not made for one sandbox: an engine takes a second for every
-/// thousand of them, and each is looked at again and again.
+/// More mounts than these are not made for one sandbox. Both walls stand with so many, but take
+/// long: on a busy machine the local one half a minute, an engine a whole one.
 const MOST_MOUNTS: usize = 4_000;
 
 /// A tree that the agent file names, or that the agent has anyway.
