@@ -74,9 +74,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Into<'a>(&'a Mutex<Streams>);
+struct Keep<'a>(&'a Mutex<Streams>);
 
-impl Sink for Into<'_> {
+impl Sink for Keep<'_> {
     fn stdout(&mut self, bytes: &[u8]) {
         lock(self.0).stdout.push(bytes);
     }
@@ -153,7 +153,7 @@ impl Known {
 impl Job {
     async fn watch(self: Arc<Self>, table: Table, started: (Child, Pipes), server: CancellationToken) {
         let cancel = Cancel { call: self.kill.clone(), server };
-        let outcome = run::run(started, &mut Into(&self.streams), None, &cancel).await;
+        let outcome = run::run(started, &mut Keep(&self.streams), None, &cancel).await;
         let stderr = {
             let mut streams = lock(&self.streams);
             streams.stdout.shrink(KEPT_ENDED);

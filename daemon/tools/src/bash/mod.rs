@@ -70,7 +70,7 @@ impl Shells {
         let _ = tokio::time::timeout(END, self.running.wait()).await;
         // What nobody can be said to have started; but never what others here still run.
         if registry::lock().is_empty() {
-            let _ = tokio::task::spawn_blocking(tree::end_everything).await;
+            let _ = tokio::task::spawn_blocking(tree::end_strays).await;
         }
     }
 }

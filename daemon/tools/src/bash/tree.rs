@@ -67,11 +67,15 @@ fn descendants() -> Vec<Stat> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let all: Vec<Stat> =
         entries.filter_map(|entry| Stat::read(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect();
+    below(own(), &by_parent(&all))
+}
+
+fn by_parent(all: &[Stat]) -> HashMap<i32, Vec<Stat>> {
     let mut children: HashMap<i32, Vec<Stat>> = HashMap::new();
     for stat in all {
-        children.entry(stat.parent).or_default().push(stat);
+        children.entry(stat.parent).or_default().push(*stat);
     }
-    below(own(), &children)
+    children
 }
 
 fn below(root: i32, children: &HashMap<i32, Vec<Stat>>) -> Vec<Stat> {
@@ -174,10 +178,7 @@ impl Family {
                 _ => others.is_empty() && stat.group != own_group,
             }
         };
-        let mut children: HashMap<i32, Vec<Stat>> = HashMap::new();
-        for stat in &all {
-            children.entry(stat.parent).or_default().push(*stat);
-        }
+        let children = by_parent(&all);
         let roots: Vec<Stat> = all.iter().filter(|stat| is_ours(stat)).copied().collect();
         let mut seen = HashSet::new();
         let mut found = Vec::new();
@@ -280,15 +281,30 @@ impl Handle {
     }
 }
 
-/// Ends everything below this process.
-pub(crate) fn end_everything() {
+/// Ends what was adopted and belongs to no command any more, with everything below it.
+pub(crate) fn end_strays() {
     let deadline = Instant::now() + PATIENCE;
+    let own_group = rustix::process::getpgrp().as_raw_pid();
     loop {
-        let alive: Vec<_> = descendants().into_iter().filter(|stat| !stat.zombie).collect();
-        if alive.is_empty() || Instant::now() >= deadline {
-            return;
+        let (commands, marks) = {
+            let known = registry::lock();
+            (known.pids(), known.marks_but(0))
+        };
+        let children = by_parent(&descendants());
+        let is_stray = |stat: &&Stat| {
+            !commands.contains(&stat.pid)
+                && stat.group != own_group
+                && mark(stat.pid).is_none_or(|mark| !marks.contains(&mark))
+        };
+        let roots = children.get(&own()).into_iter().flatten().filter(is_stray);
+        let handles: Vec<Handle> = roots
+            .flat_map(|root| std::iter::once(*root).chain(below(root.pid, &children)))
+            .filter(|stat| !stat.zombie)
+            .filter_map(|stat| Handle::open(stat.key()))
+            .collect();
+        if handles.is_empty() || Instant::now() >= deadline {
+            return sweep();
         }
-        let handles: Vec<Handle> = alive.iter().filter_map(|stat| Handle::open(stat.key())).collect();
         for signal in [Signal::STOP, Signal::KILL] {
             handles.iter().for_each(|handle| handle.send(signal));
         }
