@@ -81,7 +81,7 @@ fn across(call: &Call, from: &Spot, to: &Spot, found: Opened, asked: &Move) -> R
     deleting::walkable(call, &found, &asked.source)?;
     let (pending, _) = Pending::copy(call, again, to, &asked.destination)?;
     pending.publish(&asked.destination)?;
-    let (deleted, done) = deleting::remove(call, from, found);
+    let (deleted, done) = deleting::remove_moved(call, from, found);
     done.map_err(|error| {
         ToolError::Failed(format!(
             "{} is complete at {}, but the source could not all be deleted ({} files were): {error}",

@@ -38,7 +38,27 @@ pub(crate) fn remove(call: &Call, spot: &Spot, found: Opened) -> (Deleted, Resul
             Err(errno) => (Deleted::default(), Err(failed(errno))),
         };
     }
-    let walk = match Walk::new(call, found, Operation::List) {
+    remove_tree(call, spot, Walk::new(call, found, Operation::List))
+}
+
+/// The same where a complete copy is elsewhere: directories that their owner may not write
+/// are opened up, as moving them by their name would not have asked either.
+pub(crate) fn remove_moved(call: &Call, spot: &Spot, found: Opened) -> (Deleted, Result<(), ToolError>) {
+    if found.is_directory() {
+        remove_tree(call, spot, Walk::own(call, found))
+    } else {
+        remove(call, spot, found)
+    }
+}
+
+fn remove_tree(
+    call: &Call,
+    spot: &Spot,
+    walk: Result<Walk<'_>, ToolError>,
+) -> (Deleted, Result<(), ToolError>) {
+    let name = spot.path.to_string_lossy();
+    let failed = |errno| kernel(Operation::Delete, &name, errno);
+    let walk = match walk {
         Ok(walk) => walk,
         Err(error) => return (Deleted::default(), Err(error)),
     };

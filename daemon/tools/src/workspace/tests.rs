@@ -1,6 +1,7 @@
 mod comparing;
 mod copies;
 mod deletes;
+mod mounts;
 mod races;
 
 use std::{ffi::CString, path::Path};

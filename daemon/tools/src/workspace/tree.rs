@@ -92,7 +92,8 @@ impl<'a> Walk<'a> {
         Ok(walk)
     }
 
-    /// A walk through what this process made itself and takes away again.
+    /// A walk through what is only to be taken away: what this process made itself, or what it
+    /// has a complete copy of.
     pub(super) fn own(call: &'a Call, root: Opened) -> Result<Self, ToolError> {
         let ladder = Ladder::new(root);
         let (levels, relative, operation) = (Vec::new(), PathBuf::new(), Operation::List);

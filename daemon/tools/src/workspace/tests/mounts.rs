@@ -1,0 +1,59 @@
+//! What is mounted over a name, as walls do with single files and protected children.
+
+use crate::testing::World;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
+use serde_json::json;
+use std::{fs, path::PathBuf};
+
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+/// None where this machine's tests do without mounts.
+fn mount(from: PathBuf, to: PathBuf) -> Option<Mounted> {
+    if std::env::var("CORDON_TEST_SKIP").is_ok_and(|names| names.split(',').any(|name| name == "root")) {
+        return None;
+    }
+    mount_bind(&from, &to).expect("a bind mount needs root; CORDON_TEST_SKIP=root does without");
+    Some(Mounted(to))
+}
+
+#[tokio::test]
+async fn a_mounted_file_is_written_in_place() {
+    let w = World::new();
+    fs::write(w.root.join("below"), "old").unwrap();
+    let Some(_mounted) = mount(w.root.join("below"), w.root.join("ws/a.txt")) else { return };
+    let written = w.call("write_file", json!({"path": "a.txt", "content": "new"})).await;
+    assert_eq!(written.structured.as_ref().unwrap()["in_place"], true, "{written:?}");
+    let edits = json!([{"oldText": "new", "newText": "newer"}]);
+    let edited = w.call("edit_file", json!({"path": "a.txt", "edits": edits})).await;
+    assert!(!edited.is_error, "{edited:?}");
+    let over = json!({"source_path": "sub/b.rs", "destination_path": "a.txt", "overwrite": true});
+    assert!(!w.call("copy_file", over).await.is_error);
+    assert_eq!(fs::read_to_string(w.root.join("below")).unwrap(), "fn b() {}\n");
+    for (tool, arguments) in [
+        ("delete_file", json!({"path": "a.txt"})),
+        ("move_file", json!({"source": "a.txt", "destination": "b.txt"})),
+    ] {
+        let answer = w.call(tool, arguments).await;
+        assert!(answer.is_error && answer.all_text().contains("busy"), "{tool}: {answer:?}");
+    }
+    w.assert_canaries();
+}
+
+#[tokio::test]
+async fn a_tree_with_a_mount_in_it_is_refused_before_anything_is_deleted() {
+    let w = World::new();
+    fs::create_dir(w.root.join("ws/sub/mounted")).unwrap();
+    let Some(_mounted) = mount(w.root.join("outside"), w.root.join("ws/sub/mounted")) else { return };
+    let deleted = w.call("delete_file", json!({"path": "sub", "recursive": true})).await;
+    assert!(deleted.is_error && deleted.all_text().contains("mounted there"), "{deleted:?}");
+    let over = json!({"source_path": "../ro/out", "destination_path": "sub", "overwrite": true});
+    assert!(w.call("copy_file", over).await.all_text().contains("mounted there"));
+    assert!(w.root.join("ws/sub/b.rs").is_file() && w.root.join("ws/sub/deep/c.rs").is_file());
+    w.assert_canaries();
+}
