@@ -184,13 +184,14 @@ impl Report<'_> {
 /// What is said when more than the main process had to be ended.
 pub(crate) fn straggler_note(outcome: &Outcome) -> Option<String> {
     let ended = outcome.stragglers;
+    let count = |n: usize| if n == 1 { "1 process".to_owned() } else { format!("{n} processes") };
     if ended.left > 0 {
-        return Some(format!("{} killed processes do not end: the kernel keeps them", ended.left));
+        return Some(format!("{} that was killed does not end: the kernel keeps it", count(ended.left)));
     }
     (outcome.ending == Ending::Own && ended.killed > 0).then(|| {
         format!(
-            "it left {} processes running, which were killed: what shall go on belongs to start_background_command",
-            ended.killed
+            "it left {} running, killed now: what shall go on belongs to start_background_command",
+            count(ended.killed)
         )
     })
 }
