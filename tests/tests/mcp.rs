@@ -406,7 +406,7 @@ async fn the_example_works_as_it_is() {
     let host = Host::start();
     let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
     let project = host.tree("files/project");
-    host.tree("files/project/docs");
+    let _ = host.tree("files/project/docs");
     host.put(&project.join("docs/a.md"), "a");
     let file = host.agent_file("mcp.yaml", &fs::read_to_string(configs.join("mcp.yaml")).unwrap());
     let mut client = Client::connect(&host, &[file.to_str().unwrap(), "--wall", "local"]);

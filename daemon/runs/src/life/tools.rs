@@ -214,6 +214,8 @@ impl Recorder {
     }
 
     fn value(&self, value: &Value, left: &mut usize) -> Value {
+        // Empty lists and maps cost something, too: there may be very many.
+        *left = left.saturating_sub(2);
         match value {
             Value::String(text) => Value::String(self.text(text, left)),
             Value::Array(items) => {
@@ -231,7 +233,7 @@ impl Recorder {
             }
             Value::Object(entries) => Value::Object(self.map(entries, left)),
             other => {
-                *left = left.saturating_sub(8);
+                *left = left.saturating_sub(6);
                 // A number can be a secret, too.
                 match self.redactor.text(&other.to_string()) {
                     same if same == other.to_string() => other.clone(),
@@ -277,4 +279,76 @@ fn cut(text: &str, most: usize) -> String {
         return text.to_owned();
     }
     format!("{}… ({} bytes)", head(text, most), text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Journal;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const SECRET: &str = "sk-abcdefgh";
+
+    fn recorder(dir: &std::path::Path) -> Recorder {
+        let journal = Arc::new(Journal::create(&dir.join("journal"), 1 << 20).unwrap());
+        Recorder {
+            log: Log::new(journal, "a", Arc::default()),
+            redactor: Redactor::new(&[SECRET.to_owned()]),
+            denials: AtomicUsize::new(0),
+            error: Mutex::default(),
+            failed: CancellationToken::new(),
+        }
+    }
+
+    fn of(value: Value) -> Map<String, Value> {
+        Map::from_iter([("x".to_owned(), value)])
+    }
+
+    #[test]
+    fn arguments_are_told_in_full_when_they_are_short_and_cut_when_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let recorder = recorder(dir.path());
+        assert_eq!(
+            recorder.arguments(&of(json!({"a": [1, true, null, "b"]}))),
+            r#"{"x":{"a":[1,true,null,"b"]}}"#
+        );
+        let long = recorder.arguments(&of(json!("y".repeat(1 << 20))));
+        assert!(long.len() < 2 * TEXT_TOLD && long.contains("bytes)"), "{long}");
+        let many = recorder.arguments(&of(json!(vec![0; 100_000])));
+        assert!(many.len() < 2 * TOLD && many.contains("more"), "{many}");
+        // Half of the secret stands beyond what is told.
+        let split = format!("{}{SECRET}", "z".repeat(TEXT_TOLD - 5));
+        assert!(!recorder.arguments(&of(json!(split))).contains("sk-a"));
+        let key = Map::from_iter([(format!("k{SECRET}"), json!(1))]);
+        assert_eq!(recorder.arguments(&key), r#"{"k[redacted]":1}"#);
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let text = prop_oneof![
+            Just(SECRET.to_owned()),
+            Just(format!("\"{SECRET}\\")),
+            "[\"\\\\\u{1}-\u{20}a-c]{0,80}",
+            Just("ü".repeat(600)),
+        ];
+        let leaf = prop_oneof![text.clone().prop_map(Value::from), any::<i64>().prop_map(Value::from)];
+        leaf.prop_recursive(6, 200, 60, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..60).prop_map(Value::from),
+                prop::collection::btree_map(text.clone(), inner, 0..60)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_told_is_json_bounded_and_without_secrets(value in value()) {
+            let dir = tempfile::tempdir().unwrap();
+            let told = recorder(dir.path()).arguments(&of(value));
+            prop_assert!(told.len() <= 3 * TOLD, "{} bytes", told.len());
+            prop_assert!(serde_json::from_str::<Value>(&told).is_ok());
+            prop_assert!(!told.contains("abcdefgh"));
+        }
+    }
 }
