@@ -12,6 +12,7 @@ mod driver;
 mod endpoint;
 mod error;
 mod events;
+mod hints;
 mod json;
 mod lines;
 mod login;
@@ -28,6 +29,7 @@ pub use contract::{
 };
 pub use denial::denial_event;
 pub use error::BackendError;
+pub use hints::explained;
 pub use redact::Redactor;
 
 use cordon_config::BackendKind;

@@ -45,7 +45,8 @@ impl Fixture {
         change(&mut settings);
         let listeners = bind(&settings).unwrap();
         let confinement = Confinement { landlock_abi: 0, landlock_enforced: false };
-        let server = tokio::spawn(serve(settings, confinement, listeners, Peers::Any, std::sync::Arc::default()));
+        let server =
+            tokio::spawn(serve(settings, confinement, listeners, Peers::Any, std::sync::Arc::default()));
         let own = i32::try_from(std::process::id()).unwrap();
         let guest = Guest::connect("s1", directory.path(), Some(own)).await.unwrap();
         Self { guest, directory, server }

@@ -289,13 +289,21 @@ impl Agent {
 
     fn new_driver(&self, prompt: &str) -> Result<Box<dyn Driver>, String> {
         let context = &self.planned.context;
-        backend(context.agent.backend).turn(context, self.first_turn(prompt)).map_err(|e| e.to_string())
+        let driver = backend(context.agent.backend).turn(context, self.first_turn(prompt));
+        driver.map(|driver| self.explained(driver)).map_err(|e| e.to_string())
     }
 
     /// The driver of a turn that an earlier daemon began.
     pub(crate) fn old_driver(&self, prompt: &str) -> Box<dyn Driver> {
         let context = &self.planned.context;
-        backend(context.agent.backend).recover(context, self.first_turn(prompt))
+        self.explained(backend(context.agent.backend).recover(context, self.first_turn(prompt)))
+    }
+
+    /// The rules behind failures that the kernel made and a program reports.
+    fn explained(&self, driver: Box<dyn Driver>) -> Box<dyn Driver> {
+        let context = &self.planned.context;
+        let raw = context.agent.backend == cordon_config::BackendKind::Command;
+        cordon_backends::explained(driver, self.planned.policy.clone(), &context.workspace, raw)
     }
 
     fn first_turn(&self, prompt: &str) -> cordon_backends::Turn {
