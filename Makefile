@@ -61,6 +61,7 @@ deny:
 
 bench: release  ## measure beside other tools; a table, and build/bench.json
 	$(CARGO) build --locked --release -p cordon-bench
+	@[ -x build/tools/bin/rust-mcp-filesystem ] || $(CARGO) install rust-mcp-filesystem --locked --root build/tools
 	$(OUT:$(notdir $(OUT))=release)/cordon-bench $(ROUNDS)
 
 clean:  ## remove what was built

@@ -6,6 +6,7 @@
 mod daemon;
 mod docker;
 mod local;
+mod mcp;
 mod report;
 mod spec;
 mod stream;
@@ -16,12 +17,24 @@ use report::Report;
 async fn main() {
     let rounds: usize = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(20);
     let mut report = Report::default();
-    local::start(&mut report, rounds).await;
-    local::warm(&mut report, rounds * 5).await;
-    docker::cold(&mut report, rounds.min(20)).await;
-    docker::warm(&mut report, rounds).await;
-    stream::output(&mut report, 5).await;
-    daemon::start_and_memory(&mut report, rounds.min(20)).await;
+    // One group alone, for whoever works on it.
+    let only = std::env::args().nth(3);
+    let wanted = |group: &str| only.as_deref().is_none_or(|only| only == group);
+    if wanted("sandbox") {
+        local::start(&mut report, rounds).await;
+        local::warm(&mut report, rounds * 5).await;
+        docker::cold(&mut report, rounds.min(20)).await;
+        docker::warm(&mut report, rounds).await;
+        stream::output(&mut report, 5).await;
+    }
+    if wanted("tools") {
+        mcp::server(&mut report, rounds);
+        mcp::bash(&mut report, rounds * 5);
+        mcp::decision(&mut report, rounds);
+    }
+    if wanted("daemon") {
+        daemon::start_and_memory(&mut report, rounds.min(20)).await;
+    }
     println!("{}", report.table());
     let file = std::env::args().nth(2).unwrap_or_else(|| "build/bench.json".to_owned());
     std::fs::write(&file, report.json()).unwrap_or_else(|e| panic!("write {file}: {e}"));
