@@ -281,6 +281,7 @@ impl Agents for Double {
             rule: "no rule allows this path".into(),
             origin: "built in".into(),
             layer: "mount view".into(),
+            ..ExplainRow::default()
         };
         Ok(Response::new(ExplainResponse { rows: request.into_inner().paths.iter().map(row).collect() }))
     }

@@ -1,5 +1,7 @@
 //! Looking without running: what a policy says, and what a fresh sandbox really is.
 
+mod explain;
+
 use crate::{
     error::RunError,
     file::{self, FileSource},
@@ -8,11 +10,10 @@ use crate::{
     shared::Shared,
 };
 use cordon_backends::Variables;
-use cordon_policy::{Access, Operation, Policy, Verdict};
 use cordon_proto::{guest::ProbeResponse, v1};
 use cordon_sandbox::{SandboxRecord, WallKind};
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::mpsc;
@@ -63,7 +64,7 @@ impl Runs {
         let planned = self.plan_only(request).await?;
         let shared = self.0.shared.clone();
         let told = tokio::task::spawn_blocking(move || {
-            let rows = planned.iter().flat_map(|p| rows(p, &directory, &paths)).collect();
+            let rows = planned.iter().flat_map(|p| explain::rows(p, &directory, &paths)).collect();
             (rows, planned)
         })
         .await;
@@ -169,80 +170,5 @@ async fn discard(shared: &Arc<Shared>, planned: Vec<Planned>) {
     });
     if done.await.is_err() {
         tracing::error!("what an inspection made was left");
-    }
-}
-
-fn rows(planned: &Planned, directory: &Path, paths: &[String]) -> Vec<v1::ExplainRow> {
-    let agent = &planned.context.agent.id;
-    let row = |path: &Path, access: String, rule: String, origin: String, layer: &str| v1::ExplainRow {
-        agent: agent.clone(),
-        path: path.to_string_lossy().into_owned(),
-        access,
-        rule,
-        origin,
-        layer: layer.to_owned(),
-    };
-    if !paths.is_empty() {
-        return paths
-            .iter()
-            .map(|path| {
-                let path = canonical(&directory.join(path));
-                let (access, rule, origin) = verdict(&planned.policy, &path);
-                row(&path, access.to_string(), rule, origin, layer(planned.context.wall))
-            })
-            .collect();
-    }
-    let mut rows: Vec<_> = planned
-        .policy
-        .rules()
-        .map(|r| {
-            let (access, origin) = (r.access.to_string(), r.origin.to_string());
-            row(&r.path, access, r.origin.source.to_string(), origin, layer(planned.context.wall))
-        })
-        .collect();
-    if let Some(egress) = &planned.sandbox.egress {
-        let host = |name: String, rule: &str| {
-            row(Path::new(&name), "connect".to_owned(), rule.to_owned(), String::new(), "egress")
-        };
-        rows.extend(egress.allow.iter().map(|h| host(h.to_string(), "allowed host, public addresses")));
-        rows.extend(egress.grants.iter().map(|g| host(g.to_string(), "granted destination")));
-    }
-    rows
-}
-
-fn verdict(policy: &Policy, path: &Path) -> (Access, String, String) {
-    let rule = |access, rule: &cordon_policy::Rule| {
-        let text = format!("{} ({})", rule.path.display(), rule.origin.source);
-        (access, text, rule.origin.to_string())
-    };
-    match (policy.decide(path, Operation::Write), policy.decide(path, Operation::Read)) {
-        (Verdict::Allowed(found), _) => rule(Access::Write, found),
-        (_, Verdict::Allowed(found)) => rule(Access::Read, found),
-        (_, Verdict::Denied(denial)) => (Access::None, denial.rule, denial.origin.to_string()),
-    }
-}
-
-fn layer(wall: WallKind) -> &'static str {
-    match wall {
-        WallKind::Local => "mount view, landlock",
-        WallKind::Docker => "mount view, landlock where the engine's kernel has it",
-    }
-}
-
-/// The real place of the nearest existing ancestor, and the rest as written.
-fn canonical(path: &Path) -> PathBuf {
-    let mut rest = Vec::new();
-    let mut at = path;
-    loop {
-        if let Ok(real) = at.canonicalize() {
-            return rest.iter().rev().fold(real, |path: PathBuf, name| path.join(name));
-        }
-        match (at.parent(), at.file_name()) {
-            (Some(parent), Some(name)) => {
-                rest.push(name);
-                at = parent;
-            }
-            _ => return path.to_path_buf(),
-        }
     }
 }

@@ -1,0 +1,142 @@
+//! A policy in rows for a person: every rule with who enforces it in each wall, or what may be
+//! done at some paths.
+
+use crate::plan::Planned;
+use cordon_policy::{Access, Denial, Operation, Rule, Source, Verdict};
+use cordon_proto::v1;
+use cordon_sandbox::{PathEntry, PathSource, WallKind};
+use std::path::{Path, PathBuf};
+
+/// What is told of a path, in this order.
+const OPERATIONS: [Operation; 8] = [
+    Operation::Read,
+    Operation::List,
+    Operation::Execute,
+    Operation::Write,
+    Operation::Create,
+    Operation::Delete,
+    Operation::Rename,
+    Operation::Link,
+];
+
+/// One row for each path; for each rule and each host, without paths.
+pub(super) fn rows(planned: &Planned, directory: &Path, paths: &[String]) -> Vec<v1::ExplainRow> {
+    if !paths.is_empty() {
+        return paths.iter().map(|path| of_path(planned, &canonical(&directory.join(path)))).collect();
+    }
+    let mut rows: Vec<_> = planned.policy.rules().map(|rule| of_rule(planned, rule)).collect();
+    if let Some(egress) = &planned.sandbox.egress {
+        let host = |name: String, rule: &str| v1::ExplainRow {
+            agent: planned.context.agent.id.clone(),
+            path: name,
+            access: "connect".to_owned(),
+            rule: rule.to_owned(),
+            layer: "egress".to_owned(),
+            local_layer: "egress".to_owned(),
+            docker_layer: "egress".to_owned(),
+            ..Default::default()
+        };
+        rows.extend(egress.allow.iter().map(|h| host(h.to_string(), "allowed host, public addresses")));
+        rows.extend(egress.grants.iter().map(|g| host(g.to_string(), "granted destination")));
+    }
+    rows
+}
+
+fn row(planned: &Planned, path: &Path, rule: Option<&Rule>) -> v1::ExplainRow {
+    let [local, docker] = [WallKind::Local, WallKind::Docker].map(|wall| layer(planned, path, rule, wall));
+    v1::ExplainRow {
+        agent: planned.context.agent.id.clone(),
+        path: path.to_string_lossy().into_owned(),
+        layer: if planned.context.wall == WallKind::Local { local } else { docker }.to_owned(),
+        local_layer: local.to_owned(),
+        docker_layer: docker.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn of_rule(planned: &Planned, rule: &Rule) -> v1::ExplainRow {
+    v1::ExplainRow {
+        access: rule.access.to_string(),
+        rule: rule.origin.source.to_string(),
+        origin: rule.origin.to_string(),
+        ..row(planned, &rule.path, Some(rule))
+    }
+}
+
+fn of_path(planned: &Planned, path: &Path) -> v1::ExplainRow {
+    let verdicts = OPERATIONS.map(|operation| verdict(operation, planned.policy.decide(path, operation)));
+    let rule = planned.policy.rule_for(path);
+    let access = rule.map_or(Access::None, |r| r.access);
+    v1::ExplainRow {
+        access: access.to_string(),
+        rule: rule.map_or_else(|| "no rule allows this path".to_owned(), words),
+        origin: rule.map_or_else(|| "built in".to_owned(), |r| r.origin.to_string()),
+        verdicts: verdicts.into(),
+        ..row(planned, path, rule)
+    }
+}
+
+fn verdict(operation: Operation, verdict: Verdict<'_>) -> v1::ExplainVerdict {
+    let operation = operation.to_string();
+    match verdict {
+        Verdict::Allowed(rule) => v1::ExplainVerdict {
+            operation,
+            allowed: true,
+            rule: words(rule),
+            origin: rule.origin.to_string(),
+            would_allow: String::new(),
+        },
+        Verdict::Denied(denial) => {
+            let Denial { rule, origin, would_allow, .. } = *denial;
+            v1::ExplainVerdict { operation, allowed: false, rule, origin: origin.to_string(), would_allow }
+        }
+    }
+}
+
+fn words(rule: &Rule) -> String {
+    let path = rule.path.to_string_lossy().escape_debug().to_string();
+    format!("{path} is {} ({})", rule.access, rule.origin.source)
+}
+
+/// Who enforces what the rule says of a path, in one wall.
+fn layer(planned: &Planned, path: &Path, rule: Option<&Rule>, wall: WallKind) -> &'static str {
+    let local = wall == WallKind::Local;
+    let around = |p: &&PathEntry| path.starts_with(&p.path);
+    let entry = planned.sandbox.paths.iter().filter(around).max_by_key(|p| p.path.as_os_str().len());
+    let source = rule.map(|r| r.origin.source);
+    match (rule.map(|r| r.access), entry, source) {
+        (None, ..) if local => "not in the mount view, landlock",
+        (None, ..) => "not mounted; what an image has there is read-only, landlock(*)",
+        (Some(Access::None), Some(entry), _) if entry.source == PathSource::Empty => "mount view, hidden",
+        (Some(Access::None), ..) if local => "not in the mount view",
+        (Some(Access::None), ..) => "the image's own permissions",
+        (_, _, Some(Source::Temporary | Source::Home)) if local => "private tmpfs, landlock",
+        (_, _, Some(Source::Temporary | Source::Home)) => "private tmpfs, landlock(*)",
+        (_, _, Some(Source::System)) if !local => "read-only image, landlock(*)",
+        (_, _, Some(Source::Program)) if !local => "in the image",
+        _ if local => "mount view, landlock",
+        _ => "mount view, landlock(*)",
+    }
+}
+
+/// The real place of the nearest existing ancestor, and the rest as written.
+fn canonical(path: &Path) -> PathBuf {
+    let mut rest = Vec::new();
+    let mut at = path;
+    loop {
+        if let Ok(real) = at.canonicalize() {
+            return rest.iter().rev().fold(real, |path: PathBuf, name| path.join(name));
+        }
+        match (at.parent(), at.file_name()) {
+            (Some(parent), Some(name)) => {
+                rest.push(name);
+                at = parent;
+            }
+            _ => return path.to_path_buf(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "explain_tests.rs"]
+mod tests;
