@@ -5,14 +5,16 @@
 use cordon_proto::guest as pb;
 use cordon_tests::{
     bridge::Bridge,
-    harness::{bin, skipped},
+    harness::{bin, processes_mentioning, skipped, wait_until},
 };
 use prost::Message as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 fn asset(name: &str) -> PathBuf {
@@ -168,4 +170,39 @@ fn the_python_client_lists_and_calls() {
     assert!(seen["tools"].as_array().unwrap().iter().any(|name| name == "edit_file"));
     assert!(seen["read"]["content"][0]["text"].as_str().unwrap().contains("hello from the workspace"));
     assert_eq!(seen["denied"]["isError"], true);
+}
+
+#[test]
+fn the_end_of_the_stream_ends_every_command() {
+    let place = Place::new();
+    let argv = place.server();
+    let mut server = Command::new(&argv[0])
+        .args(&argv[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{argv:?}: {e}"));
+    let (mut to, from) = (server.stdin.take().unwrap(), server.stdout.take().unwrap());
+    let mut from = BufReader::new(from).lines();
+    let mut say = |message: Value| to.write_all(format!("{message}\n").as_bytes()).unwrap();
+    let who = json!({"name": "test", "version": "1"});
+    say(json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params":
+        {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": who}}));
+    // Named after this test's own directory, so that nobody else's is meant.
+    let mark = place.dir.path().join("mark").display().to_string();
+    let sleep = format!("bash -c 'sleep 9876; : {mark}'");
+    let call = |id: u64, name: &str, command: &str| {
+        json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",
+            "params": {"name": name, "arguments": {"command": command}}})
+    };
+    // In a session of its own, without a parent, in the background, and one that is waited for.
+    say(call(1, "start_background_command", &format!("setsid {sleep} & {sleep}")));
+    say(call(2, "execute_command", &sleep));
+    for _ in 0..2 {
+        from.next().unwrap().unwrap();
+    }
+    assert!(wait_until(Duration::from_secs(20), || processes_mentioning(&mark).len() >= 3));
+    drop(to);
+    assert!(server.wait().unwrap().success());
+    assert_eq!(processes_mentioning(&mark), Vec::<String>::new(), "something outlived the server");
 }
