@@ -53,6 +53,8 @@ pub struct Policy {
     /// Where in `rules` a path is: a lookup asks for every ancestor, and hashing its
     /// bytes is several times faster than comparing components.
     index: HashMap<Box<[u8]>, usize>,
+    /// Bytes of the longest rule's path.
+    longest: usize,
 }
 
 pub(crate) fn bytes(path: &Path) -> &[u8] {
@@ -102,7 +104,8 @@ impl Policy {
         // Paths are ordered by components, so that children follow their parent.
         let rules: Vec<Rule> = narrowest.into_values().collect();
         let index = rules.iter().enumerate().map(|(n, r)| (bytes(&r.path).into(), n)).collect();
-        Ok(Self { rules, index })
+        let longest = rules.iter().map(|r| bytes(&r.path).len()).max().unwrap_or(0);
+        Ok(Self { rules, index, longest })
     }
 
     /// Every rule, parents before children.
@@ -119,6 +122,11 @@ impl Policy {
             return None;
         }
         let mut prefix = bytes(path);
+        // No rule speaks of anything longer: a path may be as deep as an agent likes.
+        if let Some(cut) = prefix.get(..=self.longest) {
+            let slash = cut.iter().rposition(|b| *b == b'/').unwrap_or(0);
+            prefix = &prefix[..slash.max(1)];
+        }
         loop {
             if let Some(rule) = at(prefix) {
                 return Some(rule);
@@ -333,6 +341,21 @@ mod tests {
         let p = Policy::new([rule("/", Access::Write, Source::System)]).unwrap();
         assert!(!p.decide(Path::new("/"), Operation::Delete).is_allowed());
         assert!(p.decide(Path::new("/a"), Operation::Delete).is_allowed());
+    }
+
+    #[test]
+    fn a_path_much_longer_than_any_rule_costs_little() {
+        let p = policy();
+        let deep = format!("/w/keep/out{}", "/d".repeat(1_000_000));
+        for _ in 0..20 {
+            assert_eq!(p.rule_for(Path::new(&deep)).unwrap().path, Path::new("/w/keep/out"));
+        }
+        for (path, rule) in
+            [("/w/keep/outer", "/w/keep"), ("/w/keep/out/x", "/w/keep/out"), ("/w/keep/ou", "/w/keep")]
+        {
+            assert_eq!(p.rule_for(Path::new(path)).unwrap().path, Path::new(rule), "{path}");
+        }
+        assert_eq!(p.rule_for(Path::new("/xxxxxxxxxxxxxxxxxxxx")), None);
     }
 
     #[test]
