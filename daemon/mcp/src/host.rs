@@ -251,7 +251,7 @@ fn own_server(inside: &Inside) -> Server {
         env: Vec::new(),
         cwd: inside.workspace.as_os_str().as_bytes().to_vec(),
     };
-    Server::new(None, Launch::Inside(start), (READY, CALL), 1)
+    Server::new(None, Launch::Inside(Box::new(start)), (READY, CALL), 1)
 }
 
 fn user_server(
@@ -268,7 +268,7 @@ fn user_server(
                 env: env.iter().map(|(n, v)| (n.clone(), v.reveal().as_bytes().to_vec())).collect(),
                 cwd: cwd.as_os_str().as_bytes().to_vec(),
             };
-            (Launch::Inside(start), CALL)
+            (Launch::Inside(Box::new(start)), CALL)
         }
         McpTransport::Http { url, headers, call_within, allow_localhost, allow_private } => {
             let reach = Reach {

@@ -12,7 +12,7 @@ pub(crate) type Running = RunningService<RoleClient, ClientConfig>;
 
 /// How a server is brought to answer.
 pub(crate) enum Launch {
-    Inside(inside::Start),
+    Inside(Box<inside::Start>),
     Http(Box<http::Target>),
     /// In tests: both ends of a pipe.
     #[cfg(test)]

@@ -235,10 +235,9 @@ impl Recorder {
             other => {
                 *left = left.saturating_sub(6);
                 // A number can be a secret, too.
-                match self.redactor.text(&other.to_string()) {
-                    same if same == other.to_string() => other.clone(),
-                    hidden => Value::String(hidden),
-                }
+                let plain = other.to_string();
+                let shown = self.redactor.text(&plain);
+                if shown == plain { other.clone() } else { Value::String(shown) }
             }
         }
     }
