@@ -22,6 +22,9 @@ pub struct Attack {
     pub look: fn(&World) -> Vec<String>,
     /// Why an enforcer cannot be attacked like this.
     pub spared: fn(Enforcer) -> Option<&'static str>,
+    /// System calls of which a refusal must have been told to the daemon, by name. An engine's own filter tells nobody, and
+    /// comes first.
+    pub told: fn(Enforcer) -> &'static [&'static str],
     /// What is known to be open here, as SECURITY.md says: the evidence, word by word. Anything else than exactly this fails.
     pub known: fn(Enforcer) -> &'static [&'static str],
 }
@@ -38,6 +41,7 @@ impl Attack {
         tune: |_, _| {},
         look: |_| Vec::new(),
         spared: |_| None,
+        told: |_| &[],
         known: |_| &[],
     };
 }
@@ -86,4 +90,33 @@ pub struct Call {
     pub tool: &'static str,
     /// Arguments.
     pub arguments: serde_json::Value,
+    /// What our own tools must answer.
+    pub must: Must,
+}
+
+/// What our own tools must answer to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Must {
+    /// Anything: the canary alone judges.
+    Answer,
+    /// That it was done: the attack around it would prove nothing otherwise.
+    Work,
+    /// That it was not done, for whatever reason.
+    Fail,
+    /// That the policy refused it, typed.
+    Deny,
+}
+
+impl Must {
+    /// Whether an answer is what it must be.
+    #[must_use]
+    pub fn holds(self, said: &crate::Said) -> bool {
+        let failed = said.code != Some(0);
+        match self {
+            Self::Answer => said.started,
+            Self::Work => said.started && !failed,
+            Self::Fail => said.started && failed,
+            Self::Deny => said.started && failed && said.denied,
+        }
+    }
 }

@@ -1,5 +1,11 @@
 use crate::{Attack, Enforcer, Place, Said, World, open};
-use std::fmt;
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+/// No single call takes longer, whatever it meets.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How an attack ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,16 +62,24 @@ pub fn attempt(attack: &Attack, enforcer: Enforcer) -> Outcome {
         for run in (attack.runs)(&world) {
             let Some(output) = place.run(&world, &run) else { break };
             done += 1;
-            let finished = output.text().lines().any(|line| line.trim() == "DONE");
+            let finished = output.text().lines().any(|line| line.trim_end().ends_with("DONE"));
             let excused = run.may_die || (run.may_not_start && !output.started);
             assert!(finished || excused, "the script broke:\n{}\n{output:?}", output.text());
             assert!(!output.text().contains("BROKEN"), "{}", output.text());
             said.bytes.extend_from_slice(&output.bytes);
         }
         for call in (attack.calls)(&world) {
+            let begun = Instant::now();
             let Some(output) = place.call(&call) else { break };
             done += 1;
+            if enforcer.is_ours() {
+                assert!(call.must.holds(&output), "{call:?} was answered by {output:?}\n{}", output.text());
+                assert!(begun.elapsed() < PATIENCE, "{call:?} took {:?}", begun.elapsed());
+            }
             said.bytes.extend_from_slice(&output.bytes);
+        }
+        if done > 0 {
+            is_told(place.as_mut(), (attack.told)(enforcer));
         }
         if done > 0 && enforcer.is_ours() {
             still_answers(place.as_mut(), &world, &said);
@@ -81,6 +95,16 @@ pub fn attempt(attack: &Attack, enforcer: Enforcer) -> Outcome {
         eprintln!("--- {} {} {enforcer}\n{}", attack.id, attack.name, said.text());
     }
     judge(attack, &mut world, &said)
+}
+
+/// Waits until every one of these refusals has been told, typed.
+fn is_told(place: &mut dyn Place, wanted: &[&str]) {
+    let mut missing = wanted.to_vec();
+    while !missing.is_empty() {
+        let Some(denial) = place.denial() else { panic!("the daemon was not told of {missing:?}") };
+        assert_eq!(denial.layer, cordon_policy::Layer::Seccomp, "{denial}");
+        missing.retain(|name| !denial.target.starts_with(name));
+    }
 }
 
 /// The place must be of use to its owner after any attack from within it.

@@ -29,3 +29,31 @@ macro_rules! tested {
         })*
     };
 }
+
+/// The same, for attacks that tools with a path can be reached by as well.
+#[macro_export]
+macro_rules! tested_everywhere {
+    ($($name:ident => $attack:path,)*) => {
+        $(mod $name {
+            #[test]
+            fn tools_alone() {
+                $crate::survive(&$attack, $crate::Enforcer::ToolsAlone);
+            }
+
+            #[test]
+            fn tools() {
+                $crate::survive(&$attack, $crate::Enforcer::Tools);
+            }
+
+            #[test]
+            fn local() {
+                $crate::survive(&$attack, $crate::Enforcer::Local);
+            }
+
+            #[test]
+            fn docker() {
+                $crate::survive(&$attack, $crate::Enforcer::Docker);
+            }
+        })*
+    };
+}

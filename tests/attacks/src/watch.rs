@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Read as _,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
@@ -61,7 +62,7 @@ fn name(path: &Path) -> String {
 fn walk(path: &Path, seen: &mut BTreeMap<PathBuf, Entry>) {
     let Ok(found) = fs::symlink_metadata(path) else { return };
     let content = if found.is_file() {
-        fs::read(path).unwrap_or_default()
+        beginning(path)
     } else if found.is_symlink() {
         fs::read_link(path).unwrap_or_default().as_os_str().as_bytes().to_vec()
     } else {
@@ -80,6 +81,15 @@ fn walk(path: &Path, seen: &mut BTreeMap<PathBuf, Entry>) {
             walk(&inner.path(), seen);
         }
     }
+}
+
+/// All of a file, unless an enemy made it larger than memory.
+fn beginning(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(file) = fs::File::open(path) {
+        let _ = file.take(16 << 20).read_to_end(&mut bytes);
+    }
+    bytes
 }
 
 /// Whether any regular file of a tree holds this text. Links are not followed: where one leads is another question.

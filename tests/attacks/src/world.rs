@@ -10,7 +10,11 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread::JoinHandle,
 };
 use tempfile::TempDir;
 
@@ -32,6 +36,8 @@ pub struct World {
     victim: Child,
     watched: Vec<Watch>,
     machine: Vec<(PathBuf, Vec<u8>)>,
+    ended: Arc<AtomicBool>,
+    helpers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl World {
@@ -75,8 +81,10 @@ impl World {
         }
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
         let victim = victim(&token, uid);
+        let (ended, helpers) = (Arc::default(), Mutex::default());
+        let (watched, machine) = (Vec::new(), machine());
         let mut world =
-            Self { id, place, root, token, uid, trap, port, victim, watched: Vec::new(), machine: machine() };
+            Self { id, place, root, token, uid, trap, port, victim, watched, machine, ended, helpers };
         world.watch();
         world
     }
@@ -171,6 +179,20 @@ impl World {
         open_up(path, self.uid);
     }
 
+    /// Does something again and again beside the attack, until the world ends.
+    ///
+    /// # Panics
+    /// When there can be no thread.
+    pub fn meanwhile(&self, step: impl Fn() + Send + 'static) {
+        let ended = Arc::clone(&self.ended);
+        let helper = std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                step();
+            }
+        });
+        self.helpers.lock().unwrap().push(helper);
+    }
+
     /// Makes a file of the agent's, with everything above it.
     ///
     /// # Panics
@@ -217,6 +239,10 @@ impl Default for World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        for helper in self.helpers.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = helper.join();
+        }
         let _ = self.victim.kill();
         let _ = self.victim.wait();
         // A control's agent was root, or took its own permissions away.
@@ -273,7 +299,8 @@ pub fn guest() -> PathBuf {
     built
 }
 
-fn open_up(path: &Path, uid: u32) {
+/// Gives a tree to the agent's user, and permits everything to everybody.
+pub(crate) fn open_up(path: &Path, uid: u32) {
     let found = fs::symlink_metadata(path).unwrap();
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::lchown(path, Some(uid), Some(uid)).unwrap();

@@ -1,6 +1,8 @@
 //! "Kernel and process", against every wall of ours: each attack as `kx_NN_name::enforcer`; and those for which more than
 //! one program inside is needed: neighbours, stops, hosts that lack something, sandboxes in sandboxes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// What stands where an attack was is looked at once it is over.
+#![allow(clippy::disallowed_methods)]
 
 #[path = "kernel/degraded.rs"]
 mod degraded;
@@ -10,6 +12,8 @@ mod neighbours;
 mod nested;
 #[path = "kernel/stop.rs"]
 mod stop;
+#[path = "kernel/terminal.rs"]
+mod terminal;
 
 use cordon_attacks::{
     World,

@@ -31,7 +31,8 @@ impl Place for Control {
         let mut bytes = out.stdout;
         bytes.extend_from_slice(&out.stderr);
         let code = out.status.code().and_then(|code| u32::try_from(code).ok());
-        Some(Said { bytes, code, started: out.status.signal().is_some() || code != Some(125) })
+        let started = out.status.signal().is_some() || code != Some(125);
+        Some(Said { bytes, code, started, denied: false })
     }
 
     fn call(&mut self, _: &Call) -> Option<Said> {

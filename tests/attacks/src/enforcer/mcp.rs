@@ -138,11 +138,10 @@ impl Server {
         match self.ask("tools/call", &json!({"name": name, "arguments": arguments})) {
             Some(answer) => {
                 let failed = answer.get("error").is_some() || answer["result"]["isError"] == json!(true);
-                Said { bytes: texts(&answer).into(), code: Some(u32::from(failed)), started: true }
+                let denied = has_denial(&answer["result"]["structuredContent"]);
+                Said { bytes: texts(&answer).into(), code: Some(u32::from(failed)), started: true, denied }
             }
-            None => {
-                Said { bytes: b"\nLOST the server does not answer\n".to_vec(), code: None, started: false }
-            }
+            None => Said { bytes: b"\nLOST the server does not answer\n".to_vec(), ..Said::default() },
         }
     }
 }
@@ -162,13 +161,26 @@ impl Place for Server {
     }
 }
 
+/// Whether a typed denial is anywhere in a result for programs.
+pub(super) fn has_denial(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.contains_key("denial") || fields.values().any(has_denial),
+        Value::Array(items) => items.iter().any(has_denial),
+        _ => false,
+    }
+}
+
 /// Every text in an answer, one a line, however deep: what a model could read of it.
-fn texts(answer: &Value) -> String {
+pub(super) fn texts(answer: &Value) -> String {
+    use base64::Engine as _;
     match answer {
-        // A result that is JSON in a text is read as what it says.
+        // A result that is JSON in a text is read as what it says, and bytes in a text as what they are.
         Value::String(text) => match serde_json::from_str::<Value>(text) {
             Ok(inner @ (Value::Object(_) | Value::Array(_))) => texts(&inner),
-            _ => format!("{text}\n"),
+            _ => match base64::engine::general_purpose::STANDARD.decode(text) {
+                Ok(bytes) if bytes.len() > 8 => format!("{text}\n{}\n", String::from_utf8_lossy(&bytes)),
+                _ => format!("{text}\n"),
+            },
         },
         Value::Array(items) => items.iter().map(texts).collect(),
         Value::Object(fields) => fields.values().map(texts).collect(),

@@ -1,15 +1,20 @@
 //! Who keeps a place closed: our own walls, the tools inside them, and what others use.
 
+mod alone;
 mod control;
 mod mcp;
 pub mod wall;
 
 use crate::{Attack, Call, Run, World};
+use cordon_policy::Denial;
 use std::{fmt, future::Future, sync::OnceLock};
 
 /// Who keeps a place closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Enforcer {
+    /// The file tools that the guest serves, as a library in a process of the host's administrator: nothing but the table
+    /// of rules stands between them and the canary.
+    ToolsAlone,
     /// The file and command tools that the guest serves, behind the local wall.
     Tools,
     /// The local wall.
@@ -26,20 +31,27 @@ pub enum Enforcer {
 
 impl Enforcer {
     /// Every one, in the order of the table.
-    pub const ALL: [Self; 6] =
-        [Self::Tools, Self::Local, Self::Docker, Self::BareDocker, Self::Bwrap, Self::NpmServer];
+    pub const ALL: [Self; 7] = [
+        Self::ToolsAlone,
+        Self::Tools,
+        Self::Local,
+        Self::Docker,
+        Self::BareDocker,
+        Self::Bwrap,
+        Self::NpmServer,
+    ];
 
     /// Whether it is one of ours: an attack on it must fail.
     #[must_use]
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Tools | Self::Local | Self::Docker)
+        matches!(self, Self::ToolsAlone | Self::Tools | Self::Local | Self::Docker)
     }
 
     /// The group of `CORDON_TEST_SKIP` that leaves it out.
     #[must_use]
     pub fn group(self) -> &'static str {
         match self {
-            Self::Tools => "tools",
+            Self::ToolsAlone | Self::Tools => "tools",
             Self::Local => "local",
             Self::Docker | Self::BareDocker => "docker",
             Self::Bwrap => "bwrap",
@@ -51,6 +63,7 @@ impl Enforcer {
 impl fmt::Display for Enforcer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::ToolsAlone => "tools alone",
             Self::Tools => "tools",
             Self::Local => "local",
             Self::Docker => "docker",
@@ -70,6 +83,8 @@ pub struct Said {
     pub code: Option<u32>,
     /// Whether anything ran at all.
     pub started: bool,
+    /// Whether a typed denial came with it, for programs to read.
+    pub denied: bool,
 }
 
 impl Said {
@@ -87,6 +102,11 @@ pub trait Place {
 
     /// Calls a tool; none when this enforcer has none.
     fn call(&mut self, call: &Call) -> Option<Said>;
+
+    /// The next denial that the daemon was told of, if one comes soon.
+    fn denial(&mut self) -> Option<Denial> {
+        None
+    }
 }
 
 /// A place or the reason why it was not made.
@@ -100,6 +120,7 @@ pub fn open(enforcer: Enforcer, world: &World, attack: &Attack) -> Opened {
     Ok(match enforcer {
         Enforcer::Local => Box::new(wall::Cell::local(world, attack)?),
         Enforcer::Docker => Box::new(wall::Cell::docker(world, attack)?),
+        Enforcer::ToolsAlone => Box::new(alone::Alone::new(world, attack)),
         Enforcer::Tools => Box::new(mcp::Server::ours(world, attack)?),
         Enforcer::BareDocker => Box::new(control::Control::docker(world)),
         Enforcer::Bwrap => Box::new(control::Control::bwrap(world)),

@@ -2,7 +2,7 @@
 
 use super::{Place, Said, block_on};
 use crate::{Attack, Call, Run, World};
-use cordon_policy::{Access, Limits, Origin, Policy, Rule, Source};
+use cordon_policy::{Access, Denial, Limits, Origin, Policy, Rule, Source};
 use cordon_proto::guest as pb;
 use cordon_sandbox::{
     DockerOptions, DockerWall, Identity, Labels, LocalOptions, LocalWall, Network, PathEntry, PathKind,
@@ -12,6 +12,7 @@ use std::{
     os::unix::ffi::OsStrExt as _,
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 use tokio::sync::mpsc;
 
@@ -23,6 +24,7 @@ pub(super) const IMAGE: &str = "debian:bookworm-slim";
 pub struct Cell {
     wall: Box<dyn Wall>,
     sandbox: Sandbox,
+    denials: mpsc::Receiver<Denial>,
 }
 
 impl Cell {
@@ -56,10 +58,10 @@ impl Cell {
         if spec.image.is_none() && wall.kind() == cordon_sandbox::WallKind::Docker {
             spec.image = Some(IMAGE.to_owned());
         }
-        let (denials, _) = mpsc::channel(64);
+        let (denials, told) = mpsc::channel(256);
         let sandbox =
             block_on(wall.create(&spec, &|_| Ok(()), denials)).map_err(|error| error.to_string())?;
-        Ok(Self { wall, sandbox })
+        Ok(Self { wall, sandbox, denials: told })
     }
 
     /// The sandbox.
@@ -102,6 +104,11 @@ impl Place for Cell {
     fn call(&mut self, _: &Call) -> Option<Said> {
         None
     }
+
+    fn denial(&mut self) -> Option<Denial> {
+        let next = self.denials.recv();
+        block_on(async { tokio::time::timeout(Duration::from_secs(10), next).await.ok().flatten() })
+    }
 }
 
 pub(crate) fn process_id() -> String {
@@ -113,7 +120,7 @@ async fn finish(sandbox: &Sandbox, start: pb::Start) -> Said {
     let mut said = Said { started: true, ..Said::default() };
     let mut process = match sandbox.guest.exec(start).await {
         Ok(process) => process,
-        Err(error) => return Said { bytes: error.to_string().into(), started: false, code: None },
+        Err(error) => return Said { bytes: error.to_string().into(), started: false, ..Said::default() },
     };
     while let Some(event) = process.events.recv().await {
         match event {
@@ -202,6 +209,19 @@ pub fn spec(world: &World) -> SandboxSpec {
         sudo: false,
         tools: ToolSettings { workspace: ws, ..ToolSettings::default() },
         canaries: vec![world.canary()],
+    }
+}
+
+/// A path of the host in a place of ours, a file or a directory.
+#[must_use]
+pub fn entry(path: &Path, access: Access, directory: bool) -> PathEntry {
+    let kind = if directory { PathKind::Directory } else { PathKind::File };
+    PathEntry {
+        path: path.to_path_buf(),
+        source: PathSource::Host(path.to_path_buf()),
+        kind,
+        access,
+        execute: true,
     }
 }
 

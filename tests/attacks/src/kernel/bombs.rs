@@ -125,3 +125,24 @@ echo DONE
 "#,
     )]
 });
+
+/// Refusals that somebody answers: many at a time, from threads that die while they wait.
+pub const REFUSALS: Attack = bomb(
+    "make 60,000 refused system calls at once, and be killed in the middle of some",
+    |_| {
+        vec![Run::script(
+            r#"
+for n in $(seq 12); do
+  perl -e 'my $b = "\0" x 200; for (1 .. 5000) { $r = syscall($ENV{NR_keyctl}, 0, -3, 1); print "GOT keyctl\n" if $r >= 0 }' &
+done
+for n in $(seq 20); do
+  perl -e 'alarm 1; while (1) { syscall($ENV{NR_keyctl}, 0, -3, 1) }' & kill -9 $!
+done 2>/dev/null
+wait
+call keyctl '0, -3, 1'
+call bpf '0, $b, 128'
+echo DONE
+"#,
+        )]
+    },
+);

@@ -1,6 +1,11 @@
 //! System calls that an agent has no use for: each is tried, and must be refused before the kernel looks at it.
 
-use crate::{Attack, Run};
+use crate::{Attack, Enforcer, Run};
+
+/// Told behind the local wall, where no engine's filter answers first.
+fn local(enforcer: Enforcer, calls: &'static [&'static str]) -> &'static [&'static str] {
+    if enforcer == Enforcer::Local { calls } else { &[] }
+}
 
 /// KX-03.
 pub const IO_URING: Attack = Attack {
@@ -16,6 +21,7 @@ echo DONE
 "#,
         )]
     },
+    told: |enforcer| local(enforcer, &["io_uring_setup", "io_uring_enter", "io_uring_register"]),
     ..Attack::NONE
 };
 
@@ -44,6 +50,22 @@ call prctl '35, 1, 0x400000, 0, 0' prctl-set-mm
 echo DONE
 "#,
         )]
+    },
+    told: |enforcer| {
+        local(
+            enforcer,
+            &[
+                "keyctl",
+                "add_key",
+                "request_key",
+                "bpf",
+                "perf_event_open",
+                "userfaultfd",
+                "fanotify_init",
+                "kcmp",
+                "personality",
+            ],
+        )
     },
     ..Attack::NONE
 };
@@ -74,6 +96,23 @@ call modify_ldt '0, $b, 64'
 echo DONE
 "#,
         )]
+    },
+    told: |enforcer| {
+        local(
+            enforcer,
+            &[
+                "kexec_load",
+                "init_module",
+                "finit_module",
+                "delete_module",
+                "reboot",
+                "swapon",
+                "acct",
+                "settimeofday",
+                "iopl",
+                "modify_ldt",
+            ],
+        )
     },
     ..Attack::NONE
 };
@@ -118,6 +157,25 @@ echo DONE
         )]
     },
     // The mount over a masked file cannot be taken away; what is below it was never read.
+    told: |enforcer| {
+        local(
+            enforcer,
+            &[
+                "unshare",
+                "clone",
+                "setns",
+                "mount",
+                "umount2",
+                "open_tree",
+                "fsopen",
+                "fspick",
+                "move_mount",
+                "mount_setattr",
+                "pivot_root",
+                "chroot",
+            ],
+        )
+    },
     ..Attack::NONE
 };
 
@@ -139,6 +197,7 @@ echo DONE
 "#,
         )]
     },
+    told: |enforcer| local(enforcer, &["name_to_handle_at", "open_by_handle_at"]),
     ..Attack::NONE
 };
 
@@ -193,5 +252,6 @@ echo DONE
 "#,
         )]
     },
+    told: |enforcer| local(enforcer, &["socket"]),
     ..Attack::NONE
 };

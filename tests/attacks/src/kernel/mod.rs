@@ -41,6 +41,7 @@ macro_rules! kernel_attacks {
             kx_15_descriptors => $crate::kernel::bombs::DESCRIPTORS,
             kx_15_disk => $crate::kernel::bombs::DISK,
             kx_15_output => $crate::kernel::bombs::OUTPUT,
+            kx_15_flood_of_refusals => $crate::kernel::bombs::REFUSALS,
             kx_15_starve_the_guest => $crate::kernel::processes::STARVE,
             kx_16_signals_to_the_guest => $crate::kernel::processes::SIGNALS,
             kx_17_kernel_files => $crate::kernel::host::KERNEL_FILES,

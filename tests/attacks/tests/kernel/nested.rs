@@ -1,6 +1,6 @@
 use super::Kind;
 use cordon_attacks::{Place as _, Run, World, enforcer::wall};
-use cordon_policy::Access;
+use cordon_policy::{Access, Origin, Policy, Rule, Source};
 use cordon_sandbox::{PathEntry, PathKind, PathSource};
 use std::path::Path;
 
@@ -16,6 +16,9 @@ fn a_nested_sandbox_changes_nothing(kind: Kind, program: &Path, words: &str) {
             std::fs::copy(program, path.join(program.file_name().unwrap())).unwrap();
             world.watch();
         } else {
+            let origin = Origin { source: Source::Program, place: None };
+            let rule = Rule { path: path.clone(), access: Access::Read, origin };
+            spec.policy = Policy::new(spec.policy.rules().cloned().chain([rule])).unwrap();
             spec.paths.push(PathEntry {
                 source: PathSource::Host(path.clone()),
                 path,
