@@ -35,10 +35,9 @@ fn fails(lines: &str, reason: &str, key: &str, words: &str) {
     assert!(format!("{} {}", problem.message, problem.help).contains(words), "{problem:#?}");
     // The key's own line, not that of the agent.
     assert!(problem.line > 5 && problem.column > 6, "{problem:#?}");
-    assert!(
-        problem.excerpt.starts_with(text.lines().nth(problem.line as usize - 1).unwrap()),
-        "{problem:#?}"
-    );
+    // What is secret is masked, and long lines are cut.
+    let line = text.lines().nth(problem.line as usize - 1).unwrap();
+    assert!(problem.excerpt.starts_with(line) || problem.excerpt.contains('*'), "{problem:#?}");
 }
 
 #[test]
