@@ -14,8 +14,8 @@ mod turn;
 pub(crate) use agent::{Agent, Recovered, Resume, finding, warning};
 pub(crate) use launch::{deadline, launch};
 pub(crate) use log::{Log, Tally};
-pub(crate) use tools::Link;
 pub(crate) use rebuild::{Overview, Replayed, replay};
+pub(crate) use tools::Link;
 
 use crate::{
     entry::Entry,
