@@ -14,6 +14,7 @@ mod record;
 mod recover;
 mod removed;
 mod runs;
+mod serve;
 mod shared;
 mod store;
 mod walls;

@@ -75,7 +75,7 @@ pub(crate) struct Inner {
     pub(crate) removed: Removed,
     /// Start keys, with the owner, of runs that are being accepted or known.
     keys: Mutex<BTreeMap<(u32, String), String>>,
-    accepting: AtomicBool,
+    pub(crate) accepting: AtomicBool,
     pub(crate) loaded: watch::Sender<bool>,
 }
 
@@ -167,41 +167,12 @@ impl Runs {
         earlier
     }
 
-    /// A run that serves one agent's tools to a client instead of giving a task to it. It
-    /// ends when the stream does.
-    ///
-    /// # Errors
-    /// As [`Runs::start`]; also when the file has several agents and none is named.
-    pub async fn serve_tools(
+    pub(crate) async fn accept(
         &self,
         request: StartRequest,
-        client: tokio::io::DuplexStream,
+        id: &str,
+        link: Option<Link>,
     ) -> Result<v1::Run, RunError> {
-        self.ready().await;
-        if !self.0.accepting.load(Ordering::Acquire) {
-            return Err(RunError::ShuttingDown);
-        }
-        let shared = self.0.shared.clone();
-        let id = uuid::Uuid::now_v7().simple().to_string();
-        let _planning = shared.planning.write().await;
-        self.accept(request, &id, Some(Link(client))).await
-    }
-
-    /// Waits until a run has ended.
-    ///
-    /// # Errors
-    /// When there is no such run.
-    pub async fn wait(&self, caller: u32, id: &str) -> Result<v1::Run, RunError> {
-        let entry = self.find(caller, id).await?;
-        let watch = entry.live().as_ref().map(|live| live.journal.watch());
-        if let Some(mut watch) = watch {
-            // An error: the run was let go by a daemon that ends.
-            let _ = watch.wait_for(|c| c.closed).await;
-        }
-        Ok(entry.to_proto())
-    }
-
-    async fn accept(&self, request: StartRequest, id: &str, link: Option<Link>) -> Result<v1::Run, RunError> {
         let purpose = if link.is_some() { Purpose::Tools } else { Purpose::Task };
         let shared = self.0.shared.clone();
         let (blocking, run) = (shared.clone(), id.to_owned());
@@ -248,7 +219,7 @@ impl Runs {
         Ok(self.find(caller, id).await?.to_proto())
     }
 
-    async fn find(&self, caller: u32, id: &str) -> Result<Arc<Entry>, RunError> {
+    pub(crate) async fn find(&self, caller: u32, id: &str) -> Result<Arc<Entry>, RunError> {
         self.ready().await;
         let entries = self.0.shared.entries();
         let mut found = entries
