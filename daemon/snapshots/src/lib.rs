@@ -6,9 +6,11 @@
 mod changes;
 mod codec;
 mod index;
+mod tree;
 mod walk;
 
 pub use changes::{Change, ChangeKind, changes};
 pub use codec::DecodeError;
 pub use index::{Entry, EntryKind, Index};
+pub use tree::{Content, ContentId, NodeKind, TreeEntry, TreeError, TreeSource};
 pub use walk::{Limits, Linked, WalkError, index, index_linked, index_with};
