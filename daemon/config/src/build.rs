@@ -39,7 +39,7 @@ impl Build<'_, '_> {
     pub(crate) fn file(&mut self, top: &Item) -> Option<AgentFile> {
         let orchestrator = top.get("orchestrator");
         let shared = orchestrator.and_then(|o| o.get("context_paths"));
-        let shared = shared.map(|c| self.context_paths(c)).unwrap_or_default();
+        let shared = shared.map(|c| self.context_paths(c, &[])).unwrap_or_default();
         let items = self.agent_items(top)?;
         let agents: Vec<Option<Agent>> = items.iter().map(|i| self.agent(i, &shared)).collect();
         self.distinct(items, &agents);

@@ -454,7 +454,11 @@ fn the_orchestrators_context_paths_win() {
         + &backend(
             "type: codex\ncwd: w\ncontext_paths: [{path: ./a, permission: write}, {path: b, permission: write}]",
         );
-    let file = fine(&text);
+    let key = format!("{B}.context_paths[0]");
+    warns(&text, "contradictory-path", &key, "something else of the same path on line 1");
+    // Nothing is said where both say the same.
+    fine(&text.replace("path: ./a, permission: write", "path: ./a"));
+    let file = parse(&text).file.unwrap();
     let got: Vec<_> = file.agents[0]
         .context_paths
         .iter()

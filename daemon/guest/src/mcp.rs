@@ -3,7 +3,7 @@
 //! inside may do, and the table says why the rest is refused.
 
 use cordon_tools::{Table, Tools, serve, standard};
-use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior, setsid};
 use std::{
     error::Error,
     fs::File,
@@ -24,6 +24,9 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // What a command leaves behind when it ends comes here, and is ended with it.
     set_child_subreaper(Some(getpid()))?;
+    // Who started it on a terminal shares that terminal with no command. A group's leader cannot
+    // leave it, and then has none either: the daemon starts leaders.
+    let _ = setsid();
     let tools = Arc::new(Tools::new(Table::decode(&table()?)?));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let served = runtime.block_on(async {

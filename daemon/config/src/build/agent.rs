@@ -27,7 +27,7 @@ impl Build<'_, '_> {
         let mode = self.mode(backend);
         let docker = self.docker(backend, kind, mode);
         let cwd = self.cwd(backend, kind);
-        let own = backend.get("context_paths").map(|c| self.context_paths(c)).unwrap_or_default();
+        let own = backend.get("context_paths").map(|c| self.context_paths(c, shared)).unwrap_or_default();
         let egress = self.egress(item.get("egress"), backend, docker.network);
         let effort = self.effort(backend);
         let model = backend.get("model").and_then(|m| self.model(m));
@@ -46,7 +46,7 @@ impl Build<'_, '_> {
             base_url,
             api_key,
             cwd,
-            context_paths: merged(shared, own),
+            context_paths: shared.iter().cloned().chain(own).collect(),
             mode: mode.unwrap_or(ExecutionMode::Local),
             docker,
             effort,
@@ -185,11 +185,4 @@ impl Build<'_, '_> {
         }
         Some(rules)
     }
-}
-
-/// The orchestrator's entries, then the agent's own for other paths.
-fn merged(shared: &[ContextPath], own: Vec<ContextPath>) -> Vec<ContextPath> {
-    let mut paths = shared.to_vec();
-    paths.extend(own.into_iter().filter(|c| shared.iter().all(|s| s.path != c.path)));
-    paths
 }

@@ -1,19 +1,35 @@
 use super::Build;
 use crate::{ContextPath, check::Item, report::Quoted};
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Component, Path, PathBuf},
+};
 
 impl Build<'_, '_> {
-    /// The entries of one `context_paths` list.
-    pub(super) fn context_paths(&mut self, list: &Item) -> Vec<ContextPath> {
+    /// The entries of one `context_paths` list, without those that `shared` has already: the
+    /// orchestrator's win, as in MassGen, and where they say something else, that is told.
+    pub(super) fn context_paths(&mut self, list: &Item, shared: &[ContextPath]) -> Vec<ContextPath> {
+        let shared: HashMap<&Path, &ContextPath> = shared.iter().map(|c| (c.path.as_path(), c)).collect();
+        let mut lines: HashMap<PathBuf, u32> = HashMap::new();
         let mut paths: Vec<ContextPath> = Vec::new();
         for entry in list.items() {
             let Some(context) = self.context_path(entry) else { continue };
-            if let Some(first) = paths.iter().find(|p| p.path == context.path) {
-                let message = format!("the same path is given on line {} already", first.place.line);
+            if let Some(line) = lines.insert(context.path.clone(), context.place.line) {
+                let message = format!("the same path is given on line {line} already");
                 self.report.error(&entry.at(), "duplicate-path", message, "take one of them out");
                 continue;
             }
-            paths.push(context);
+            match shared.get(context.path.as_path()) {
+                None => paths.push(context),
+                Some(first) if is_same(first, &context) => {}
+                Some(first) => {
+                    let message = format!(
+                        "the orchestrator says something else of the same path on line {}, and its word counts",
+                        first.place.line
+                    );
+                    self.report.warn(&entry.at(), "contradictory-path", message, "take one of them out");
+                }
+            }
         }
         paths
     }
@@ -107,4 +123,8 @@ impl Build<'_, '_> {
         }
         paths
     }
+}
+
+fn is_same(one: &ContextPath, other: &ContextPath) -> bool {
+    one.write == other.write && one.protected == other.protected && one.allow == other.allow
 }

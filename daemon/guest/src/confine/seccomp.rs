@@ -80,8 +80,20 @@ const REFUSED: &[(i64, &str)] = calls![
 const NEWER: &[(i64, &str)] = &[(467, "SYS_open_tree_attr")];
 
 /// Refused for some of their arguments only.
-const LOOKED_INTO: &[(i64, &str)] =
-    calls![SYS_clone, SYS_ioctl, SYS_personality, SYS_socket, SYS_socketpair,];
+const LOOKED_INTO: &[(i64, &str)] = calls![
+    SYS_clone,
+    SYS_ioctl,
+    SYS_personality,
+    SYS_socket,
+    SYS_socketpair,
+    SYS_prlimit64,
+    SYS_sched_setaffinity,
+    SYS_sched_setscheduler,
+    SYS_sched_setparam,
+    SYS_sched_setattr,
+    SYS_setpriority,
+    SYS_ioprio_set,
+];
 
 /// A call's name, for a person.
 pub(crate) fn name_of(number: i64) -> String {
@@ -198,14 +210,39 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError>
     ])?;
     let other_netlink = SeccompRule::new(vec![is(0, libc::AF_NETLINK)?, is_not(2, libc::NETLINK_ROUTE)?])?;
     let mut socket = vec![other_family, other_netlink];
-    for protocol in [libc::IPPROTO_SCTP, libc::IPPROTO_DCCP, libc::IPPROTO_UDPLITE] {
+    for protocol in [libc::IPPROTO_SCTP, libc::IPPROTO_DCCP, libc::IPPROTO_UDPLITE, libc::IPPROTO_MPTCP] {
         for family in [libc::AF_INET, libc::AF_INET6] {
             socket.push(SeccompRule::new(vec![is(0, family)?, is(2, protocol)?])?);
         }
     }
     rules.insert(libc::SYS_socket, socket);
     rules.insert(libc::SYS_socketpair, vec![SeccompRule::new(vec![is_not(0, libc::AF_UNIX)?])?]);
+    spare_the_guest(&mut rules)?;
     Ok(rules)
+}
+
+/// The guest is of the same user as the agent, who could take its descriptors or processor time
+/// away by the numbers of limits and priorities. A thread may still pin and rank itself.
+fn spare_the_guest(rules: &mut BTreeMap<i64, Vec<SeccompRule>>) -> Result<(), seccompiler::BackendError> {
+    let is = |arg, v: u64| SeccompCondition::new(arg, Dword, SeccompCmpOp::Eq, v);
+    // Any thread's number stands for its whole process here. To look is fine.
+    let others = SeccompCondition::new(0, Dword, SeccompCmpOp::Ne, 0)?;
+    let changes = SeccompCondition::new(2, Qword, SeccompCmpOp::Ne, 0)?;
+    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![others, changes])?]);
+    for call in [
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setscheduler,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setattr,
+    ] {
+        rules.insert(call, vec![SeccompRule::new(vec![is(0, 1)?])?]);
+    }
+    // A process, a group, a user, each call with numbers of its own for them.
+    for (call, process, group, user) in [(libc::SYS_setpriority, 0, 1, 2), (libc::SYS_ioprio_set, 1, 2, 3)] {
+        let first = |which| SeccompRule::new(vec![is(0, which)?, is(1, 1)?]);
+        rules.insert(call, vec![first(process)?, first(group)?, SeccompRule::new(vec![is(0, user)?])?]);
+    }
+    Ok(())
 }
 
 /// A second program for what the first cannot say: another answer than EPERM. `clone3`

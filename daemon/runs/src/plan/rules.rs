@@ -9,7 +9,7 @@ pub(super) fn built_in(home: &Path) -> Vec<Rule> {
         access,
         origin: Origin::built_in(source),
     };
-    let read = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc"]
+    let read = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/dev"]
         .map(|p| rule(p, Access::Read, Source::System));
     let hidden = [
         "/etc/shadow",
@@ -23,10 +23,12 @@ pub(super) fn built_in(home: &Path) -> Vec<Rule> {
         "/etc/security/opasswd",
     ]
     .map(|p| rule(p, Access::None, Source::Secret));
+    // The devices that the walls make; no name can be added beside them.
+    let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/pts", "/dev/shm"]
+        .map(|p| rule(p, Access::Write, Source::System));
     let write = [
-        rule("/dev", Access::Write, Source::System),
         rule("/tmp", Access::Write, Source::Temporary),
         Rule { path: home.to_path_buf(), access: Access::Write, origin: Origin::built_in(Source::Home) },
     ];
-    read.into_iter().chain(hidden).chain(write).collect()
+    read.into_iter().chain(hidden).chain(devices).chain(write).collect()
 }

@@ -129,8 +129,6 @@ echo DONE
         )]
     },
     spared: |enforcer| ours_only(enforcer, "its first process is the attacked program itself"),
-    // An agent can spoil its own sandbox so, and nobody else's: its calls fail, and the daemon ends it as any other.
-    known: |_| &["affinity", "idle", "ionice", "prlimit", "renice"],
     ..Attack::NONE
 };
 
