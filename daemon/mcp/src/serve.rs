@@ -1,22 +1,24 @@
 //! The host as an MCP server itself.
 
-use crate::{CallError, Host, LONGEST_MESSAGE, error::words};
+use crate::{CallError, Host, error::words};
+use cordon_wire::Wire;
 use rmcp::{
-    ErrorData, RoleServer, ServerHandler, ServiceExt as _,
+    ErrorData, RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, Implementation, ListToolsResult, PaginatedRequestParams,
         ServerCapabilities, ServerConfig,
     },
-    service::RequestContext,
-    transport::async_rw::AsyncRwTransport,
+    service::{RequestContext, ServerInitializeError, serve_server},
 };
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 
-/// What a request is, beside the arguments that it may carry.
-const ENVELOPE: usize = 1 << 20;
-
-struct Handler(Arc<Host>);
+struct Handler {
+    host: Arc<Host>,
+    /// Cancelled when nobody waits for answers any more.
+    ended: CancellationToken,
+}
 
 impl Host {
     /// Serves all tools to one client, line by line, until it hangs up. Dropping the future
@@ -29,11 +31,21 @@ impl Host {
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
     {
-        let transport = AsyncRwTransport::new_server(read, write)
-            .with_max_line_length(LONGEST_MESSAGE.saturating_add(ENVELOPE));
-        let serving = Handler(self).serve(transport).await;
-        let running = serving.map_err(|e| words(&e.to_string()))?;
-        running.waiting().await.map(drop).map_err(|e| words(&e.to_string()))
+        let ended = CancellationToken::new();
+        // Whoever drops the future waits for no answer.
+        let _ended = ended.clone().drop_guard();
+        let wire = Wire::new(read, write, ended.clone());
+        let broken = wire.failure();
+        let served = match serve_server(Handler { host: self, ended }, wire).await {
+            Ok(session) => session.waiting().await.map(drop).map_err(|e| words(&e.to_string())),
+            // Whoever hangs up without a session has asked for nothing.
+            Err(ServerInitializeError::ConnectionClosed(_)) => Ok(()),
+            Err(error) => Err(words(&error.to_string())),
+        };
+        match broken.take() {
+            Some(error) => Err(words(&error.to_string())),
+            None => served,
+        }
     }
 }
 
@@ -53,7 +65,7 @@ impl ServerHandler for Handler {
         _page: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let tools = self.0.list_tools().iter().map(|t| t.0.clone()).collect();
+        let tools = self.host.list_tools().iter().map(|t| t.0.clone()).collect();
         Ok(ListToolsResult::with_all_items(tools))
     }
 
@@ -62,12 +74,15 @@ impl ServerHandler for Handler {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let call = self.0.call(&request.name, request.arguments.unwrap_or_default());
+        let call = self.host.call(&request.name, request.arguments.unwrap_or_default());
         let called = tokio::select! {
             called = call => called,
             // Dropped: and so the server behind is told, too.
             () = context.ct.cancelled() => {
                 return Err(ErrorData::internal_error("the call was cancelled", None));
+            }
+            () = self.ended.cancelled() => {
+                return Err(ErrorData::internal_error("the stream has ended", None));
             }
         };
         match called {

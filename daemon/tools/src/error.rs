@@ -1,4 +1,5 @@
 use cordon_policy::{Denial, Operation};
+pub(crate) use cordon_wire::shown;
 use rustix::io::Errno;
 
 /// Why a tool did not do what it was asked. All of these are results for the model, never
@@ -38,24 +39,4 @@ impl ToolError {
     pub fn shown(path: &std::path::Path) -> String {
         shown(&path.to_string_lossy())
     }
-}
-
-/// Longer names are cut: a path may be a megabyte long.
-const SHOWN: usize = 300;
-
-pub(crate) fn shown(text: &str) -> String {
-    // What steers a terminal or turns the direction of writing is never shown as itself.
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut out = String::new();
-    for (n, c) in text.chars().enumerate() {
-        if n == SHOWN {
-            out.push_str("...");
-            break;
-        }
-        if hidden(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
-    }
-    out
 }

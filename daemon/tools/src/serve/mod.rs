@@ -1,26 +1,22 @@
 //! The tools as an MCP server on a byte stream. The protocol itself is the library's; the
 //! stream is ours: what comes over it is hostile, sizes included.
 
-mod calls;
 mod handler;
-mod lines;
-mod message;
-mod output;
 mod standard;
-mod strict;
 #[cfg(test)]
 mod tests;
-mod wire;
 
+#[doc(hidden)]
+pub use cordon_wire::inspect;
 pub use standard::{StandardInput, StandardOutput, standard};
 
 use crate::Tools;
+use cordon_wire::Wire;
 use handler::Handler;
 use rmcp::service::{ServerInitializeError, serve_server};
 use std::{io, sync::Arc};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
-use wire::Wire;
 
 /// Serves the tools until the other side ends its stream. Calls that are still being answered
 /// then have a second to end; after that they are cancelled, and every command with them.
@@ -46,15 +42,5 @@ pub async fn serve(
     match broken.take() {
         Some(error) => Err(error),
         None => served,
-    }
-}
-
-/// Reads one line as the server does, for tests that throw anything at it: whether it is a
-/// message, and how it is refused where it is none.
-#[doc(hidden)]
-pub fn inspect(line: &[u8]) -> Result<bool, (i32, String)> {
-    match message::read(line) {
-        Ok(message) => Ok(message.is_some()),
-        Err(refusal) => Err((refusal.error.code.0, refusal.error.message.into_owned())),
     }
 }

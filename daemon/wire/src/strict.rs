@@ -159,7 +159,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             let Some(key) = entries.next_key::<String>()? else { break };
             if map.contains_key(&key) {
                 self.state.two_ids |= self.depth == 0 && key == "id";
-                self.state.flaw.get_or_insert_with(|| Flaw::Duplicate(crate::error::shown(&key)));
+                self.state.flaw.get_or_insert_with(|| Flaw::Duplicate(crate::shown(&key)));
                 entries.next_value::<IgnoredAny>()?;
                 continue;
             }

@@ -1,7 +1,9 @@
 //! One line of the stream as a message of the protocol.
 
-use super::strict::{self, Parsed};
-use crate::error::shown;
+use crate::{
+    shown,
+    strict::{self, Parsed},
+};
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData,
     InitializeRequest, ListToolsRequest, PingRequest, RequestId, RequestMetaObject,

@@ -1,6 +1,6 @@
 //! The transport under the protocol: bounded, strict, and never silent about what it refuses.
 
-use super::{
+use crate::{
     calls::{Busy, Calls},
     lines::{LIMIT, Line, Lines},
     message::{self, Refusal},
@@ -22,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 /// What a call that runs when the stream ends may still take, and the client to read its answer.
 const GRACE: Duration = Duration::from_secs(1);
 
-pub(crate) struct Wire<R, W> {
+/// The transport of one session.
+#[derive(Debug)]
+pub struct Wire<R, W> {
     lines: Lines<R>,
     output: Arc<Output<W>>,
     calls: Calls,
@@ -34,10 +36,12 @@ pub(crate) struct Wire<R, W> {
 }
 
 /// Why a stream broke, to be looked at when it has.
-pub(crate) struct Failure<W>(Arc<Output<W>>);
+#[derive(Debug)]
+pub struct Failure<W>(Arc<Output<W>>);
 
 impl<W: AsyncWrite + Unpin> Failure<W> {
-    pub(crate) fn take(&self) -> Option<io::Error> {
+    /// The first error of the output.
+    pub fn take(&self) -> Option<io::Error> {
         self.0.failure()
     }
 }
@@ -48,7 +52,7 @@ where
     W: AsyncWrite + Send + Unpin + 'static,
 {
     /// `ended` is cancelled when nobody waits for answers any more.
-    pub(crate) fn new(input: R, output: W, ended: CancellationToken) -> Self {
+    pub fn new(input: R, output: W, ended: CancellationToken) -> Self {
         Self {
             lines: Lines::new(input, LIMIT),
             output: Arc::new(Output::new(output)),
@@ -59,7 +63,8 @@ where
         }
     }
 
-    pub(crate) fn failure(&self) -> Failure<W> {
+    /// What to ask later whether the stream broke.
+    pub fn failure(&self) -> Failure<W> {
         Failure(self.output.clone())
     }
 
