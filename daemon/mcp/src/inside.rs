@@ -1,10 +1,17 @@
 //! A server that is a process inside the sandbox, reached through its guest.
 
-use crate::{ServerError, error::words};
+use crate::{
+    ServerError,
+    error::words,
+    weigh::{MOST_VALUES, Weigher},
+};
 use cordon_proto::guest as pb;
 use cordon_sandbox::guest::{Guest, Process, ProcessEvent, ProcessInput};
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
@@ -15,6 +22,9 @@ const PIPE: usize = 256 << 10;
 const PIECE: usize = 64 << 10;
 /// The last words of a server on its standard error that are kept.
 const LAST_WORDS: usize = 2 << 10;
+/// Messages that are taken of a server that reads nothing. Whatever it asks is answered, and
+/// the answers wait; an honest one is at most in the middle of some results.
+const MOST_UNHEARD: usize = 10_000;
 /// How long the reason of an end is waited for, once the end is there.
 const REASON_WITHIN: Duration = Duration::from_secs(2);
 
@@ -110,14 +120,16 @@ impl Ending {
 async fn pump(process: Process, pipe: DuplexStream, ending: Ending) {
     let Process { events, input } = process;
     let (read, write) = tokio::io::split(pipe);
-    let feeding = tokio::spawn(feed(read, input.clone()));
-    let why = drain(events, input, write, &ending).await;
+    let stuck = Arc::new(AtomicBool::new(false));
+    let feeding = tokio::spawn(feed(read, input.clone(), Arc::clone(&stuck)));
+    let why = drain(events, input, write, &ending, &stuck).await;
     // Ends the feeder's side of the pipe, too: the server is gone.
     feeding.abort();
     ending.why.send_replace(Some(why));
 }
 
-async fn feed(mut from: ReadHalf<DuplexStream>, to: mpsc::Sender<ProcessInput>) {
+/// `stuck`: something waits for the server to read.
+async fn feed(mut from: ReadHalf<DuplexStream>, to: mpsc::Sender<ProcessInput>, stuck: Arc<AtomicBool>) {
     let mut piece = vec![0; PIECE];
     loop {
         match from.read(&mut piece).await {
@@ -127,9 +139,11 @@ async fn feed(mut from: ReadHalf<DuplexStream>, to: mpsc::Sender<ProcessInput>) 
             }
             Ok(length) => {
                 let data = piece.get(..length).unwrap_or_default().to_vec().into();
+                stuck.store(true, Ordering::Relaxed);
                 if to.send(ProcessInput::Stdin(data)).await.is_err() {
                     return;
                 }
+                stuck.store(false, Ordering::Relaxed);
             }
         }
     }
@@ -141,13 +155,20 @@ async fn drain(
     input: mpsc::Sender<ProcessInput>,
     mut to: WriteHalf<DuplexStream>,
     ending: &Ending,
+    stuck: &AtomicBool,
 ) -> String {
+    let mut weigher = Weigher::default();
+    let mut unheard = 0;
     while let Some(event) = events.recv().await {
         match event {
             ProcessEvent::Started { .. } => {}
             ProcessEvent::Output { stream, offset, data } => {
                 if stream == pb::Stream::Stderr {
                     ending.complain(&data);
+                } else if weigher.add(&data).is_err() {
+                    return format!("it sent a message with more than {MOST_VALUES} values");
+                } else if is_deaf(stuck, &mut unheard, &data) {
+                    return format!("it sent {MOST_UNHEARD} messages and read none");
                 } else if to.write_all(&data).await.is_err() {
                     // Nobody listens any more; dropping the events ends the process.
                     return "it was let go".to_owned();
@@ -171,6 +192,16 @@ async fn drain(
         }
     }
     "the guest's stream ended".to_owned()
+}
+
+/// Whether it talks on and on while something waits for it.
+fn is_deaf(stuck: &AtomicBool, unheard: &mut usize, data: &[u8]) -> bool {
+    if stuck.load(Ordering::Relaxed) {
+        *unheard += data.iter().filter(|byte| **byte == b'\n').count();
+    } else {
+        *unheard = 0;
+    }
+    *unheard > MOST_UNHEARD
 }
 
 #[cfg(test)]
@@ -218,6 +249,51 @@ mod tests {
         tell.send(output(pb::Stream::Stdout, 0, b"x")).await.unwrap();
         pumping.await.unwrap();
         assert!(tell.is_closed(), "the guest is told by that");
+    }
+
+    async fn ended_by(data: Vec<u8>, inputs: usize) -> String {
+        let (tell, events) = mpsc::channel(8);
+        let (input, mut said) = mpsc::channel(inputs);
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let (mut hears, mut asks) = tokio::io::split(theirs);
+        let ending = Ending::default();
+        let pumping = tokio::spawn(pump(Process { events, input }, ours, ending.clone()));
+        let hearing = tokio::spawn(async move { hears.read_to_end(&mut Vec::new()).await });
+        let asking = tokio::spawn(async move { while asks.write_all(&[b'x'; 4096]).await.is_ok() {} });
+        // A guest that takes acknowledgements while the process itself reads nothing.
+        let taking = tokio::spawn(async move {
+            let mut taken = 0;
+            while let Some(input) = said.recv().await {
+                taken += 1;
+                if matches!(input, ProcessInput::Stdin(_)) && taken > 4 {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        });
+        for piece in data.chunks(4096) {
+            if tell.send(output(pb::Stream::Stdout, 0, piece)).await.is_err() {
+                break;
+            }
+        }
+        drop(tell);
+        pumping.await.unwrap();
+        for task in [asking.abort_handle(), taking.abort_handle()] {
+            task.abort();
+        }
+        hearing.await.unwrap().unwrap();
+        ending.reason().await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_is_far_larger_than_its_bytes_ends_it() {
+        let why = ended_by("[],".repeat(MOST_VALUES).into_bytes(), 8).await;
+        assert_eq!(why, format!("it sent a message with more than {MOST_VALUES} values"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_talks_and_never_listens_is_ended() {
+        let ping = "{}\n".repeat(3 * MOST_UNHEARD);
+        assert_eq!(ended_by(ping.into_bytes(), 1).await, "it sent 10000 messages and read none");
     }
 
     #[tokio::test]

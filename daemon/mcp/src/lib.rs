@@ -17,6 +17,7 @@ mod result;
 mod serve;
 mod server;
 mod tools;
+mod weigh;
 
 #[cfg(test)]
 mod tests;
