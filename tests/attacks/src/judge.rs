@@ -73,7 +73,13 @@ pub fn attempt(attack: &Attack, enforcer: Enforcer) -> Outcome {
             let Some(output) = place.call(&call) else { break };
             done += 1;
             if enforcer.is_ours() {
-                assert!(call.must.holds(&output), "{call:?} was answered by {output:?}\n{}", output.text());
+                assert!(
+                    call.must.holds(&output),
+                    "{call:?} was answered (code {:?}, denied: {}):\n{}",
+                    output.code,
+                    output.denied,
+                    output.text()
+                );
                 assert!(begun.elapsed() < PATIENCE, "{call:?} took {:?}", begun.elapsed());
             }
             said.bytes.extend_from_slice(&output.bytes);

@@ -81,6 +81,11 @@ fn copy(call: &Call, asked: &CopyBatch) -> Result<Answer, ToolError> {
     let resolver = call.resolver();
     let select = Select::new(&asked.include_patterns, &asked.exclude_patterns)?;
     let from = directory(call, &asked.source_base_path)?;
+    // A link to something that is not there is answered like one to something that is.
+    match resolver.open(&asked.destination_base_path, Operation::Write) {
+        Ok(_) | Err(ToolError::NotFound(_)) => {}
+        Err(error) => return Err(error),
+    }
     let plan = resolver.plan(&asked.destination_base_path)?;
     resolver.decide(&plan.path(), Operation::Write, &asked.destination_base_path)?;
     if plan.path() == from.path {

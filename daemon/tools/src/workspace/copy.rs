@@ -50,8 +50,12 @@ fn copy(call: &Call, asked: &Copy) -> Result<Answer, ToolError> {
     let (from, to) = (&asked.source_path, &asked.destination_path);
     let source = resolver.open(from, Operation::Read)?;
     let kind = if source.is_directory() { "directory" } else { "file" };
-    apart(&source, &resolver.plan(to)?.path(), to)?;
-    let (copied, outcome) = match resolver.open(to, Operation::Write) {
+    let target = resolver.open(to, Operation::Write);
+    // A destination that is refused is told so, whatever lies between it and the source.
+    if let Ok(_) | Err(ToolError::NotFound(_)) = target {
+        apart(&source, &resolver.plan(to)?.path(), to)?;
+    }
+    let (copied, outcome) = match target {
         // A file's content goes into a file as every write does.
         Ok(old) if asked.overwrite && source.is_file() && old.is_file() => {
             (over_file(call, &source, &old, to)?, Outcome::Replaced)

@@ -1,7 +1,7 @@
 //! Which files of a tree a batch means.
 
 use super::tree::{Step, Walk};
-use crate::{Answer, ToolError, error::shown, registry::Call, resolve::Opened};
+use crate::{Answer, ToolError, answer::denial_value, error::shown, registry::Call, resolve::Opened};
 use cordon_policy::Operation;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde_json::{Value, json};
@@ -120,7 +120,11 @@ impl List {
                 self.lines.push(name);
             }
             Some(error) => {
-                self.rows.push(json!({ "path": name, "error": error.to_string() }));
+                let mut row = json!({ "path": name, "error": error.to_string() });
+                if let ToolError::Denied(denial) = error {
+                    row["denial"] = denial_value(denial);
+                }
+                self.rows.push(row);
                 self.lines.push(format!("{name}: {error}"));
             }
         }

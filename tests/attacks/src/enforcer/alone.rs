@@ -40,7 +40,12 @@ impl Place for Alone {
         let answer = match block_on(async { tokio::time::timeout(LOST, asked).await }) {
             Ok(Some(answer)) => answer,
             Ok(None) => {
-                return Some(Said { bytes: b"no such tool".to_vec(), code: Some(1), started: true, denied: false });
+                return Some(Said {
+                    bytes: b"no such tool".to_vec(),
+                    code: Some(1),
+                    started: true,
+                    denied: false,
+                });
             }
             Err(_) => return Some(Said { bytes: b"LOST: no answer".to_vec(), ..Said::default() }),
         };

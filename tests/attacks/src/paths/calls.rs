@@ -39,10 +39,7 @@ pub(crate) fn writing(path: &str, must: Must) -> Vec<Call> {
         ("edit_file", json!({"path": path, "edits": [{"oldText": "k", "newText": "owned"}]})),
         ("edit_file", json!({"path": path, "edits": [{"oldText": "token", "newText": "owned"}]})),
         ("create_directory", json!({"path": path})),
-        (
-            "copy_file",
-            json!({"source_path": "src/main.rs", "destination_path": path, "overwrite": true}),
-        ),
+        ("copy_file", json!({"source_path": "src/main.rs", "destination_path": path, "overwrite": true})),
         ("copy_file", json!({"source_path": "src", "destination_path": path, "overwrite": true})),
         (
             "copy_files_batch",
@@ -51,6 +48,13 @@ pub(crate) fn writing(path: &str, must: Must) -> Vec<Call> {
         ("delete_files_batch", json!({"base_path": path, "include_patterns": ["**", "*"]})),
     ];
     calls.map(|(tool, arguments)| call(tool, arguments, must)).into()
+}
+
+/// The same for what may be read: that a directory is there, or none, may be said then.
+pub(crate) fn changing(path: &str) -> Vec<Call> {
+    let may = |call: &Call| ["create_directory", "delete_files_batch"].contains(&call.tool);
+    let calls = writing(path, Must::Deny).into_iter();
+    calls.map(|call| if may(&call) { Call { must: Must::Answer, ..call } } else { call }).collect()
 }
 
 /// Calls that change the name itself; a link in the last place is what they work on.

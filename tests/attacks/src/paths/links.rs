@@ -1,7 +1,7 @@
 //! Links of every kind, outside and inside of what is granted.
 
 use super::{
-    calls::{call, everywhere, few, naming, reading, sound, through, writing},
+    calls::{call, changing, everywhere, few, naming, reading, sound, through, writing},
     script::script,
 };
 use crate::{Attack, Must, World, enforcer::wall};
@@ -31,7 +31,15 @@ pub const LEAF: Attack = Attack {
         script(r#"assault leaf1 relative1 directory1/canary directory1/dir directory1 leaf2 twice zigzag"#)
     },
     calls: |_| {
-        let names = ["leaf3", "relative3", "directory3/canary", "directory3/dir/inner", "directory4/dir", "twice", "zigzag"];
+        let names = [
+            "leaf3",
+            "relative3",
+            "directory3/canary",
+            "directory3/dir/inner",
+            "directory4/dir",
+            "twice",
+            "zigzag",
+        ];
         let mut calls: Vec<_> = names.iter().flat_map(|name| through(name, Must::Deny)).collect();
         calls.extend(few("directory3/../outside/canary", Must::Answer));
         calls.extend(sound());
@@ -63,10 +71,10 @@ assault to-hidden/. made made-keep/file made-ro/file to-keep/file to-hidden2 to-
         let mut calls = through("to-hidden", Must::Deny);
         calls.extend(through("to-hidden2", Must::Deny));
         for name in ["to-keep/file", "to-kept", "to-ro"] {
-            calls.extend(writing(name, Must::Deny));
+            calls.extend(changing(name));
         }
         calls.extend(naming("to-keep/file", Must::Deny));
-        calls.extend(writing("to-keep/new", Must::Deny));
+        calls.extend(changing("to-keep/new"));
         calls.push(call("read_text_file", json!({"path": "to-kept"}), Must::Work));
         calls.extend(sound());
         calls
@@ -95,7 +103,8 @@ mkdir -p d/a/b/c e/a/b; install -D /etc/hostname d/x/y/z; tar cf - -C /etc hostn
         )
     },
     calls: |_| {
-        let names = ["d/new", "d/new/er/file", "e/new", "src/real/up/new", "d/dir/../new", "./d//new", "d/./dir/new"];
+        let names =
+            ["d/new", "d/new/er/file", "e/new", "src/real/up/new", "d/dir/../new", "./d//new", "d/./dir/new"];
         let mut calls: Vec<_> = names.iter().flat_map(|name| everywhere(name, Must::Deny)).collect();
         // What leads nowhere is refused by whoever notices first.
         calls.extend(everywhere("missing/../d/new", Must::Fail));
@@ -117,7 +126,9 @@ pub const DANGLING: Attack = Attack {
         link(world, world.path("ro/made"), "to-ro");
         link(world, world.path("ws/keep/made"), "to-keep");
     },
-    runs: |_| script("assault dangling2 dangling dangling3 to-ro to-keep; ln -s ../outside/made2 d4; assault d4"),
+    runs: |_| {
+        script("assault dangling2 dangling dangling3 to-ro to-keep; ln -s ../outside/made2 d4; assault d4")
+    },
     calls: |_| {
         let mut calls = Vec::new();
         for name in ["dangling2", "dangling", "dangling3"] {
@@ -126,7 +137,7 @@ pub const DANGLING: Attack = Attack {
             calls.extend(writing(&format!("{name}/below"), Must::Deny));
         }
         for name in ["to-ro", "to-keep"] {
-            calls.extend(writing(name, Must::Deny));
+            calls.extend(changing(name));
         }
         calls.extend(naming("dangling", Must::Answer));
         calls.extend(sound());
@@ -190,7 +201,11 @@ pub const HARD: Attack = Attack {
     calls: |_| {
         vec![
             call("write_file", json!({"path": "hard", "content": "owned"}), Must::Work),
-            call("edit_file", json!({"path": "hard", "edits": [{"oldText": "owned", "newText": "k"}]}), Must::Work),
+            call(
+                "edit_file",
+                json!({"path": "hard", "edits": [{"oldText": "owned", "newText": "k"}]}),
+                Must::Work,
+            ),
         ]
     },
     look: not_shared,
@@ -207,9 +222,13 @@ pub const HARD_GUARDED: Attack = Attack {
     id: "FS-07",
     what: "change a file outside through a hard link that was in the workspace, with programs; make hard links to what is protected",
     prepare: harden,
-    runs: |_| script(r#"assault hard "$WS/keep/file" "$RO/file" hidden held; ln -L /proc/self/fd/0 src/x 3<"$RO/file" <&3 2>/dev/null && echo owned > src/x"#),
+    runs: |_| {
+        script(
+            r#"assault hard "$WS/keep/file" "$RO/file" hidden held; ln -L /proc/self/fd/0 src/x 3<"$RO/file" <&3 2>/dev/null && echo owned > src/x"#,
+        )
+    },
     look: not_shared,
-    calls: |_| [writing("hard", Must::Deny), naming("hard", Must::Deny)].concat(),
+    calls: |_| [changing("hard"), naming("hard", Must::Deny)].concat(),
     tune: |world, spec| {
         super::add_rule(spec, &world.path("ws/hard"), Access::Read, Source::HardLink);
         spec.paths.push(wall::entry(&world.path("ws/hard"), Access::Read, false));

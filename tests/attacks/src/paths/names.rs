@@ -2,7 +2,7 @@
 
 use super::{
     add_rule,
-    calls::{call, everywhere, few, naming, reading, sound, writing},
+    calls::{call, changing, everywhere, few, naming, reading, sound, writing},
     script::script,
 };
 use crate::{Attack, Call, Must, World, enforcer::wall};
@@ -13,7 +13,9 @@ use serde_json::json;
 pub const SIBLING: Attack = Attack {
     id: "FS-01",
     what: "reach a sibling whose name begins like the workspace's",
-    runs: |_| script(r#"assault "$WS-secret/x" "$WS-secret" "$WS/../ws-secret/x" "${WS}-secret/new" "${RO}x""#),
+    runs: |_| {
+        script(r#"assault "$WS-secret/x" "$WS-secret" "$WS/../ws-secret/x" "${WS}-secret/new" "${RO}x""#)
+    },
     calls: |world| {
         let at = |name: &str| world.path(name).display().to_string();
         let mut calls = everywhere(&at("ws-secret/x"), Must::Deny);
@@ -33,10 +35,16 @@ pub const SIBLING: Attack = Attack {
 pub const PLAIN: Attack = Attack {
     id: "FS-01",
     what: "reach what no rule names: the tree outside, its directories, the root, system files",
-    runs: |_| script(r#"assault "$CANARY" "$OUTSIDE/dir" "$OUTSIDE" "$OUTSIDE/new"; ls "$ROOT" | grep -x outside && got listed-the-directory-above"#),
+    runs: |_| {
+        script(
+            r#"assault "$CANARY" "$OUTSIDE/dir" "$OUTSIDE" "$OUTSIDE/new"; ls "$ROOT" | grep -x outside && got listed-the-directory-above"#,
+        )
+    },
     calls: |world| {
         let mut calls = Vec::new();
-        for name in ["outside/canary", "outside/dir", "outside", "outside/new", "bin/cordon-guest", "state", ""] {
+        for name in
+            ["outside/canary", "outside/dir", "outside", "outside/new", "bin/cordon-guest", "state", ""]
+        {
             calls.extend(everywhere(&world.path(name).display().to_string(), Must::Deny));
         }
         for name in ["/", "/var", "/var/tmp", "..", "../..", "../../../../../../..", "/root", "/home"] {
@@ -49,7 +57,8 @@ pub const PLAIN: Attack = Attack {
             calls.push(call("search_files", json!({"path": "src", "pattern": pattern}), Must::Answer));
             let copy = json!({"source_base_path": "src", "destination_base_path": "src/gots", "include_patterns": [pattern]});
             calls.push(call("copy_files_batch", copy, Must::Answer));
-            let delete = json!({"base_path": "src", "include_patterns": [pattern], "exclude_patterns": ["main.rs"]});
+            let delete =
+                json!({"base_path": "src", "include_patterns": [pattern], "exclude_patterns": ["main.rs"]});
             calls.push(call("delete_files_batch", delete, Must::Answer));
         }
         calls.extend(sound());
@@ -120,7 +129,10 @@ fn spelled(world: &World) -> Vec<(String, Must)> {
         "../outside/can*".to_owned(),
         "-/../outside/canary".to_owned(),
     ];
-    same.into_iter().map(|path| (path, Must::Deny)).chain(other.into_iter().map(|path| (path, Must::Answer))).collect()
+    same.into_iter()
+        .map(|path| (path, Must::Deny))
+        .chain(other.into_iter().map(|path| (path, Must::Answer)))
+        .collect()
 }
 
 /// FS-09.
@@ -161,14 +173,25 @@ pub const SPELLED_INSIDE: Attack = Attack {
             format!("/./{ws}/hidden"),
         ];
         let mut calls: Vec<Call> = hidden.iter().flat_map(|path| everywhere(path, Must::Deny)).collect();
-        for path in ["hidden/", "hidden/.", "hidden/..", "hidden/../hidden", "held/.", "HIDDEN", "Keep/file"] {
+        for path in ["hidden/", "hidden/.", "hidden/..", "hidden/../hidden", "held/.", "HIDDEN", "Keep/file"]
+        {
             calls.extend(reading(path, Must::Answer));
         }
         for path in ["hidden/", "hidden//", "hidden/x", "held/", "held/x"] {
             calls.extend(writing(path, Must::Fail));
         }
-        for path in ["held", "./held", "src/..//held", "keep", "keep/", "keep/file", "keep/./file", "keep/new", "./keep/../keep/new"] {
-            calls.extend(writing(path, Must::Deny));
+        for path in [
+            "held",
+            "./held",
+            "src/..//held",
+            "keep",
+            "keep/",
+            "keep/file",
+            "keep/./file",
+            "keep/new",
+            "./keep/../keep/new",
+        ] {
+            calls.extend(changing(path));
             calls.extend(naming(path, Must::Deny));
         }
         for path in ["src//main.rs", "./src/./main.rs", "keep/../src/main.rs", "../ws/src/main.rs"] {
@@ -223,7 +246,9 @@ b" "$deep/../outside/canary" "$deep$deep/../outside/canary"
         ] {
             calls.extend(few(&path, Must::Deny));
         }
-        for path in [format!("src/{long}"), "src/a\nb\t\u{7f}".to_owned(), "src/-rf".to_owned(), "src/ ".to_owned()] {
+        for path in
+            [format!("src/{long}"), "src/a\nb\t\u{7f}".to_owned(), "src/-rf".to_owned(), "src/ ".to_owned()]
+        {
             calls.push(call("write_file", json!({"path": path, "content": "x"}), Must::Work));
             calls.push(call("read_text_file", json!({"path": path}), Must::Work));
             calls.push(call("delete_file", json!({"path": path}), Must::Work));

@@ -2,7 +2,7 @@
 
 use super::{
     add_rule,
-    calls::{call, everywhere, naming, reading, sound, writing},
+    calls::{call, changing, naming, reading, sound, writing},
     ours, programs, ruleless,
     script::script,
 };
@@ -36,8 +36,9 @@ done >/dev/null 2>&1
         let mut calls = Vec::new();
         for path in ["held", "keep/file", "keep", "keep/new", "hidden"] {
             calls.extend(naming(path, Must::Deny));
-            calls.extend(writing(path, Must::Deny));
+            calls.extend(changing(path));
         }
+        calls.extend(writing("hidden", Must::Deny));
         calls.extend(reading("hidden", Must::Deny));
         calls.extend(sound());
         calls
@@ -55,23 +56,28 @@ pub const ABSENT: Attack = Attack {
         add_rule(spec, &world.path("ws/caf\u{e9}"), Access::Read, Source::RunsLater);
     },
     calls: |_| {
-        let mut calls = everywhere("later/conf", Must::Fail);
-        calls.extend(writing("later/conf", Must::Deny));
+        let mut calls = reading("later/conf", Must::Fail);
+        calls.extend(changing("later/conf"));
         calls.push(call("write_file", json!({"path": "x/conf", "content": "owned"}), Must::Work));
         calls.push(call("move_file", json!({"source": "x", "destination": "later"}), Must::Deny));
         calls.push(call("copy_file", json!({"source_path": "x", "destination_path": "later"}), Must::Deny));
         calls.push(call("create_directory", json!({"path": "later"}), Must::Work));
-        calls.extend(writing("later/conf", Must::Deny));
-        calls.extend(writing("later/conf/below", Must::Deny));
+        calls.extend(changing("later/conf"));
+        calls.extend(changing("later/conf/below"));
         for overwrite in [true, false] {
             let over = json!({"source_path": "x", "destination_path": "later", "overwrite": overwrite});
             calls.push(call("copy_file", over, Must::Fail));
-            let batch = json!({"source_base_path": "x", "destination_base_path": "later", "overwrite": overwrite});
+            let batch =
+                json!({"source_base_path": "x", "destination_base_path": "later", "overwrite": overwrite});
             calls.push(call("copy_files_batch", batch, Must::Fail));
         }
         for to in ["later/conf", "./later//conf", "later/../later/conf"] {
             calls.push(call("move_file", json!({"source": "x/conf", "destination": to}), Must::Deny));
-            calls.push(call("copy_file", json!({"source_path": "x/conf", "destination_path": to}), Must::Deny));
+            calls.push(call(
+                "copy_file",
+                json!({"source_path": "x/conf", "destination_path": to}),
+                Must::Deny,
+            ));
         }
         calls.push(call("move_file", json!({"source": "later", "destination": "later2"}), Must::Deny));
         calls.push(call("write_file", json!({"path": "caf\u{e9}", "content": "owned"}), Must::Deny));
@@ -97,6 +103,10 @@ pub const ABOVE: Attack = Attack {
     prepare: |world| world.put("ws/deep/sub/prot", "k protected\n"),
     tune: |world, spec| {
         add_rule(spec, &world.path("ws/deep/sub/prot"), Access::Read, Source::ProtectedPath);
+        // As `Policy::view` has it: what is above a protected name is a mount itself, and stays where it is.
+        for name in ["ws/deep", "ws/deep/sub"] {
+            spec.paths.push(wall::entry(&world.path(name), Access::Write, true));
+        }
         spec.paths.push(wall::entry(&world.path("ws/deep/sub/prot"), Access::Read, false));
     },
     runs: |_| {
@@ -110,7 +120,7 @@ echo ok > deep/sub/beside || echo "BROKEN: what is beside cannot be written"
         )
     },
     calls: |_| {
-        let mut calls = writing("deep/sub/prot", Must::Deny);
+        let mut calls = changing("deep/sub/prot");
         calls.extend(naming("deep/sub/prot", Must::Deny));
         for path in ["deep", "deep/sub", "deep/", "deep/sub/"] {
             calls.extend(naming(path, Must::Fail));
@@ -123,7 +133,11 @@ echo ok > deep/sub/beside || echo "BROKEN: what is beside cannot be written"
     },
     look: |world| {
         let found = fs::read_to_string(world.path("ws/deep/sub/prot")).unwrap_or_default();
-        if found == "k protected\n" { Vec::new() } else { vec!["the protected name has other content".to_owned()] }
+        if found == "k protected\n" {
+            Vec::new()
+        } else {
+            vec!["the protected name has other content".to_owned()]
+        }
     },
     spared: |enforcer| ours(enforcer, "was given no rule below its workspace but those of every world"),
     ..Attack::NONE
@@ -255,7 +269,9 @@ mv /run /run2 2>/dev/null && got moved-run
     },
     calls: |_| {
         let mut calls = Vec::new();
-        for path in ["/run/cordon-policy", "/run/cordon-guest", "/run/../run/cordon-policy", "/run/new", "/run"] {
+        for path in
+            ["/run/cordon-policy", "/run/cordon-guest", "/run/../run/cordon-policy", "/run/new", "/run"]
+        {
             calls.extend(writing(path, Must::Deny));
             calls.extend(naming(path, Must::Fail));
         }
@@ -307,14 +323,20 @@ pub const OWNER: Attack = Attack {
     id: "FS-23",
     what: "make files on the host that belong to somebody else than the agent's user",
     runs: |_| {
-        script("umask 0; echo x > src/made; mkdir -p src/dir/in; ln -s x src/l; mkfifo src/f; chown 0 src/made 2>/dev/null; chown 1:1 src/dir 2>/dev/null")
+        script(
+            "umask 0; echo x > src/made; mkdir -p src/dir/in; ln -s x src/l; mkfifo src/f; chown 0 src/made 2>/dev/null; chown 1:1 src/dir 2>/dev/null",
+        )
     },
     look: |world| {
-        let foreign = |name: &&str| fs::symlink_metadata(world.path(name)).is_ok_and(|s| s.uid() != world.uid);
+        let foreign =
+            |name: &&str| fs::symlink_metadata(world.path(name)).is_ok_and(|s| s.uid() != world.uid);
         let names = ["ws/src/made", "ws/src/dir", "ws/src/dir/in", "ws/src/l", "ws/src/f"];
-        names.iter().filter(|name| foreign(name)).map(|name| format!("{name} belongs to somebody else")).collect()
+        names
+            .iter()
+            .filter(|name| foreign(name))
+            .map(|name| format!("{name} belongs to somebody else"))
+            .collect()
     },
     spared: programs,
     ..Attack::NONE
 };
-

@@ -22,12 +22,13 @@ pub fn flip(world: &World) {
     symlink(world.outside(), top.join("tree/sub.link")).unwrap();
     symlink(world.path("ws/hidden"), top.join("secret.link")).unwrap();
     open_up(&top, world.uid);
-    for name in ["dir", "leaf", "tree/sub", "secret"] {
-        let (one, other) = (top.join(name), top.join(format!("{name}.link")));
-        world.meanwhile(move || {
-            let _ = renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
-        });
-    }
+    let pairs =
+        ["dir", "leaf", "tree/sub", "secret"].map(|name| (top.join(name), top.join(format!("{name}.link"))));
+    world.meanwhile(move || {
+        for (one, other) in &pairs {
+            let _ = renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE);
+        }
+    });
 }
 
 /// Calls that an enemy makes meanwhile; the number tells one round from the next.
@@ -41,7 +42,10 @@ pub fn round(n: usize) -> Vec<Call> {
         ("write_file", json!({"path": format!("flip/dir/new{n}/file"), "content": "x"})),
         ("write_file", json!({"path": "flip/leaf", "content": "k own\n"})),
         ("edit_file", json!({"path": "flip/leaf", "edits": edits})),
-        ("edit_file", json!({"path": "flip/dir/canary", "edits": [{"oldText": "token", "newText": "owned"}]})),
+        (
+            "edit_file",
+            json!({"path": "flip/dir/canary", "edits": [{"oldText": "token", "newText": "owned"}]}),
+        ),
         ("create_directory", json!({"path": format!("flip/dir/made{n}/er")})),
         ("read_text_file", json!({"path": "flip/dir/canary"})),
         ("read_text_file", json!({"path": "flip/leaf"})),
@@ -102,6 +106,8 @@ wait
         calls
     },
     // Whether a server that checks and then uses loses a race is luck, and a table of luck is none.
-    spared: |enforcer| (enforcer == Enforcer::NpmServer).then_some("checks a name and then uses it: luck decides"),
+    spared: |enforcer| {
+        (enforcer == Enforcer::NpmServer).then_some("checks a name and then uses it: luck decides")
+    },
     ..Attack::NONE
 };

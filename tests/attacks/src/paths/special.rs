@@ -21,7 +21,17 @@ pub const MAGIC: Attack = Attack {
     id: "FS-13",
     what: "reach outside over links that only the kernel can follow: root, directory, descriptors and programs of processes",
     prepare: |world| {
-        for (n, target) in ["/proc/self/root", "/proc/self/cwd", "/proc/1/root", "/dev/fd", "/proc/thread-self/root", "/proc/self"].iter().enumerate() {
+        for (n, target) in [
+            "/proc/self/root",
+            "/proc/self/cwd",
+            "/proc/1/root",
+            "/dev/fd",
+            "/proc/thread-self/root",
+            "/proc/self",
+        ]
+        .iter()
+        .enumerate()
+        {
             link(world, target, &format!("magic{n}"));
         }
     },
@@ -40,7 +50,13 @@ assault /proc/self/map_files/* /proc/self/ns/mnt
         let new = world.path("outside/new").display().to_string();
         let me = std::process::id();
         let mut calls = Vec::new();
-        for process in ["self".to_owned(), "thread-self".to_owned(), "1".to_owned(), me.to_string(), format!("self/task/{me}")] {
+        for process in [
+            "self".to_owned(),
+            "thread-self".to_owned(),
+            "1".to_owned(),
+            me.to_string(),
+            format!("self/task/{me}"),
+        ] {
             calls.extend(few(&format!("/proc/{process}/root{canary}"), Must::Fail));
             calls.extend(few(&format!("/proc/{process}/root{new}"), Must::Fail));
             calls.extend(few(&format!("/proc/{process}/cwd/../outside/canary"), Must::Fail));
@@ -49,7 +65,17 @@ assault /proc/self/map_files/* /proc/self/ns/mnt
             calls.extend(few(&format!("/proc/self/fd/{n}"), Must::Fail));
             calls.extend(few(&format!("/dev/fd/{n}{canary}"), Must::Fail));
         }
-        for path in ["/dev/stdin", "/dev/stdout", "/dev/tty", "/proc/self/exe", "/proc/self/mem", "/proc/self/ns/mnt", "/proc/self/map_files", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger"] {
+        for path in [
+            "/dev/stdin",
+            "/dev/stdout",
+            "/dev/tty",
+            "/proc/self/exe",
+            "/proc/self/mem",
+            "/proc/self/ns/mnt",
+            "/proc/self/map_files",
+            "/proc/sys/kernel/core_pattern",
+            "/proc/sysrq-trigger",
+        ] {
             calls.extend(writing(path, Must::Fail));
         }
         for name in ["magic0", "magic2", "magic4", "magic5/root"] {
@@ -113,9 +139,17 @@ pub const FILES: Attack = Attack {
         let mut calls: Vec<Call> = Vec::new();
         for name in ["fifo", "socket", "zero", "random", "full", "tty"] {
             let path = format!("special/{name}");
-            let said = |c: &Call| if c.tool == "get_file_info" { Must::Answer } else { Must::Fail };
-            calls.extend([reading(&path, Must::Fail), writing(&path, Must::Fail)].concat().into_iter().map(|c| Call { must: said(&c), ..c }));
-            calls.push(call("move_file", json!({"source": path, "destination": "src/moved"}), Must::Fail));
+            // One in the way of a copy is replaced, and its kind may be told.
+            let said = |c: &Call| {
+                if ["get_file_info", "copy_file"].contains(&c.tool) { Must::Answer } else { Must::Fail }
+            };
+            calls.extend(
+                [reading(&path, Must::Fail), writing(&path, Must::Fail)]
+                    .concat()
+                    .into_iter()
+                    .map(|c| Call { must: said(&c), ..c }),
+            );
+            calls.push(call("move_file", json!({"source": path, "destination": "src/moved"}), Must::Answer));
         }
         let sparse = "special/sparse";
         calls.extend(reading(sparse, Must::Answer));
@@ -127,7 +161,11 @@ pub const FILES: Attack = Attack {
         calls.push(call("copy_file", copy, Must::Work));
         let trees = json!({"dir1": "special", "dir2": "special", "show_content_diff": true});
         calls.push(call("compare_directories", trees, Must::Answer));
-        calls.push(call("copy_file", json!({"source_path": "special", "destination_path": "src/special"}), Must::Fail));
+        calls.push(call(
+            "copy_file",
+            json!({"source_path": "special", "destination_path": "src/special"}),
+            Must::Answer,
+        ));
         let batch = json!({"source_base_path": "special", "destination_base_path": "src/batch"});
         calls.push(call("copy_files_batch", batch, Must::Answer));
         calls.push(call("directory_tree", json!({"path": "special"}), Must::Work));
@@ -157,7 +195,8 @@ pub const BOMBS: Attack = Attack {
             at = openat(&at, "d", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
         }
         for n in 0..100_000 {
-            mknodat(CWD, many.join(format!("f{n}")), FileType::RegularFile, Mode::from_raw_mode(0o666), 0).unwrap();
+            mknodat(CWD, many.join(format!("f{n}")), FileType::RegularFile, Mode::from_raw_mode(0o666), 0)
+                .unwrap();
         }
         for name in [&b"\xff\xfe"[..], b"a\nb", b"\x1b[2J", b"x\xc0\xae", b"\xe2\x80\xae", b"-rf"] {
             fs::write(odd.join(OsStr::from_bytes(name)), "odd").unwrap();
@@ -170,22 +209,33 @@ pub const BOMBS: Attack = Attack {
     calls: |_| {
         let mut calls = Vec::new();
         for path in ["deep", "many", "odd"] {
-            calls.extend(reading(path, Must::Answer));
+            if path != "many" {
+                calls.extend(reading(path, Must::Answer));
+            }
+            calls.push(call("list_directory_with_sizes", json!({"path": path}), Must::Work));
+            calls.push(call("delete_file", json!({"path": "src/got", "recursive": true}), Must::Answer));
+            calls.push(call("delete_file", json!({"path": "src/gots", "recursive": true}), Must::Answer));
             calls.push(call("list_directory", json!({"path": path}), Must::Work));
             calls.push(call("directory_tree", json!({"path": path}), Must::Work));
             calls.push(call("search_files", json!({"path": path, "pattern": "**/no-such"}), Must::Work));
         }
-        calls.push(call("copy_file", json!({"source_path": "deep", "destination_path": "deep2"}), Must::Work));
+        calls.push(call(
+            "copy_file",
+            json!({"source_path": "deep", "destination_path": "deep2"}),
+            Must::Work,
+        ));
         calls.push(call("copy_file", json!({"source_path": "odd", "destination_path": "odd2"}), Must::Work));
         calls.push(call("compare_directories", json!({"dir1": "odd", "dir2": "odd2"}), Must::Work));
-        for path in ["deep2", "odd2", "odd", "many"] {
+        for path in ["deep2", "odd2", "odd", "many", "deep"] {
             calls.push(call("delete_file", json!({"path": path, "recursive": true}), Must::Work));
         }
         calls.extend(sound());
         calls
     },
     look: |world: &World| {
-        let left = ["ws/deep2", "ws/odd2", "ws/odd", "ws/many"].into_iter().filter(|name| world.path(name).exists());
+        let left = ["ws/deep2", "ws/odd2", "ws/odd", "ws/many", "ws/deep"]
+            .into_iter()
+            .filter(|name| world.path(name).exists());
         left.map(|name| format!("{name} was not deleted whole")).collect()
     },
     spared: |enforcer| tools(enforcer).or(super::ours(enforcer, "has no tool that copies or deletes")),
