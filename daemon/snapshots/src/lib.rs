@@ -6,11 +6,16 @@
 mod changes;
 mod codec;
 mod index;
+mod store;
 mod tree;
 mod walk;
 
 pub use changes::{Change, ChangeKind, changes};
 pub use codec::DecodeError;
 pub use index::{Entry, EntryKind, Index};
+pub use store::{
+    IdError, SkipReason, Skipped, Snapshot, SnapshotId, SnapshotRequest, Statistics, Store, StoreError,
+    StoreOptions, StoredTree, Taken, TreeLimits, Unsettled,
+};
 pub use tree::{Content, ContentId, NodeKind, TreeEntry, TreeError, TreeSource};
 pub use walk::{Limits, Linked, WalkError, index, index_linked, index_with};

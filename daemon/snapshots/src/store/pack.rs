@@ -1,0 +1,231 @@
+//! Packs: `CDNPACK1`, the stored bytes of the objects one after the other, a table of them,
+//! the table's length, `CDNPEND1`. A pack's name is the address of its table, the table has
+//! a checksum of what is stored and the address of what it stands for: no bit is without.
+
+use super::{
+    disk::{Disk, open_file},
+    error::{StoreError, io},
+    object::Kind,
+    wire::{Bad, Put as _, Reader},
+};
+use crate::tree::ContentId;
+use rustix::fd::{AsFd, OwnedFd};
+use std::{fs::File, os::unix::fs::FileExt as _};
+
+const HEAD: &[u8; 8] = b"CDNPACK1";
+const END: &[u8; 8] = b"CDNPEND1";
+const ROW: usize = 1 + 1 + 4 + 4 + 4 + 32;
+/// A pack is closed when it holds as much.
+pub(super) const FULL: u64 = 64 << 20;
+const TABLE_MOST: u64 = 1 << 30;
+const BUFFER: usize = 1 << 20;
+
+/// Where an object lies in its pack.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) kind: Kind,
+    pub(super) packed: bool,
+    pub(super) raw: u32,
+    pub(super) stored: u32,
+    pub(super) crc: u32,
+    pub(super) offset: u64,
+    pub(super) id: ContentId,
+}
+
+/// An object ready to be appended.
+pub(super) struct Packed {
+    pub(super) kind: Kind,
+    pub(super) id: ContentId,
+    pub(super) raw: u32,
+    pub(super) packed: bool,
+    pub(super) crc: u32,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Packed {
+    /// Compresses where it pays.
+    pub(super) fn new(kind: Kind, id: ContentId, raw: &[u8]) -> Result<Self, StoreError> {
+        let length = u32::try_from(raw.len()).ok().filter(|l| *l <= kind.most());
+        let length = length.ok_or(StoreError::TooLong { what: "an object", limit: kind.most() as usize })?;
+        let (packed, bytes) = match compress(raw) {
+            Some(smaller) => (true, smaller),
+            None => (false, raw.to_vec()),
+        };
+        Ok(Self { kind, id, raw: length, packed, crc: crc32fast::hash(&bytes), bytes })
+    }
+}
+
+fn compress(raw: &[u8]) -> Option<Vec<u8>> {
+    const PROBE: usize = 16 << 10;
+    if raw.len() < 128 {
+        return None;
+    }
+    // What is compressed or encrypted already says so in its middle.
+    if raw.len() > 4 * PROBE {
+        let probe = &raw[raw.len() / 2..][..PROBE];
+        if zstd::bulk::compress(probe, 1).ok()?.len() > PROBE - PROBE / 16 {
+            return None;
+        }
+    }
+    let smaller = zstd::bulk::compress(raw, 1).ok()?;
+    (smaller.len() < raw.len() - raw.len() / 16).then_some(smaller)
+}
+
+/// A pack being written; nobody sees it before it is renamed into place.
+pub(super) struct Writer {
+    pub(super) name: String,
+    file: File,
+    buffer: Vec<u8>,
+    table: Vec<u8>,
+    count: u32,
+    at: u64,
+}
+
+impl Writer {
+    pub(super) fn new(disk: &Disk, dir: &OwnedFd, name: String) -> Result<Self, StoreError> {
+        let file = disk.create(dir, &name).map_err(io("create", "a pack"))?;
+        let mut buffer = Vec::with_capacity(BUFFER);
+        buffer.put(HEAD);
+        Ok(Self { name, file, buffer, table: Vec::new(), count: 0, at: HEAD.len() as u64 })
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.at
+    }
+
+    pub(super) fn append(&mut self, disk: &Disk, object: &Packed) -> Result<(), StoreError> {
+        let stored = u32::try_from(object.bytes.len()).unwrap_or(u32::MAX);
+        self.table.extend_from_slice(&[object.kind as u8, u8::from(object.packed)]);
+        for number in [object.raw, stored, object.crc] {
+            self.table.put(&number.to_le_bytes());
+        }
+        self.table.put(&object.id.0);
+        self.count += 1;
+        self.at += object.bytes.len() as u64;
+        self.buffer.put(&object.bytes);
+        if self.buffer.len() >= BUFFER { self.flush(disk) } else { Ok(()) }
+    }
+
+    fn flush(&mut self, disk: &Disk) -> Result<(), StoreError> {
+        disk.write(&self.file, &self.buffer).map_err(io("write", "a pack"))?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Writes the table; the file is returned for [`Disk::sync`], with its final name.
+    pub(super) fn finish(mut self, disk: &Disk) -> Result<(File, String, String), StoreError> {
+        let name = format!("{}.pack", address(&self.table));
+        self.buffer.put(&self.table);
+        self.buffer.put(&(self.table.len() as u64).to_le_bytes());
+        self.buffer.put(END);
+        self.flush(disk)?;
+        Ok((self.file, self.name, name))
+    }
+}
+
+fn address(table: &[u8]) -> ContentId {
+    ContentId(blake3::derive_key("cordon snapshots 2026-11 pack table", table))
+}
+
+/// Opens a pack and reads its table.
+pub(super) fn open(dir: impl AsFd, name: &str) -> Result<(File, Vec<Row>), StoreError> {
+    let file = open_file(dir, name).map_err(io("open", format!("pack {name}")))?;
+    let size = file.metadata().map_err(io("look at", format!("pack {name}")))?.len();
+    let rows = table(&file, size, name).map_err(|f| match f {
+        Fault::Bad(Bad(why)) => StoreError::Damaged { what: format!("pack {name}"), why },
+        Fault::Io(e) => io("read", format!("pack {name}"))(e),
+    })?;
+    Ok((file, rows))
+}
+
+enum Fault {
+    Bad(Bad),
+    Io(std::io::Error),
+}
+
+impl From<Bad> for Fault {
+    fn from(bad: Bad) -> Self {
+        Self::Bad(bad)
+    }
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn table(file: &File, size: u64, name: &str) -> Result<Vec<Row>, Fault> {
+    let mut head = [0; HEAD.len()];
+    let mut foot = [0; 16];
+    let end = size.checked_sub(16).filter(|e| *e >= HEAD.len() as u64).ok_or(Bad("it is cut short"))?;
+    file.read_exact_at(&mut head, 0)?;
+    file.read_exact_at(&mut foot, end)?;
+    let mut reader = Reader(&foot);
+    let length = reader.u64()?;
+    if &head != HEAD || reader.array::<8>()? != *END {
+        return Err(Bad("it does not begin and end as a pack").into());
+    }
+    let start = end.checked_sub(length).filter(|_| length <= TABLE_MOST && length.is_multiple_of(ROW as u64));
+    let start = start.ok_or(Bad("its table has an impossible length"))?;
+    // The length was checked against the file's size.
+    let mut table = vec![0; usize::try_from(length).map_err(|_| Bad("its table is too long"))?];
+    file.read_exact_at(&mut table, start)?;
+    if name.strip_suffix(".pack") != Some(address(&table).to_string().as_str()) {
+        return Err(Bad("its table is not the one it is named after").into());
+    }
+    let mut reader = Reader(&table);
+    let (mut rows, mut offset) = (Vec::with_capacity(table.len() / ROW), HEAD.len() as u64);
+    while !reader.0.is_empty() {
+        let kind = Kind::decode(reader.u8()?)?;
+        let packed = match reader.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Bad("an unknown way to compress").into()),
+        };
+        let [raw, stored, crc] = [reader.u32()?, reader.u32()?, reader.u32()?];
+        if raw > kind.most() || stored > raw || (!packed && stored != raw) {
+            return Err(Bad("an object with an impossible length").into());
+        }
+        rows.push(Row { kind, packed, raw, stored, crc, offset, id: ContentId(reader.array()?) });
+        offset += u64::from(stored);
+    }
+    if offset != start {
+        return Err(Bad("its objects do not fill it").into());
+    }
+    Ok(rows)
+}
+
+/// The bytes of an object, checked against its address.
+pub(super) fn read(file: &File, row: &Row) -> Result<Vec<u8>, StoreError> {
+    let bytes = stored(file, row)?;
+    unpack(row, bytes)
+}
+
+/// The bytes as they are stored, checked against their checksum.
+pub(super) fn stored(file: &File, row: &Row) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![0; row.stored as usize];
+    file.read_exact_at(&mut bytes, row.offset).map_err(io("read", format!("object {}", row.id)))?;
+    if crc32fast::hash(&bytes) != row.crc {
+        return Err(damaged(row, "its stored bytes changed"));
+    }
+    Ok(bytes)
+}
+
+/// What stored bytes stand for.
+pub(super) fn unpack(row: &Row, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    let raw = if row.packed {
+        zstd::bulk::decompress(&bytes, row.raw as usize)
+            .map_err(|_| damaged(row, "it cannot be decompressed"))?
+    } else {
+        bytes
+    };
+    if raw.len() != row.raw as usize || row.kind.address(&raw) != row.id {
+        return Err(damaged(row, "its bytes are not those of its address"));
+    }
+    Ok(raw)
+}
+
+fn damaged(row: &Row, why: &'static str) -> StoreError {
+    StoreError::Damaged { what: format!("object {}", row.id), why }
+}

@@ -1,0 +1,214 @@
+//! A writer's own corner of the store. What it writes lies in a directory of its own until
+//! it is announced: no other writer waits for it, and gc takes the corner only when
+//! its writer is gone.
+
+use super::{
+    Store,
+    disk::{make_dir, open_file},
+    error::{StoreError, io},
+    index::{Index, Pack},
+    object::Kind,
+    pack::{FULL, Packed, Row, Writer},
+    record::SnapshotId,
+};
+use crate::tree::ContentId;
+use rustix::{
+    fd::OwnedFd,
+    fs::{AtFlags, FlockOperation, flock, statat, unlinkat},
+};
+use std::{
+    collections::HashSet,
+    fs::File,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+pub(super) struct Session<'a> {
+    store: &'a Store,
+    name: String,
+    dir: OwnedFd,
+    /// Held as long as the session lives; the kernel lets go of it when the process dies.
+    lock: File,
+    index: Index,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<Writer>,
+    /// Packs with all their bytes written: the file, its name now, its name to be.
+    full: Vec<(File, String, String)>,
+    fresh: HashSet<ContentId>,
+    /// Packs of others that this session counts on.
+    relied: HashSet<String>,
+    count: u32,
+    bytes: u64,
+    used: u64,
+}
+
+/// How announcing ended.
+pub(super) enum Announced {
+    Done,
+    /// gc freed something that the snapshot counts on.
+    Lost,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(store: &'a Store) -> Result<Self, StoreError> {
+        // gc looks for corners without a writer under the same lock.
+        let _guard = store.lock()?;
+        let name = super::unique();
+        let dir = make_dir(&store.dirs.writing, &name).map_err(io("make", "a writer's directory"))?;
+        let lock = store.disk.create(&dir, "lock").map_err(io("make", "a writer's lock"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io("lock", "a writer's directory"))?;
+        let index = store.fresh_index()?;
+        let used = store.usage()?;
+        let state = Mutex::new(State { used, ..State::default() });
+        Ok(Self { store, name, dir, lock, index, state })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the store has the object, or will when this session is announced.
+    pub(super) fn has(&self, kind: Kind, id: &ContentId) -> bool {
+        let Some((pack, _)) = self.index.get(kind, id) else { return self.state().fresh.contains(id) };
+        self.rely(pack);
+        true
+    }
+
+    fn rely(&self, pack: &Pack) {
+        let mut state = self.state();
+        if !state.relied.contains(&pack.name) {
+            state.relied.insert(pack.name.clone());
+        }
+    }
+
+    /// Where a stored object lies, counted on from now on.
+    pub(super) fn find(&self, kind: Kind, id: &ContentId) -> Option<(Arc<Pack>, Row)> {
+        let (pack, row) = self.index.get(kind, id)?;
+        self.rely(pack);
+        Some((Arc::clone(pack), *row))
+    }
+
+    /// Stores an object unless it is there.
+    pub(super) fn put(&self, kind: Kind, raw: &[u8]) -> Result<ContentId, StoreError> {
+        let id = kind.address(raw);
+        if !self.has(kind, &id) {
+            self.append(&Packed::new(kind, id, raw)?)?;
+        }
+        Ok(id)
+    }
+
+    pub(super) fn append(&self, object: &Packed) -> Result<(), StoreError> {
+        let disk = &self.store.disk;
+        let mut state = self.state();
+        if !state.fresh.insert(object.id) {
+            return Ok(());
+        }
+        let used = state.used + state.bytes + object.bytes.len() as u64;
+        if let Some(limit) = self.store.options.quota.filter(|l| used > *l) {
+            let owner = self.store.owner.clone();
+            return Err(StoreError::Quota { owner, used: state.used, limit });
+        }
+        if state.open.is_none() {
+            state.open = Some(Writer::new(disk, &self.dir, format!("{}", state.full.len()))?);
+        }
+        if let Some(writer) = &mut state.open {
+            writer.append(disk, object)?;
+        }
+        state.count += 1;
+        state.bytes += object.bytes.len() as u64;
+        if state.open.as_ref().is_some_and(|w| w.size() >= FULL) {
+            Self::close(&mut state, self.store)?;
+        }
+        Ok(())
+    }
+
+    fn close(state: &mut State, store: &Store) -> Result<(), StoreError> {
+        if let Some(writer) = state.open.take() {
+            let full = writer.finish(&store.disk)?;
+            state.full.push(full);
+        }
+        Ok(())
+    }
+
+    /// Objects and bytes that this session adds.
+    pub(super) fn added(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.count.into(), state.bytes)
+    }
+
+    /// Makes everything durable and then visible: packs, then the record, if there is one.
+    pub(super) fn announce(self, record: Option<(&SnapshotId, &[u8])>) -> Result<Announced, StoreError> {
+        let disk = &self.store.disk;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::close(&mut state, self.store)?;
+        for (file, ..) in &state.full {
+            disk.sync(file).map_err(io("sync", "a pack"))?;
+        }
+        if let Some((_, bytes)) = record {
+            let file = disk.create(&self.dir, "record").map_err(io("create", "a snapshot record"))?;
+            disk.write(&file, bytes).map_err(io("write", "a snapshot record"))?;
+            disk.sync(&file).map_err(io("sync", "a snapshot record"))?;
+        }
+        let dirs = &self.store.dirs;
+        let guard = self.store.lock()?;
+        let gone = |name: &String| statat(&dirs.packs, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_err();
+        if state.relied.iter().any(gone) {
+            return Ok(Announced::Lost);
+        }
+        for (_, now, then) in &state.full {
+            disk.rename(&self.dir, now, &dirs.packs, then).map_err(io("move into place", "a pack"))?;
+        }
+        if !state.full.is_empty() {
+            disk.sync_dir(&dirs.packs).map_err(io("sync", "the directory of packs"))?;
+        }
+        if let Some((id, _)) = record {
+            disk.rename(&self.dir, "record", &dirs.snapshots, &id.to_string())
+                .map_err(io("move into place", "a snapshot record"))?;
+            disk.sync_dir(&dirs.snapshots).map_err(io("sync", "the directory of snapshots"))?;
+        }
+        drop(guard);
+        drop(state);
+        Ok(Announced::Done)
+    }
+}
+
+impl Drop for Session<'_> {
+    /// What is left behind when this fails, gc takes.
+    fn drop(&mut self) {
+        let _ = sweep(self.store, &self.dir, &self.name);
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
+}
+
+fn sweep(store: &Store, dir: &OwnedFd, name: &str) -> Result<(), StoreError> {
+    let on = || "a writer's directory".to_owned();
+    for file in super::disk::names(dir).map_err(io("list", on()))? {
+        store.disk.unlink(dir, &file).map_err(io("empty", on()))?;
+    }
+    match unlinkat(&store.dirs.writing, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(e) => Err(io("remove", on())(e)),
+    }
+}
+
+/// Removes what writers left that are gone. The store's lock is held.
+pub(super) fn sweep_dead(store: &Store) -> Result<u64, StoreError> {
+    let writing = &store.dirs.writing;
+    let mut swept = 0;
+    for name in super::disk::names(writing).map_err(io("list", "the writers"))? {
+        let dir =
+            super::disk::open_dir(writing, name.as_str()).map_err(io("open", "a writer's directory"))?;
+        // Without a lock file the writer died before it had one: making both holds the store's lock.
+        if let Ok(lock) = open_file(&dir, "lock")
+            && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err()
+        {
+            continue;
+        }
+        sweep(store, &dir, &name)?;
+        swept += 1;
+    }
+    Ok(swept)
+}
