@@ -5,8 +5,13 @@
 
 mod changes;
 mod codec;
+pub mod diff;
 mod index;
+pub mod live;
+pub mod merge;
 mod store;
+#[cfg(test)]
+mod testing;
 mod tree;
 mod walk;
 
@@ -14,8 +19,8 @@ pub use changes::{Change, ChangeKind, changes};
 pub use codec::DecodeError;
 pub use index::{Entry, EntryKind, Index};
 pub use store::{
-    IdError, SkipReason, Skipped, Snapshot, SnapshotId, SnapshotRequest, Statistics, Store, StoreError,
-    StoreOptions, StoredTree, Taken, TreeLimits, Unsettled,
+    Fault, Freed, IdError, Retention, SkipReason, Skipped, Snapshot, SnapshotId, SnapshotRequest, Statistics, Store,
+    StoreError, StoreOptions, StoredTree, Taken, Touched, TreeLimits, Unsettled, Verified,
 };
 pub use tree::{Content, ContentId, NodeKind, TreeEntry, TreeError, TreeSource};
 pub use walk::{Limits, Linked, WalkError, index, index_linked, index_with};
