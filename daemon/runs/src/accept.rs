@@ -6,7 +6,7 @@ use crate::{
     file::{self, FileSource},
     journal::{Durability, Journal},
     life::{Agent, Log, Tally, warning},
-    plan::{Planned, remove_placeholders},
+    plan::{self, Planned, remove_placeholders},
     record::{AgentRecord, RunRecord, State, now_ms, title},
     runs::StartRequest,
     shared::Shared,
@@ -68,7 +68,7 @@ impl Accepted {
             owner: &request.owner,
             variables: &request.variables,
             wall: request.wall,
-            again: false,
+            purpose: plan::Purpose::Start,
         };
         let several = request.agents.is_empty() && checked.file.agents.len() > 1;
         if purpose == Purpose::Tools && several {

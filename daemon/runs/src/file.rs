@@ -2,7 +2,7 @@
 
 use crate::{
     error::RunError,
-    plan::{Host, Owner, Planned, Request, plan, remove_placeholders},
+    plan::{Host, Owner, Planned, Purpose, Request, plan, remove_placeholders},
 };
 use cordon_backends::Variables;
 use cordon_config::{Agent, AgentFile, Problem, Severity, Source, parse, parse_with};
@@ -61,7 +61,7 @@ pub(crate) struct For<'a> {
     pub(crate) owner: &'a Owner,
     pub(crate) variables: &'a Variables,
     pub(crate) wall: Option<WallKind>,
-    pub(crate) again: bool,
+    pub(crate) purpose: Purpose,
 }
 
 /// Plans the selected agents. When one cannot be planned, nothing is left of the others.
@@ -71,9 +71,9 @@ pub(crate) fn plan_agents(
     shared: &For<'_>,
 ) -> Result<Vec<Planned>, RunError> {
     let mut planned: Vec<Planned> = Vec::new();
-    let For { run, file, owner, variables, wall, again } = *shared;
+    let For { run, file, owner, variables, wall, purpose } = *shared;
     for agent in select(file, selected)? {
-        match plan(host, &Request { run, agent, file, owner, variables, wall, again }) {
+        match plan(host, &Request { run, agent, file, owner, variables, wall, purpose }) {
             Ok(mut one) => {
                 one.needs.secrets.extend(agent.tools.secrets().map(str::to_owned));
                 planned.push(one);

@@ -5,7 +5,7 @@ mod explain;
 use crate::{
     error::RunError,
     file::{self, FileSource},
-    plan::{Owner, Planned, remove_placeholders},
+    plan::{Owner, Planned, Purpose, remove_placeholders},
     runs::Runs,
     shared::Shared,
 };
@@ -61,7 +61,7 @@ impl Runs {
         paths: Vec<String>,
     ) -> Result<Vec<v1::ExplainRow>, RunError> {
         let directory = request.directory.clone();
-        let planned = self.plan_only(request).await?;
+        let planned = self.plan_only(request, Purpose::Look).await?;
         let shared = self.0.shared.clone();
         let told = tokio::task::spawn_blocking(move || {
             let rows = planned.iter().flat_map(|p| explain::rows(p, &directory, &paths)).collect();
@@ -79,7 +79,7 @@ impl Runs {
     /// When the file, the plan or the wall does not allow it.
     pub async fn inspect(&self, request: InspectRequest) -> Result<Inspected, RunError> {
         let chosen = request.agent.clone();
-        let mut planned = self.plan_only(request).await?;
+        let mut planned = self.plan_only(request, Purpose::Start).await?;
         let shared = self.0.shared.clone();
         if planned.len() > 1 {
             let agents = planned.iter().map(|p| p.context.agent.id.clone()).collect();
@@ -97,7 +97,7 @@ impl Runs {
         inspected
     }
 
-    async fn plan_only(&self, request: InspectRequest) -> Result<Vec<Planned>, RunError> {
+    async fn plan_only(&self, request: InspectRequest, purpose: Purpose) -> Result<Vec<Planned>, RunError> {
         self.ready().await;
         let shared = self.0.shared.clone();
         let _planning = shared.planning.write().await;
@@ -119,7 +119,7 @@ impl Runs {
                 owner: &request.owner,
                 variables: &request.variables,
                 wall: request.wall,
-                again: false,
+                purpose,
             };
             file::plan_agents(&blocking.host, &selected, &planning)
         });

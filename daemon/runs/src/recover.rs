@@ -7,7 +7,7 @@ use crate::{
     file::{self, FileSource},
     journal::{Durability, Journal},
     life::{Agent, Life, Log, Overview, Recovered, Replayed, Resume, close, deadline, launch, replay},
-    plan::Planned,
+    plan::{Planned, Purpose},
     record::{End, RunRecord, now_ms},
     runs::Runs,
     shared::Shared,
@@ -212,7 +212,7 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
         owner: &owner,
         variables: &secrets.variables,
         wall: record.wall,
-        again: true,
+        purpose: Purpose::Again,
     };
     let planned = file::plan_agents(&shared.host, &selected, &planning)?;
     let tally = overview.tally.clone();

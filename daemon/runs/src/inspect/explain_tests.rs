@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{Host, Owner, Request, plan};
+use crate::plan::{Host, Owner, Purpose, Request, plan};
 use cordon_config::AgentFile;
 
 const FILE: &str = "agent:
@@ -47,7 +47,7 @@ fn planned(place: &Path) -> Planned {
         owner: &Owner { uid, gid, home: place.to_path_buf() },
         variables: &Default::default(),
         wall: Some(WallKind::Local),
-        again: false,
+        purpose: Purpose::Look,
     };
     plan(&host, &request).unwrap()
 }

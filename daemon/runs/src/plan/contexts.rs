@@ -1,7 +1,7 @@
 //! The trees of one agent as rules: its workspace, the user's context paths, and what its
 //! backend needs. What stands inside is computed from the rules, and from nothing else.
 
-use super::{Host, PlanError, Request, Workspace, linked::Names, workspace};
+use super::{Host, PlanError, Purpose, Request, Workspace, linked::Names, workspace};
 use cordon_backends::Needs;
 use cordon_config::ContextPath;
 use cordon_policy::{Access, Fact, MountKind, Origin, Place, Policy, Rule, Source};
@@ -143,7 +143,7 @@ impl<'a> View<'a> {
             (false, true) => 0o020,
             (false, false) => 0o002,
         };
-        if context.write && meta.mode() & bits == 0 {
+        if context.write && meta.mode() & bits == 0 && self.request.purpose != Purpose::Look {
             return Err(bad(
                 format!("the agent runs as uid {}, which may not write there", identity.uid),
                 "Give it to that user, or name an absolute cwd that belongs to the user who may",

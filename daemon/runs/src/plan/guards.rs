@@ -1,7 +1,7 @@
 //! What is narrowed inside the context paths: protected paths, names that run later or steer
 //! agents, and names that look like secrets.
 
-use super::{PlanError, contexts::View, placeholders::Made, protected};
+use super::{PlanError, Purpose, contexts::View, placeholders::Made, protected};
 use cordon_config::ContextPath;
 use cordon_policy::{Access, Origin, Source};
 use cordon_sandbox::PathKind;
@@ -51,7 +51,7 @@ impl View<'_> {
             .map_err(|e| bad(e.to_string(), "Make it readable for the user that runs cordond"))?;
         let unread = |line: &&String| !line.ends_with("Permission denied (os error 13)");
         // The sandbox stands already: what its agent has made since cannot end it.
-        if !self.request.again
+        if self.request.purpose != Purpose::Again
             && let Some(why) = index.incomplete.iter().find(unread)
         {
             return Err(bad(format!("not all of it could be looked at ({why})"), "Name a smaller path"));

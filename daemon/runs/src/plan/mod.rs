@@ -68,9 +68,21 @@ pub struct Request<'a> {
     pub variables: &'a Variables,
     /// Overrides the file's wall.
     pub wall: Option<WallKind>,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A sandbox will be made of it.
+    Start,
     /// The sandbox stands already, made by an earlier daemon: a login that has expired
-    /// meanwhile no longer matters.
-    pub again: bool,
+    /// meanwhile no longer matters, nor what its agent has made.
+    Again,
+    /// Somebody only looks at the rules: what this machine or this person lacks to start the
+    /// agent is no reason not to tell them.
+    Look,
 }
 
 /// Everything that is decided about an agent before its sandbox is made.
@@ -118,9 +130,12 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         program_path: host.program_path.clone(),
     };
     let needs = match backend(agent.backend).needs(&context) {
-        Err(BackendError::NoLogin { .. } | BackendError::UnusableLogin { .. }) if request.again => {
+        Err(BackendError::NoLogin { .. } | BackendError::UnusableLogin { .. })
+            if request.purpose != Purpose::Start =>
+        {
             Needs::default()
         }
+        Err(BackendError::NoProgram { .. }) if request.purpose == Purpose::Look => Needs::default(),
         needs => needs?,
     };
     let network = network::choose(agent, wall, &needs)?;

@@ -84,7 +84,7 @@ impl World {
             owner: &self.owner,
             variables: &variables,
             wall: Some(WallKind::Local),
-            again: false,
+            purpose: Purpose::Start,
         };
         let planned = plan(&self.host, &request);
         if let Ok(planned) = &planned {
