@@ -7,7 +7,7 @@ use super::{
     script::script,
     tools,
 };
-use crate::{Attack, Call, Must, Run, World, world::open_up};
+use crate::{Attack, Call, Enforcer, Must, Run, World, world::open_up};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat};
 use serde_json::json;
 use std::{
@@ -238,6 +238,9 @@ pub const BOMBS: Attack = Attack {
             .filter(|name| world.path(name).exists());
         left.map(|name| format!("{name} was not deleted whole")).collect()
     },
-    spared: |enforcer| tools(enforcer).or(super::ours(enforcer, "has no tool that copies or deletes")),
+    spared: |enforcer| match enforcer {
+        Enforcer::ToolsAlone => Some("the same library, built without regard to time"),
+        _ => tools(enforcer).or(super::ours(enforcer, "has no tool that copies or deletes")),
+    },
     ..Attack::NONE
 };
