@@ -19,7 +19,7 @@ QUICKSTART_FEATURES := --no-default-features
 endif
 
 .DEFAULT_GOAL := build
-.PHONY: help build guest release quickstart test lint fmt-check clippy deny bench clean
+.PHONY: help build guest release quickstart test lint fmt-check clippy deny bench attacks clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -63,6 +63,11 @@ bench: release  ## measure beside other tools; a table, and build/bench.json
 	$(CARGO) build --locked --release -p cordon-bench
 	@[ -x build/tools/bin/rust-mcp-filesystem ] || $(CARGO) install rust-mcp-filesystem --locked --root build/tools
 	$(OUT:$(notdir $(OUT))=release)/cordon-bench $(ROUNDS)
+
+attacks:  ## who survives what: the attack suite against Cordon and the controls, as a table
+	scripts/setup-tests.sh
+	CORDON_BIN=$(CURDIR)/$(BIN) CORDON_GUEST=$(CURDIR)/$(BIN)/cordon-guest \
+	  CORDON_TEST_CLIS=$(CURDIR)/build/clis/node_modules $(CARGO) run --locked -q -p cordon-attacks --bin attack-table
 
 clean:  ## remove what was built
 	$(CARGO) clean
