@@ -59,15 +59,7 @@ pub fn attempt(attack: &Attack, enforcer: Enforcer) -> Outcome {
     {
         let mut place =
             open(enforcer, &world, attack).unwrap_or_else(|why| panic!("{enforcer} made no place: {why}"));
-        for run in (attack.runs)(&world) {
-            let Some(output) = place.run(&world, &run) else { break };
-            done += 1;
-            let finished = output.text().lines().any(|line| line.trim_end().ends_with("DONE"));
-            let excused = run.may_die || (run.may_not_start && !output.started);
-            assert!(finished || excused, "the script broke:\n{}\n{output:?}", output.text());
-            assert!(!output.text().contains("BROKEN"), "{}", output.text());
-            said.bytes.extend_from_slice(&output.bytes);
-        }
+        // Tools first: programs may take away what the calls are about.
         for call in (attack.calls)(&world) {
             let begun = Instant::now();
             let Some(output) = place.call(&call) else { break };
@@ -82,6 +74,15 @@ pub fn attempt(attack: &Attack, enforcer: Enforcer) -> Outcome {
                 );
                 assert!(begun.elapsed() < PATIENCE, "{call:?} took {:?}", begun.elapsed());
             }
+            said.bytes.extend_from_slice(&output.bytes);
+        }
+        for run in (attack.runs)(&world) {
+            let Some(output) = place.run(&world, &run) else { break };
+            done += 1;
+            let finished = output.text().lines().any(|line| line.trim_end().ends_with("DONE"));
+            let excused = run.may_die || (run.may_not_start && !output.started);
+            assert!(finished || excused, "the script broke:\n{}\n{output:?}", output.text());
+            assert!(!output.text().contains("BROKEN"), "{}", output.text());
             said.bytes.extend_from_slice(&output.bytes);
         }
         if done > 0 {

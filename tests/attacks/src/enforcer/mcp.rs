@@ -153,7 +153,10 @@ impl Place for Server {
         }
         let cwd = run.cwd.clone().unwrap_or_else(|| world.workspace());
         let script = format!("{}{}", world.prelude(), run.script);
-        Some(self.tool(COMMAND, &json!({"command": script, "work_dir": cwd, "timeout": 60})))
+        let mut said = self.tool(COMMAND, &json!({"command": script, "work_dir": cwd, "timeout": 60}));
+        // A directory that was refused: nothing ran.
+        said.started &= !(run.may_not_start && said.denied);
+        Some(said)
     }
 
     fn call(&mut self, call: &Call) -> Option<Said> {

@@ -37,7 +37,7 @@ pub const PLAIN: Attack = Attack {
     what: "reach what no rule names: the tree outside, its directories, the root, system files",
     runs: |_| {
         script(
-            r#"assault "$CANARY" "$OUTSIDE/dir" "$OUTSIDE" "$OUTSIDE/new"; ls "$ROOT" | grep -x outside && got listed-the-directory-above"#,
+            r#"ls "$ROOT" | grep -x outside && got listed-the-directory-above; assault "$CANARY" "$OUTSIDE/dir" "$OUTSIDE" "$OUTSIDE/new""#,
         )
     },
     calls: |world| {

@@ -182,7 +182,7 @@ pub const FILES: Attack = Attack {
 /// FS-28.
 pub const BOMBS: Attack = Attack {
     id: "FS-28",
-    what: "trees that are too much: 2,000 levels, 100,000 entries, names of any bytes",
+    what: "trees that are too much: 2,000 levels, 30,000 entries, names of any bytes",
     prepare: |world| {
         let (deep, many, odd) = (world.path("ws/deep"), world.path("ws/many"), world.path("ws/odd"));
         for path in [&deep, &many, &odd] {
@@ -194,7 +194,7 @@ pub const BOMBS: Attack = Attack {
             rustix::fs::chmodat(&at, "d", Mode::from_raw_mode(0o777), rustix::fs::AtFlags::empty()).unwrap();
             at = openat(&at, "d", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
         }
-        for n in 0..100_000 {
+        for n in 0..30_000 {
             mknodat(CWD, many.join(format!("f{n}")), FileType::RegularFile, Mode::from_raw_mode(0o666), 0)
                 .unwrap();
         }
