@@ -6,9 +6,12 @@ use serde_json::Value;
 const DEEPEST: usize = 64;
 const LARGEST: usize = 64 << 20;
 
-/// Why arguments are not passed on.
-pub(crate) fn fault(arguments: &JsonObject) -> Option<String> {
-    let mut size = 0;
+/// What a value takes beside its bytes, roughly.
+const VALUE: usize = 64;
+
+/// Roughly what the arguments take, in bytes, or why they are not passed on.
+pub(crate) fn weight(arguments: &JsonObject) -> Result<usize, String> {
+    let (mut size, mut values) = (0, 0);
     // Without recursion: how deep it goes is what is to be found out.
     let mut open: Vec<(&Value, usize)> = Vec::new();
     for (key, value) in arguments {
@@ -17,10 +20,11 @@ pub(crate) fn fault(arguments: &JsonObject) -> Option<String> {
     }
     while let Some((value, depth)) = open.pop() {
         if depth > DEEPEST {
-            return Some(format!("they are nested deeper than {DEEPEST}"));
+            return Err(format!("they are nested deeper than {DEEPEST}"));
         }
         // A value costs a little even when it is empty.
         size += 1;
+        values += 1;
         match value {
             Value::String(text) => size += text.len(),
             Value::Array(items) => open.extend(items.iter().map(|item| (item, depth + 1))),
@@ -31,10 +35,10 @@ pub(crate) fn fault(arguments: &JsonObject) -> Option<String> {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
         if size > LARGEST {
-            return Some(format!("they are larger than {} MB", LARGEST >> 20));
+            return Err(format!("they are larger than {} MB", LARGEST >> 20));
         }
     }
-    None
+    Ok(size.saturating_add(values * VALUE))
 }
 
 #[cfg(test)]
@@ -43,6 +47,16 @@ mod tests {
 
     fn of(value: Value) -> JsonObject {
         JsonObject::from_iter([("a".to_owned(), value)])
+    }
+
+    fn fault(arguments: &JsonObject) -> Option<String> {
+        weight(arguments).err()
+    }
+
+    #[test]
+    fn small_values_are_not_small() {
+        assert!(weight(&of(Value::Array(vec![Value::Null; 1000]))).unwrap() > 1000 * VALUE);
+        assert_eq!(weight(&JsonObject::new()), Ok(0));
     }
 
     fn nested(levels: usize) -> Value {

@@ -43,6 +43,9 @@ pub enum CallError {
     /// The arguments are larger or deeper than any tool takes.
     #[error("the arguments are not taken: {0}")]
     Arguments(String),
+    /// Calls under way hold as much already as may be held for one agent.
+    #[error("the calls under way are large; wait for some of them")]
+    Busy,
     /// What is not recorded is not done.
     #[error(transparent)]
     Unrecorded(#[from] ObserverFailed),

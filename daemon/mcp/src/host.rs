@@ -27,6 +27,8 @@ use tokio::sync::Semaphore;
 
 /// Calls under way at one time; more wait.
 const AT_ONCE: usize = 64;
+/// KiB of arguments that are held at one time, those of waiting calls too; more is refused.
+pub(crate) const HELD: usize = 256 << 10;
 
 /// Where the servers run.
 #[derive(Clone, Debug)]
@@ -82,6 +84,7 @@ pub struct Host {
     warnings: Vec<String>,
     observer: Arc<dyn Observer>,
     calls: Semaphore,
+    pub(crate) held: Semaphore,
     next: AtomicU64,
 }
 
@@ -124,6 +127,7 @@ impl Host {
             warnings,
             observer,
             calls: Semaphore::new(AT_ONCE),
+            held: Semaphore::new(HELD),
             next: AtomicU64::new(1),
         };
         let mut starting = vec![(own, Filter::default())];
@@ -187,19 +191,19 @@ impl Host {
     /// that says so. Dropping the future tells the server that nobody waits any more.
     ///
     /// # Errors
-    /// When there is no such tool, its arguments are too much, or the call cannot be
+    /// When there is no such tool, its arguments or those of all calls are too much, or the call cannot be
     /// recorded. Then nothing was called.
     pub async fn call(&self, name: &str, arguments: JsonObject) -> Result<CallResult, CallError> {
         let id = format!("call-{}", self.next.fetch_add(1, Ordering::Relaxed));
         let Some((number, own)) = self.index.get(name) else {
             return Err(CallError::UnknownTool(crate::error::words(name)));
         };
-        if let Some(why) = arguments::fault(&arguments) {
-            return Err(CallError::Arguments(why));
-        }
+        let weight = arguments::weight(&arguments).map_err(CallError::Arguments)?;
         let Some(server) = self.servers.get(*number) else {
             return Err(CallError::UnknownTool(name.to_owned()));
         };
+        let kib = u32::try_from(weight >> 10).unwrap_or(u32::MAX);
+        let _held = self.held.try_acquire_many(kib).map_err(|_| CallError::Busy)?;
         // Closed never: it lives as long as the host.
         let _turn = self.calls.acquire().await;
         self.observer.called(&id, name, &arguments).await?;

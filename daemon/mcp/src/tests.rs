@@ -235,6 +235,24 @@ async fn a_call_that_is_dropped_is_cancelled_and_told() {
 }
 
 #[tokio::test]
+async fn calls_that_wait_hold_only_so_much() {
+    let own = world(None, 0, LONG, honest(&["read"]));
+    let (host, heard) = host(own.server, Vec::new(), Filter::default()).await;
+    let host = host.unwrap();
+    let large = || Map::from_iter([("x".to_owned(), json!("x".repeat(1 << 20)))]);
+    let others = host.held.try_acquire_many((crate::host::HELD - 1024) as u32).unwrap();
+    host.call("read", large()).await.unwrap();
+    host.call("read", large()).await.unwrap();
+    let other = host.held.try_acquire_many(1).unwrap();
+    let told = heard.all().len();
+    assert!(matches!(host.call("read", large()).await, Err(CallError::Busy)));
+    host.call("read", Map::new()).await.unwrap();
+    assert_eq!(heard.all().len(), told + 2, "what is refused is not called");
+    drop((others, other));
+    host.call("read", large()).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_cannot_be_recorded_is_not_done() {
     let own = world(None, 1, LONG, honest(&["read"]));
     let (host, heard) = host(own.server, Vec::new(), Filter::default()).await;
