@@ -15,9 +15,12 @@ use std::{
     ffi::OsString,
     fs::File,
     hash::{BuildHasher as _, RandomState},
-    io,
-    os::unix::fs::MetadataExt as _,
+    io::{self, Read as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
 };
+
+/// The largest file that is put back when writing it in place fails.
+const MOST_KEPT: u64 = 64 << 20;
 
 /// How a file came to its new content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,8 +182,28 @@ fn in_place(
             ),
         ));
     }
-    file.set_len(0).map_err(failed)?;
-    fill(&mut file).map_err(failed)?;
+    let before = before(old, asked)?;
+    let filled = file.set_len(0).and_then(|()| fill(&mut file));
+    if let Err(error) = filled {
+        let error = failed(error);
+        // There was room for it until now.
+        let back = before.map(|bytes| file.set_len(0).and_then(|()| file.write_all_at(&bytes, 0)));
+        let state = match back {
+            Some(Ok(())) => "the file is as it was",
+            _ => "what was in the file could not be put back",
+        };
+        return Err(ToolError::Failed(format!("{error}; {state}")));
+    }
     call.state.files.add(old);
     Ok(How::InPlace)
+}
+
+/// What a file holds, should it have to be put back; none of what is too large or may not
+/// be read.
+fn before(old: &Opened, asked: &str) -> Result<Option<Vec<u8>>, ToolError> {
+    let failed = |error: io::Error| io_kernel(Operation::Write, asked, &error);
+    let Ok(file) = old.reopen(OFlags::RDONLY) else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let read = file.take(MOST_KEPT + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Ok((read as u64 <= MOST_KEPT).then_some(bytes))
 }

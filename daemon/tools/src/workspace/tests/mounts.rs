@@ -1,7 +1,7 @@
 //! What is mounted over a name, as walls do with single files and protected children.
 
 use crate::testing::World;
-use rustix::mount::{UnmountFlags, mount_bind, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount as mount_new, mount_bind, unmount};
 use serde_json::json;
 use std::{fs, path::PathBuf};
 
@@ -13,9 +13,13 @@ impl Drop for Mounted {
     }
 }
 
+fn skipped() -> bool {
+    std::env::var("CORDON_TEST_SKIP").is_ok_and(|names| names.split(',').any(|name| name == "root"))
+}
+
 /// None where this machine's tests do without mounts.
 fn mount(from: PathBuf, to: PathBuf) -> Option<Mounted> {
-    if std::env::var("CORDON_TEST_SKIP").is_ok_and(|names| names.split(',').any(|name| name == "root")) {
+    if skipped() {
         return None;
     }
     mount_bind(&from, &to).expect("a bind mount needs root; CORDON_TEST_SKIP=root does without");
@@ -42,6 +46,35 @@ async fn a_mounted_file_is_written_in_place() {
         let answer = w.call(tool, arguments).await;
         assert!(answer.is_error && answer.all_text().contains("busy"), "{tool}: {answer:?}");
     }
+    w.assert_canaries();
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_nothing_of_what_was_there() {
+    if skipped() {
+        return;
+    }
+    let w = World::new();
+    let single = w.root.join("single");
+    mount_new("tmpfs", &single, "tmpfs", MountFlags::empty(), c"size=1m").expect("a mount needs root");
+    let mounted = Mounted(single.clone());
+    let old = "line\n".repeat(20_000);
+    fs::write(single.join("one.txt"), &old).unwrap();
+    fs::write(w.root.join("ws/large"), "x".repeat(2 << 20)).unwrap();
+    let one = w.path("single/one.txt");
+    let edits = json!([{"oldText": old, "newText": "y".repeat(2 << 20)}]);
+    for (tool, arguments) in [
+        ("write_file", json!({"path": one, "content": "x".repeat(2 << 20)})),
+        ("edit_file", json!({"path": one, "edits": edits})),
+        ("copy_file", json!({"source_path": "large", "destination_path": one, "overwrite": true})),
+    ] {
+        let answer = w.call(tool, arguments).await;
+        assert!(answer.is_error && answer.all_text().contains("as it was"), "{tool}: {answer:?}");
+        assert!(answer.all_text().contains("space"), "{tool}: {answer:?}");
+        assert_eq!(fs::read_to_string(single.join("one.txt")).unwrap(), old, "{tool}");
+    }
+    assert_eq!(crate::testing::names(&single), ["one.txt"]);
+    drop(mounted);
     w.assert_canaries();
 }
 
