@@ -46,7 +46,11 @@ impl Client {
     }
 
     fn say(&mut self, message: &Value) {
-        let line = format!("{message}\n");
+        self.say_line(&message.to_string());
+    }
+
+    fn say_line(&mut self, line: &str) {
+        let line = format!("{line}\n");
         self.stdin.as_mut().unwrap().write_all(line.as_bytes()).expect("the server reads");
     }
 
@@ -93,13 +97,6 @@ impl Client {
     }
 
     /// The same where the server may have answered something.
-    fn hang_up_unheard(mut self) -> (i32, String) {
-        drop(self.stdin.take());
-        let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
-        self.end()
-    }
-
     fn end(mut self) -> (i32, String) {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
@@ -396,9 +393,17 @@ async fn what_cannot_be_served_says_so_on_standard_error_alone() {
         assert!(ran.stderr.contains(words) && ran.stdout.is_empty(), "{}{}", ran.stdout, ran.stderr);
     }
     let mut client = Client::spawn(&host, &[two.to_str().unwrap(), "a", "--wall", "local"]);
-    client.say(&json!({"jsonrpc": "2.0", "id": 1, "method": "nonsense"}));
-    let (code, said) = client.hang_up_unheard();
-    assert_eq!(code, 1, "{said}");
+    // What is no session yet, or never will be one, is answered and ends nothing.
+    for (line, code) in [
+        (r#"{"jsonrpc": "2.0", "id": 1, "method": "nonsense"}"#, -32600),
+        (r#"{"jsonrpc": "2.0", "id": 2, "id": 3, "method": "initialize"}"#, -32600),
+        ("no JSON", -32700),
+    ] {
+        client.say_line(line);
+        assert_eq!(client.hear()["error"]["code"], code, "{line}");
+    }
+    let (code, said) = client.hang_up();
+    assert_eq!(code, 0, "{said}");
 }
 
 #[tokio::test]

@@ -146,8 +146,7 @@ async fn the_tools_agree_without_a_wall() {
             if let Some(expected) = expected {
                 let denied = answer.structured.as_ref().is_some_and(|s| s.get("denial").is_some());
                 let why = answer.all_text();
-                // In place, a tool writes through no hard link; the rules know no links.
-                if answer.is_error && !denied && attempt.verb == Verb::Write && links(attempt) > 1 {
+                if answer.is_error && !denied && is_beyond_the_rules(attempt) {
                     continue;
                 }
                 assert!(denied || !answer.is_error, "seed {seed}: {attempt:?} failed otherwise: {why}");
@@ -158,9 +157,16 @@ async fn the_tools_agree_without_a_wall() {
     told.end(1_500);
 }
 
-fn links(attempt: &Attempt) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
-    fs::metadata(&attempt.path).map(|meta| meta.nlink()).unwrap_or(0)
+/// What a tool does not do for reasons of its own, of which the rules know nothing: it writes through
+/// no hard link in place, and moves no pipe.
+fn is_beyond_the_rules(attempt: &Attempt) -> bool {
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    let meta = attempt.real.0.symlink_metadata().unwrap();
+    match attempt.verb {
+        Verb::Write => meta.nlink() > 1,
+        Verb::Rename => meta.file_type().is_fifo() || attempt.real.0.is_dir(),
+        _ => false,
+    }
 }
 
 async fn walled(

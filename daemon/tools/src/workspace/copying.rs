@@ -78,6 +78,8 @@ impl<'a> Pending<'a> {
         let pending = Self { call, spot, name: temporary_name(), kept: false };
         let mut copied = Copied::default();
         if source.is_directory() {
+            // It gets its name by a rename, with whatever somebody else has put into it by then.
+            call.resolver().decide(&spot.path, Operation::Rename, asked)?;
             pending.tree(source, asked, &mut copied)?;
         } else {
             let parent = Target { fd: &spot.parent, name: &pending.name };

@@ -35,6 +35,24 @@ async fn files_and_trees_are_copied() {
     w.assert_canaries();
 }
 
+/// A copied tree appears by a rename: where a rule protects a name in it, nothing may.
+#[tokio::test]
+async fn no_tree_is_copied_over_a_protected_name() {
+    use cordon_policy::{Access, Origin, Policy, Rule, Source};
+    let w = World::with(|table| {
+        let held = Rule {
+            path: table.workspace.join("held/.git"),
+            access: Access::Read,
+            origin: Origin::built_in(Source::RunsLater),
+        };
+        table.policy = Policy::new(table.policy.rules().cloned().chain([held])).unwrap();
+    });
+    let answer = w.call("copy_file", json!({"source_path": "sub", "destination_path": "held"})).await;
+    assert!(is_denied(&answer), "{answer:?}");
+    assert!(!w.root.join("ws/held").exists());
+    assert_eq!(names(&w.root.join("ws")), [".env", "a.txt", "keep", "sub"]);
+}
+
 /// Both paths are decided, and no link leads a copy out.
 #[tokio::test]
 async fn neither_end_may_be_elsewhere() {
