@@ -20,7 +20,9 @@ use std::{
 use tokio::sync::Notify;
 
 /// Different refusals that are told; an agent that finds more learns nothing by it.
-const MOST: usize = 64;
+const MOST: usize = 128;
+/// Of one call with different arguments: one that has many must not hide the others.
+const MOST_OF_ONE: usize = 8;
 /// The thread does next to nothing.
 const STACK: usize = 64 << 10;
 /// What a program calls itself is read in this many bytes.
@@ -80,7 +82,8 @@ impl Refusals {
         let detail = detail(data);
         let key = (data.nr, detail.as_ref().map_or(0, |(_, value)| *value));
         let mut kept = self.kept();
-        if kept.calls.len() >= MOST || !kept.known.insert(key) {
+        let of_one = kept.known.iter().filter(|(number, _)| *number == data.nr).count();
+        if kept.calls.len() >= MOST || of_one >= MOST_OF_ONE || !kept.known.insert(key) {
             return;
         }
         let name = crate::confine::name_of(i64::from(data.nr));
@@ -202,9 +205,19 @@ mod tests {
     #[test]
     fn an_agent_cannot_make_it_remember_without_end() {
         let refusals = Refusals::default();
-        (0..10_000).for_each(|n| refusals.note(0, &call(libc::SYS_socket, n)));
+        (0..10_000).for_each(|n| refusals.note(0, &call(n, 0)));
         let kept = refusals.kept();
         assert_eq!((kept.calls.len(), kept.known.len()), (MOST, MOST));
+    }
+
+    #[test]
+    fn many_arguments_of_one_call_hide_no_other() {
+        let refusals = Refusals::default();
+        (0..10_000).for_each(|n| refusals.note(0, &call(libc::SYS_socket, n)));
+        refusals.note(0, &call(libc::SYS_ptrace, 0));
+        let kept = refusals.kept();
+        assert_eq!(kept.calls.len(), MOST_OF_ONE + 1);
+        assert_eq!(kept.calls.last().unwrap().call, "ptrace");
     }
 
     #[test]
