@@ -6,7 +6,7 @@ use cordon_proto::guest::RefusedCall;
 use tokio::sync::mpsc;
 
 /// Different calls of one sandbox that are told. A guest that says more is no guest of ours.
-const MOST: usize = 64;
+const MOST: usize = 128;
 /// Characters of what a guest says that are kept.
 const SHOWN: usize = 80;
 
