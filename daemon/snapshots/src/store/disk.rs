@@ -13,6 +13,7 @@ use std::{
 };
 
 /// What is about to happen.
+#[cfg_attr(not(test), allow(dead_code, reason = "only tests look"))]
 pub(super) enum Op<'a> {
     Create { dir: BorrowedFd<'a>, name: &'a str },
     Write { file: &'a File, bytes: &'a [u8] },

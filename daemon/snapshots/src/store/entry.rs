@@ -5,7 +5,6 @@ use super::{
     file::{Fault, Intake},
     limits::{SnapshotRequest, Unsettled},
     object::{Kind, Piece, SMALL, decode_list},
-    pack,
     record::SkipReason,
     session::Session,
     stats::{Stamp, Stats},
@@ -131,9 +130,8 @@ impl Recorder<'_> {
         if size <= SMALL && self.session.has(Kind::Blob, id) {
             return true;
         }
-        let Some((pack, row)) = self.session.find(Kind::List, id) else { return false };
         // A list may outlive its chunks when nothing refers to either.
-        pack::read(&pack.file, &row).is_ok_and(|bytes| {
+        self.session.load(Kind::List, id).is_some_and(|bytes| {
             decode_list(&bytes).is_ok_and(|(pieces, total)| {
                 total == size
                     && pieces.iter().all(|piece| match piece {

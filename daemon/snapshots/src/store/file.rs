@@ -67,19 +67,21 @@ pub(super) struct Got {
 
 impl Intake<'_> {
     /// Reads an open regular file.
+    ///
+    /// A write stamps the file when it begins, not when it ends: one may be under way
+    /// although the stamp holds still. So a file written a moment ago is read twice.
     pub(super) fn read(&self, file: &File) -> Result<Got, Fault> {
         let before = fstat(file.as_fd())?;
-        let settled = settle(&before);
+        let calm = settle(&before);
         let first = self.once(file, &before)?;
-        // A stamp from the future will not move when the file is written: only the bytes can tell.
-        if !settled && self.once(file, &before)? != first {
+        if calm != Calm::Long && self.once(file, &before)? != first {
             return Err(Fault::Changed);
         }
         let stat = fstat(file.as_fd())?;
         if Stamp::of(&before) != Stamp::of(&stat) {
             return Err(Fault::Changed);
         }
-        Ok(Got { id: first, stat, settled })
+        Ok(Got { id: first, stat, settled: calm != Calm::Never })
     }
 
     fn once(&self, file: &File, stat: &Stat) -> Result<ContentId, Fault> {
@@ -166,18 +168,31 @@ fn runs(file: &File, size: u64) -> Result<Vec<(u64, u64)>, Fault> {
     Ok(found)
 }
 
-/// Waits until the clock that stamps files has passed this file's stamp, so that a write from
-/// now on moves it. Not so when the stamp lies in the future.
-pub(super) fn settle(stat: &Stat) -> bool {
-    let stamp = (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0));
+/// How long a file has held still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Calm {
+    /// For a second and more.
+    Long,
+    /// For as long as a write takes.
+    Short,
+    /// Its stamp lies in the future, where the next write may leave it.
+    Never,
+}
+
+/// Waits until the clock that stamps files has left this file's stamp behind, so that a
+/// write from now on moves it.
+fn settle(stat: &Stat) -> Calm {
+    const WRITE: i128 = 10_000_000;
+    const SECOND: i128 = 1_000_000_000;
+    let stamp = i128::from(stat.st_ctime) * SECOND + i128::from(stat.st_ctime_nsec);
     loop {
         let now = clock_gettime(ClockId::RealtimeCoarse);
-        if (now.tv_sec, now.tv_nsec) > stamp {
-            return true;
+        let age = i128::from(now.tv_sec) * SECOND + i128::from(now.tv_nsec) - stamp;
+        match age {
+            SECOND.. => return Calm::Long,
+            WRITE.. => return Calm::Short,
+            _ if age <= -SECOND => return Calm::Never,
+            _ => std::thread::sleep(Duration::from_millis(1)),
         }
-        if stamp.0 > now.tv_sec + 1 {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,7 +1,7 @@
 //! Which object lies where: the tables of all packs, in memory.
 
 use super::{
-    disk::names,
+    disk::{names, open_file},
     error::{StoreError, io},
     object::Kind,
     pack::{self, Row},
@@ -14,57 +14,75 @@ use std::{
     sync::Arc,
 };
 
-/// A pack that was found, kept open: who has it can read it to the end, whatever gc does.
+/// How many packs are kept open. Who has one open can read it to the end, whatever gc does.
+const OPEN: usize = 256;
+
 #[derive(Debug)]
 pub(super) struct Pack {
     pub(super) name: String,
-    pub(super) file: File,
+    kept: Option<File>,
+}
+
+impl Pack {
+    /// The bytes of an object of this pack.
+    pub(super) fn read(&self, dir: &OwnedFd, row: &Row) -> Result<Vec<u8>, StoreError> {
+        match &self.kept {
+            Some(file) => pack::read(file, row),
+            None => {
+                let file = open_file(dir, &self.name).map_err(io("open", format!("pack {}", self.name)))?;
+                pack::read(&file, row)
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     packs: HashMap<String, Arc<Pack>>,
     objects: HashMap<ContentId, (Arc<Pack>, Row)>,
-    /// Packs whose table cannot be read, and why. Their objects count as missing.
-    pub(super) damaged: Vec<(String, String)>,
+    /// Packs whose table cannot be read. Their objects count as missing; verify names them.
+    damaged: HashSet<String>,
 }
 
 impl Index {
-    /// Brings the index up to what is in `dir` now.
-    pub(super) fn refresh(&mut self, dir: &OwnedFd) -> Result<(), StoreError> {
-        let present: HashSet<String> = names(dir)
-            .map_err(io("list", "the packs"))?
-            .into_iter()
-            .filter(|n| n.ends_with(".pack"))
-            .collect();
-        if self.packs.keys().any(|name| !present.contains(name)) {
-            self.packs.retain(|name, _| present.contains(name));
-            self.objects.retain(|_, (pack, _)| present.contains(&pack.name));
-            // What was here twice has lost one place and not the other.
-            self.packs.clear();
+    /// Brings the index up to what is in `dir` now. Who has the old one keeps it.
+    pub(super) fn refresh(this: &mut Arc<Self>, dir: &OwnedFd) -> Result<(), StoreError> {
+        let listed = names(dir).map_err(io("list", "the packs"))?;
+        let present: HashSet<String> = listed.into_iter().filter(|n| n.ends_with(".pack")).collect();
+        let known = |name: &String| this.packs.contains_key(name) || this.damaged.contains(name);
+        let gone = this.packs.keys().any(|name| !present.contains(name));
+        if !gone && present.iter().all(known) {
+            return Ok(());
         }
-        self.damaged.clear();
+        let index = Arc::make_mut(this);
+        if gone {
+            // What was here twice has lost one place and not the other: read all anew.
+            *index = Self::default();
+        }
         for name in present {
-            if self.packs.contains_key(&name) {
+            if index.packs.contains_key(&name) || index.damaged.contains(&name) {
                 continue;
             }
             match pack::open(dir, &name) {
-                Ok((file, rows)) => self.add(Pack { name, file }, rows),
+                Ok((file, rows)) => index.add(name, file, rows),
                 Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e @ StoreError::Damaged { .. }) => self.damaged.push((name, e.to_string())),
+                Err(StoreError::Damaged { .. }) => {
+                    index.damaged.insert(name);
+                }
                 Err(e) => return Err(e),
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, pack: Pack, rows: Vec<Row>) {
-        let pack = Arc::new(pack);
+    fn add(&mut self, name: String, file: File, rows: Vec<Row>) {
+        let kept = (self.packs.len() < OPEN).then_some(file);
+        let pack = Arc::new(Pack { name: name.clone(), kept });
         self.objects.reserve(rows.len());
         for row in rows {
             self.objects.insert(row.id, (Arc::clone(&pack), row));
         }
-        self.packs.insert(pack.name.clone(), pack);
+        self.packs.insert(name, pack);
     }
 
     pub(super) fn get(&self, kind: Kind, id: &ContentId) -> Option<&(Arc<Pack>, Row)> {

@@ -38,31 +38,40 @@ mod disk;
 mod entry;
 mod error;
 mod file;
+mod gc;
 mod index;
 mod limits;
 mod object;
 mod pack;
 mod record;
 mod restore;
+mod retain;
 mod scan;
 mod session;
 mod share;
 mod source;
 mod stats;
 mod take;
+mod verify;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::StoreError;
+pub use gc::Freed;
 pub use limits::{SnapshotRequest, StoreOptions, TreeLimits, Unsettled};
 pub use record::{IdError, SkipReason, Skipped, Snapshot, SnapshotId, Statistics};
+pub use retain::Retention;
 pub use source::StoredTree;
 pub use take::Taken;
+pub use verify::{Fault, Touched, Verified};
 
 use crate::tree::ContentId;
 use disk::{Disk, make_dir, names, open_dir, open_file};
 use error::io;
 use index::Index;
-use object::Kind;
+use object::{Kind, SMALL};
 use rustix::{
     fd::OwnedFd,
     fs::{CWD, FlockOperation, flock},
@@ -72,7 +81,7 @@ use std::{
     io::Read as _,
     path::Path,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -95,7 +104,7 @@ pub struct Store {
     disk: Disk,
     dir: OwnedFd,
     dirs: Dirs,
-    index: Mutex<Index>,
+    index: Mutex<Arc<Index>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -138,12 +147,16 @@ impl Store {
         Ok(Self { owner: owner.to_owned(), options, disk, dir, dirs, index: Mutex::default() })
     }
 
-    /// Waits for the moment in which nobody else announces or frees.
-    fn lock(&self) -> Result<File, StoreError> {
+    fn lock_file(&self, name: &str) -> Result<File, StoreError> {
         use rustix::fs::{Mode, OFlags, openat};
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = openat(&self.dir, "lock", flags, Mode::RUSR | Mode::WUSR);
-        let file = File::from(fd.map_err(io("open", "the store's lock"))?);
+        let fd = openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR);
+        fd.map(File::from).map_err(io("open", "a lock of the store"))
+    }
+
+    /// Waits for the moment in which nobody else announces or frees.
+    fn lock(&self) -> Result<File, StoreError> {
+        let file = self.lock_file("lock")?;
         loop {
             match flock(&file, FlockOperation::LockExclusive) {
                 Ok(()) => return Ok(file),
@@ -153,14 +166,14 @@ impl Store {
         }
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
+    fn index(&self) -> MutexGuard<'_, Arc<Index>> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fresh_index(&self) -> Result<Index, StoreError> {
+    fn fresh_index(&self) -> Result<Arc<Index>, StoreError> {
         let mut index = self.index();
-        index.refresh(&self.dirs.packs)?;
-        Ok(index.clone())
+        Index::refresh(&mut index, &self.dirs.packs)?;
+        Ok(Arc::clone(&index))
     }
 
     /// Bytes that the owner's packs and records take.
@@ -244,18 +257,35 @@ impl Store {
 
     /// The bytes of an object, checked.
     fn load(&self, kind: Kind, id: &ContentId) -> Result<Vec<u8>, StoreError> {
-        let found = self.index().get(kind, id).cloned();
-        let found = match found {
-            Some(found) => Some(found),
-            // Another writer's, or moved by gc.
-            None => {
-                let mut index = self.index();
-                index.refresh(&self.dirs.packs)?;
-                index.get(kind, id).cloned()
+        let have = self.index().get(kind, id).cloned();
+        if let Some((pack, row)) = have {
+            match pack.read(&self.dirs.packs, &row) {
+                // Moved to another pack by gc.
+                Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                read => return read,
             }
-        };
+        }
+        // Another writer's, or moved.
+        let found = self.fresh_index()?.get(kind, id).cloned();
         let (pack, row) = found.ok_or_else(|| StoreError::NotFound(format!("object {id}")))?;
-        pack::read(&pack.file, &row)
+        pack.read(&self.dirs.packs, &row)
+    }
+
+    /// Whether a file of this address and size is one blob, and not a list of pieces.
+    fn is_blob(&self, id: &ContentId, size: u64) -> Result<bool, StoreError> {
+        if size > SMALL {
+            return Ok(false);
+        }
+        let told = |index: &Index| match (index.get(Kind::Blob, id), index.get(Kind::List, id)) {
+            (Some(_), _) => Some(true),
+            (None, Some(_)) => Some(false),
+            (None, None) => None,
+        };
+        let first = told(&self.index());
+        match first {
+            Some(blob) => Ok(blob),
+            None => Ok(told(&*self.fresh_index()?).unwrap_or(true)),
+        }
     }
 }
 

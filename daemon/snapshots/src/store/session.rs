@@ -8,7 +8,7 @@ use super::{
     error::{StoreError, io},
     index::{Index, Pack},
     object::Kind,
-    pack::{FULL, Packed, Row, Writer},
+    pack::{FULL, Packed, Writer},
     record::SnapshotId,
 };
 use crate::tree::ContentId;
@@ -28,7 +28,8 @@ pub(super) struct Session<'a> {
     dir: OwnedFd,
     /// Held as long as the session lives; the kernel lets go of it when the process dies.
     lock: File,
-    index: Index,
+    index: Arc<Index>,
+    quota: Option<u64>,
     state: Mutex<State>,
 }
 
@@ -47,13 +48,23 @@ struct State {
 
 /// How announcing ended.
 pub(super) enum Announced {
-    Done,
+    /// All is durable; the packs' names.
+    Done(Vec<String>),
     /// gc freed something that the snapshot counts on.
     Lost,
 }
 
 impl<'a> Session<'a> {
     pub(super) fn new(store: &'a Store) -> Result<Self, StoreError> {
+        Self::with(store, store.options.quota)
+    }
+
+    /// For what frees room: it needs some before it has freed any.
+    pub(super) fn unlimited(store: &'a Store) -> Result<Self, StoreError> {
+        Self::with(store, None)
+    }
+
+    fn with(store: &'a Store, quota: Option<u64>) -> Result<Self, StoreError> {
         // gc looks for corners without a writer under the same lock.
         let _guard = store.lock()?;
         let name = super::unique();
@@ -63,7 +74,7 @@ impl<'a> Session<'a> {
         let index = store.fresh_index()?;
         let used = store.usage()?;
         let state = Mutex::new(State { used, ..State::default() });
-        Ok(Self { store, name, dir, lock, index, state })
+        Ok(Self { store, name, dir, lock, index, quota, state })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -84,11 +95,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Where a stored object lies, counted on from now on.
-    pub(super) fn find(&self, kind: Kind, id: &ContentId) -> Option<(Arc<Pack>, Row)> {
+    /// The bytes of a stored object, counted on from now on.
+    pub(super) fn load(&self, kind: Kind, id: &ContentId) -> Option<Vec<u8>> {
         let (pack, row) = self.index.get(kind, id)?;
         self.rely(pack);
-        Some((Arc::clone(pack), *row))
+        pack.read(&self.store.dirs.packs, row).ok()
     }
 
     /// Stores an object unless it is there.
@@ -107,7 +118,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let used = state.used + state.bytes + object.bytes.len() as u64;
-        if let Some(limit) = self.store.options.quota.filter(|l| used > *l) {
+        if let Some(limit) = self.quota.filter(|l| used > *l) {
             let owner = self.store.owner.clone();
             return Err(StoreError::Quota { owner, used: state.used, limit });
         }
@@ -158,6 +169,11 @@ impl<'a> Session<'a> {
         if state.relied.iter().any(gone) {
             return Ok(Announced::Lost);
         }
+        // Others of this owner may have announced meanwhile.
+        let used = self.store.usage()?;
+        if let Some(limit) = self.quota.filter(|l| used + state.bytes > *l) {
+            return Err(StoreError::Quota { owner: self.store.owner.clone(), used, limit });
+        }
         for (_, now, then) in &state.full {
             disk.rename(&self.dir, now, &dirs.packs, then).map_err(io("move into place", "a pack"))?;
         }
@@ -170,8 +186,9 @@ impl<'a> Session<'a> {
             disk.sync_dir(&dirs.snapshots).map_err(io("sync", "the directory of snapshots"))?;
         }
         drop(guard);
+        let packs = state.full.drain(..).map(|(.., then)| then).collect();
         drop(state);
-        Ok(Announced::Done)
+        Ok(Announced::Done(packs))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     Store,
     error::StoreError,
-    object::{Kind, Piece, SMALL, decode_list, decode_tree},
+    object::{Kind, Piece, decode_list, decode_tree},
     record::{Snapshot, SnapshotId},
 };
 use crate::tree::{Content, ContentId, NodeKind, TreeEntry, TreeError, TreeSource};
@@ -35,11 +35,8 @@ impl Store {
 
     /// What a file of this address and size is made of.
     pub(super) fn pieces(&self, id: &ContentId, size: u64) -> Result<Vec<Piece>, StoreError> {
-        let blob = u32::try_from(size).ok().filter(|s| u64::from(*s) <= SMALL);
-        if let Some(size) = blob
-            && self.index().get(Kind::List, id).is_none()
-        {
-            return Ok(vec![Piece::Chunk(*id, size)]);
+        if self.is_blob(id, size)? {
+            return Ok(vec![Piece::Chunk(*id, u32::try_from(size).unwrap_or(u32::MAX))]);
         }
         let damaged = |why| StoreError::Damaged { what: format!("file {id}"), why };
         let (pieces, total) = decode_list(&self.load(Kind::List, id)?).map_err(|bad| damaged(bad.0))?;

@@ -80,7 +80,7 @@ impl Store {
         let id = SnapshotId::of(&record);
         match session.announce(Some((&id, &record)))? {
             Announced::Lost => return Ok(None),
-            Announced::Done => {}
+            Announced::Done(_) => {}
         }
         if scanned.seen_anew {
             // A cache that cannot be written makes the next snapshot slower, and this one no less true.

@@ -53,10 +53,6 @@ impl<'a> Reader<'a> {
         let text = std::str::from_utf8(self.short()?).map_err(|_| Bad("a text is not UTF-8"))?;
         Ok(text.to_owned())
     }
-
-    pub(super) fn end(&self) -> Result<(), Bad> {
-        if self.0.is_empty() { Ok(()) } else { Err(Bad("something follows its end")) }
-    }
 }
 
 /// Appends; what is too long for its length is the caller's to refuse before.
