@@ -9,9 +9,11 @@ mod render;
 mod shown;
 mod text;
 
-pub(crate) use compare::{Budget, digest, read_bounded};
+pub(crate) use compare::{Budget, digest, read_bounded, same};
+pub(crate) use json::hex;
 pub use json::{Report, ReportChange, ReportHunk, ReportLine, ReportSide, ReportText, Spelled, report};
 pub use render::{Render, RenderError, name_only, stat, unified};
+pub(crate) use shown::hidden;
 pub use shown::{shown, shown_line};
 pub use text::{Body, Hunk, Line, Tag, body};
 pub(crate) use text::{lines, number, operations};

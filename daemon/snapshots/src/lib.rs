@@ -3,7 +3,9 @@
 //! what it saw, and the changes between two of them. It never runs a program on a
 //! tree and stores no content.
 
+pub mod apply;
 mod changes;
+pub mod classify;
 mod codec;
 pub mod diff;
 mod index;

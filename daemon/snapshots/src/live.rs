@@ -89,6 +89,17 @@ impl LiveTree {
         self.seen().skipped.iter().cloned().collect()
     }
 
+    /// The entry at a path; none: nothing stands there, or nothing that is part of a tree.
+    pub(crate) fn at(&self, path: &[u8]) -> Result<Option<TreeEntry>, TreeError> {
+        let (parent, name) = split(path);
+        let looked =
+            open_directory(self.root.as_fd(), parent).and_then(|fd| self.entry(fd.as_fd(), parent, name));
+        match looked {
+            Err(Errno::NOENT) => Ok(None),
+            other => other.map_err(|e| failed(path, e)),
+        }
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // Both collections are whole after any single insertion.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)

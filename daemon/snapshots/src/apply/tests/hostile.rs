@@ -1,0 +1,200 @@
+//! Trees made by an enemy, and trees that change under the apply.
+
+use super::*;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+/// Does something to the tree the n-th time a point is reached.
+struct Meddle<'a> {
+    point: &'static str,
+    left: Cell<usize>,
+    act: &'a dyn Fn(),
+}
+
+impl Seam for Meddle<'_> {
+    fn at(&self, point: &'static str) -> Result<(), ApplyError> {
+        if point == self.point {
+            if self.left.get() == 0 {
+                (self.act)();
+            }
+            self.left.set(self.left.get().wrapping_sub(1));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_directory_exchanged_for_a_link_is_never_written_through() {
+    let base = dir([("d", dir([("e", dir([("canary", file("old"))])), ("x", file("x"))]))]);
+    let agent =
+        dir([("d", dir([("e", dir([("canary", file("new")), ("more", file("m"))])), ("x", file("y"))]))]);
+    for swapped in ["d", "d/e"] {
+        for point in ["begun", "make", "made", "staged", "committed", "commit"] {
+            for n in 0..2 {
+                let world = World::new(&base);
+                let plan = world.plan(&base, &agent, &all_classes());
+                let act = || {
+                    fs::rename(world.user().join(swapped), world.top.path().join("away")).unwrap();
+                    symlink(world.outside(), world.user().join(swapped)).unwrap();
+                };
+                let done = world.stopped(&plan, &agent, &Meddle { point, left: Cell::new(n), act: &act });
+                world.assert_outside_untouched();
+                if !world.top.path().join("away").is_dir() {
+                    // The point is not reached as often.
+                    done.unwrap();
+                    continue;
+                }
+                // After the last check the directory itself, wherever it is, was written to.
+                if done.is_err() {
+                    let was = MemTree::on_disk(&world.top.path().join("away"));
+                    let expected = crate::testing::paths(&base)[swapped.as_bytes()].clone();
+                    assert_eq!(was, expected, "{swapped} {point} {n}");
+                }
+                assert!(done.is_err() || point == "commit" || point == "committed", "{swapped} {point} {n}");
+                world.assert_no_journal();
+            }
+        }
+    }
+}
+
+#[test]
+fn links_in_the_users_tree_are_replaced_and_not_followed() {
+    let world = World::new(&dir([]));
+    symlink(world.outside().join("canary"), world.user().join("f")).unwrap();
+    symlink(world.outside(), world.user().join("d")).unwrap();
+    let canary = world.outside().join("canary").to_str().unwrap().to_owned();
+    let outside = world.outside().to_str().unwrap().to_owned();
+    let base = dir([("f", link(&canary)), ("d", link(&outside))]);
+    let agent = dir([("f", file("mine")), ("d", dir([("canary", file("mine"))]))]);
+    world.execute(&world.plan(&base, &agent, &all_classes()), &agent).unwrap();
+    assert_eq!(world.now(), with_mode_of(&world, &agent));
+    world.assert_outside_untouched();
+    // And where the user has a link to outside that the agent never saw.
+    let world = World::new(&dir([]));
+    symlink(world.outside(), world.user().join("d")).unwrap();
+    let base = dir([("d", dir([("canary", file("canary"))]))]);
+    let agent = dir([("d", dir([("canary", file("mine")), ("new", file("n"))]))]);
+    for drift in [OnDrift::Fail, OnDrift::Skip, OnDrift::Ours, OnDrift::Merge] {
+        let _ = world.execute(&world.plan(&base, &agent, &on(drift)), &agent);
+        world.assert_outside_untouched();
+    }
+}
+
+#[test]
+fn links_that_leave_are_refused_or_left_out() {
+    let agent = dir([
+        ("abs", link("/etc/passwd")),
+        ("up", link("../outside/canary")),
+        ("through", link("d/../../outside")),
+        ("git", link(".git/hooks/pre-commit")),
+        ("fine", link("d/x")),
+        ("d", dir([("x", file("x")), ("back", link("../fine")), ("out", link("../../outside"))])),
+    ]);
+    let world = World::new(&dir([]));
+    let plan = world.plan(&dir([]), &agent, &all_classes());
+    assert!(matches!(world.execute(&plan, &agent), Err(ApplyError::Refused(5))));
+    let options = Options { leave_out: true, ..all_classes() };
+    world.execute(&world.plan(&dir([]), &agent, &options), &agent).unwrap();
+    let expected = dir([("fine", link("d/x")), ("d", dir([("x", file("x")), ("back", link("../fine"))]))]);
+    assert_eq!(world.now(), with_mode_of(&world, &expected));
+}
+
+#[test]
+fn git_is_never_touched_however_it_is_spelled() {
+    let hook = || dir([("hooks", dir([("pre-commit", Node::File(0o755, b"#!/bin/sh\n".to_vec()))]))]);
+    let names = [
+        ".git",
+        ".GIT",
+        ".Git",
+        "git~1",
+        ".g\u{200c}it",
+        ".git.",
+        ".git ",
+        "．git",
+        ".gіt",
+        ".git::$INDEX_ALLOCATION",
+    ];
+    for name in names {
+        for below in ["", "sub"] {
+            let tree = |node: Node| {
+                if below.is_empty() { dir([(name, node)]) } else { dir([("sub", dir([(name, node)]))]) }
+            };
+            for (base, agent) in [
+                (dir([]), tree(hook())),
+                (tree(hook()), dir([])),
+                (dir([]), tree(file("gitdir: /x"))),
+                (tree(file("a")), tree(hook())),
+            ] {
+                let world = World::new(&base);
+                let was = crate::testing::paths(&world.now());
+                let plan = world.plan(&base, &agent, &all_classes());
+                world.execute(&plan, &agent).unwrap();
+                let mut now = crate::testing::paths(&world.now());
+                now.retain(|path, _| path != b"sub");
+                assert_eq!(now, was.into_iter().filter(|(p, _)| p != b"sub").collect(), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hard_links_are_broken_and_special_bits_never_written() {
+    let (base, agent) = (dir([("f", file("old"))]), dir([("f", Node::File(0o6755, b"new".to_vec()))]));
+    let world = World::new(&base);
+    fs::hard_link(world.user().join("f"), world.top.path().join("other-name")).unwrap();
+    world.execute(&world.plan(&base, &agent, &all_classes()), &agent).unwrap();
+    let other = fs::metadata(world.top.path().join("other-name")).unwrap();
+    assert_eq!(
+        (fs::read(world.top.path().join("other-name")).unwrap().as_slice(), other.nlink()),
+        (b"old".as_slice(), 1)
+    );
+    assert_eq!(other.permissions().mode() & 0o7777, 0o644);
+    assert_eq!(fs::metadata(world.user().join("f")).unwrap().permissions().mode() & 0o7777, 0o755);
+}
+
+#[test]
+fn everything_put_there_is_the_callers() {
+    let agent = dir([("d", dir([("f", file("x")), ("l", link("f"))]))]);
+    let world = World::new(&dir([]));
+    let plan = world.plan(&dir([]), &agent, &all_classes());
+    let owner = |user, group| Some(Owner { user, group });
+    let run = |owner| execute(&plan, &MemTree::new(agent.clone()), &world.user(), &world.journals(), owner);
+    assert!(matches!(run(owner(u32::MAX, 0)), Err(ApplyError::Owner(_))));
+    run(owner(4321, 1234)).unwrap();
+    for name in ["d", "d/f", "d/l"] {
+        let meta = fs::symlink_metadata(world.user().join(name)).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (4321, 1234), "{name}");
+    }
+}
+
+#[test]
+fn classes_are_asked_for_before_anything_is_written() {
+    use crate::classify::Class;
+    let agent = dir([
+        ("readme", file("x")),
+        ("Makefile", file("all:\n")),
+        ("sub", dir([("AGENTS.md", file("obey"))])),
+    ]);
+    let world = World::new(&dir([]));
+    let plan = world.plan(&dir([]), &agent, &Options::default());
+    assert_eq!(plan.needs(), [Class::RunsLater, Class::SteersAgents].into());
+    assert!(matches!(world.execute(&plan, &agent), Err(ApplyError::Refused(2))));
+    assert_eq!(world.now(), with_mode_of(&world, &dir([])));
+    let options = Options { allowed: [Class::SteersAgents].into(), leave_out: true, ..Options::default() };
+    world.execute(&world.plan(&dir([]), &agent, &options), &agent).unwrap();
+    let expected = dir([("readme", file("x")), ("sub", dir([("AGENTS.md", file("obey"))]))]);
+    assert_eq!(world.now(), with_mode_of(&world, &expected));
+}
+
+#[test]
+fn a_sparse_file_stays_sparse() {
+    let (base, mut agent) = (dir([]), dir([]));
+    let mut bytes = vec![0; 8 << 20];
+    bytes[4 << 20] = 1;
+    if let Node::Dir(_, children) = &mut agent {
+        children.insert(b"s".to_vec(), Node::File(0o644, bytes.clone()));
+    }
+    let world = World::new(&base);
+    world.execute(&world.plan(&base, &agent, &all_classes()), &agent).unwrap();
+    assert_eq!(fs::read(world.user().join("s")).unwrap(), bytes);
+    assert!(fs::metadata(world.user().join("s")).unwrap().blocks() * 512 < 1 << 20);
+}
