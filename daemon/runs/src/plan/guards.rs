@@ -58,8 +58,8 @@ impl View<'_> {
         }
         if writable {
             self.openable(root, &index)?;
-            self.names.add(root, linked);
         }
+        self.names.add(root, linked);
         Ok(index)
     }
 

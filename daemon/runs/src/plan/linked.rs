@@ -1,5 +1,6 @@
 //! Files with several names. Whoever writes one by a name in a writable tree writes it by the
 //! other names too, wherever they are: so it is read-only unless all of them are writable anyway.
+//! And what is hidden by one name is hidden by all.
 
 use super::{PlanError, contexts::View, guards::MOST_CARVED};
 use cordon_policy::{Access, Origin, Source};
@@ -44,25 +45,32 @@ impl Names {
 }
 
 impl View<'_> {
-    /// Makes read-only what has another name where the agent must not write. Last of all: it
-    /// depends on what every other rule grants.
+    /// Hides what is hidden by another name, and makes read-only what has another name where the
+    /// agent must not write. Last of all: it depends on what every other rule grants.
     pub(super) fn narrow_linked(&mut self) -> Result<(), PlanError> {
         let names = std::mem::take(&mut self.names);
         let mut narrowed = Vec::new();
         for seen in names.0.into_values() {
+            let hidden = seen.names.iter().any(|path| self.access_at(path) == Access::None);
+            if hidden {
+                let shown = seen.names.into_iter().filter(|path| self.access_at(path) > Access::None);
+                narrowed.extend(shown.filter(|p| self.granted_at(p).is_none()).map(|p| (p, Access::None)));
+                continue;
+            }
             let writable: Vec<PathBuf> =
                 seen.names.into_iter().filter(|path| self.access_at(path) == Access::Write).collect();
             if (writable.len() as u64) < seen.links {
-                narrowed.extend(writable.into_iter().filter(|path| self.granted_at(path).is_none()));
+                let free = writable.into_iter().filter(|path| self.granted_at(path).is_none());
+                narrowed.extend(free.map(|path| (path, Access::Read)));
             }
         }
         if narrowed.len() > MOST_CARVED
-            && let Some(one) = narrowed.first()
+            && let Some((one, _)) = narrowed.first()
         {
             let root = self.root_of(one).unwrap_or(one).to_path_buf();
             let why = format!(
-                "{} files in the writable trees have other names outside them (hard links), \
-                 {one:?} for one, and at most {MOST_CARVED} can be kept from being written",
+                "{} files have other names outside the writable trees, or hidden ones (hard links), \
+                 {one:?} for one, and at most {MOST_CARVED} can be kept apart",
                 narrowed.len()
             );
             let error = PlanError::path("tree", root, why, "Use a copy of the tree, which has no hard links");
@@ -71,9 +79,9 @@ impl View<'_> {
                 None => error,
             });
         }
-        for path in narrowed {
+        for (path, access) in narrowed {
             let origin = Origin { source: Source::HardLink, place: self.place_of(&path).cloned() };
-            self.rule(&path, Access::Read, origin);
+            self.rule(&path, access, origin);
         }
         Ok(())
     }

@@ -332,6 +332,32 @@ fn a_file_with_a_name_outside_is_read_only_by_every_name_inside() {
 }
 
 #[test]
+fn what_is_hidden_by_one_name_is_hidden_by_all() {
+    let world = World::new();
+    let (c, r) = (world.tree("c"), world.tree("r"));
+    for tree in [&c, &r] {
+        fs::write(tree.join(".env"), "KEY=1").unwrap();
+        fs::hard_link(tree.join(".env"), tree.join("plain")).unwrap();
+        fs::write(tree.join("other"), "").unwrap();
+        fs::hard_link(tree.join("other"), tree.join("another")).unwrap();
+    }
+    let planned = world.plan("w", &format!("{WRITE}    - path: '@/r'\n")).unwrap();
+    for (name, expected) in [
+        ("c/.env", Access::None),
+        ("c/plain", Access::None),
+        ("c/other", Access::Write),
+        ("r/.env", Access::None),
+        ("r/plain", Access::None),
+        ("r/other", Access::Read),
+    ] {
+        assert_eq!(access(&planned, &world.at(name)), expected, "{name}");
+    }
+    assert_eq!(entry(&planned, &c.join("plain")).unwrap().access, Access::None);
+    let told = fix(&planned, &c.join("plain"), Operation::Read);
+    assert!(told.contains("by a copy of itself"), "{told}");
+}
+
+#[test]
 fn too_many_names_to_guard_are_an_error_that_says_which() {
     let world = World::new();
     let c = world.tree("c");
