@@ -130,11 +130,13 @@ impl Host {
             held: Semaphore::new(HELD),
             next: AtomicU64::new(1),
         };
-        let mut starting = vec![(own, Filter::default())];
-        starting.extend(users);
+        // Before anything hostile runs beside it: until it has closed itself, its standard
+        // output is open to every process of its user.
+        let listed = own.start().await.map_err(HostError::Guest)?;
+        host.add(own, &Filter::default(), all, listed);
         // All at once: the slowest decides how long it takes.
         let mut tasks = Vec::new();
-        for (server, filter) in starting {
+        for (server, filter) in users {
             tasks.push(tokio::spawn(async move {
                 let listed = server.start().await;
                 (server, filter, listed)
@@ -142,12 +144,13 @@ impl Host {
         }
         for task in tasks {
             let Ok((server, filter, listed)) = task.await else {
-                return Err(HostError::Guest(ServerError::Start("a task failed".to_owned())));
+                host.warnings.push("an MCP server has no tools: its task failed".to_owned());
+                continue;
             };
-            match (listed, &server.name) {
-                (Ok(listed), _) => host.add(server, &filter, all, listed),
-                (Err(error), None) => return Err(HostError::Guest(error)),
-                (Err(error), Some(name)) => {
+            match listed {
+                Ok(listed) => host.add(server, &filter, all, listed),
+                Err(error) => {
+                    let name = server.name.as_deref().unwrap_or("of the sandbox");
                     host.warnings.push(format!("the MCP server {name} has no tools: {error}"));
                 }
             }

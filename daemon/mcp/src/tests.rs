@@ -196,6 +196,15 @@ async fn without_the_sandboxs_own_tools_there_is_no_host() {
     assert!(matches!(host, Err(HostError::Guest(_))));
 }
 
+#[tokio::test]
+async fn the_sandboxs_own_tools_are_there_before_anything_else_runs() {
+    let dead = world(None, 0, LONG, Arc::new(|_, _| Some(json!(7))));
+    let user = world(Some("user"), 0, LONG, honest(&["x"]));
+    let (host, _) = host(dead.server, vec![(user.server, Filter::default())], Filter::default()).await;
+    assert!(host.is_err());
+    assert_eq!(user.starts.load(Ordering::SeqCst), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_is_given_up_and_told_so() {
     let own = world(None, 1, LONG, honest(&["read"]));
