@@ -7,6 +7,7 @@ mod decide;
 mod execute;
 mod fsops;
 mod journal;
+mod links;
 mod plan;
 mod recover;
 mod show;

@@ -3,6 +3,7 @@
 
 use super::{
     OnDrift, Options,
+    links::Links,
     plan::{Decided, PlanError, Verdict, Why, drifted},
 };
 use crate::{
@@ -26,6 +27,7 @@ pub(super) struct Decider<'a> {
     open: BTreeMap<Vec<u8>, Delta>,
     decided: BTreeMap<Vec<u8>, Decided>,
     listings: HashMap<Vec<u8>, Vec<TreeEntry>>,
+    links: Links,
 }
 
 fn is_directory(entry: Option<&TreeEntry>) -> bool {
@@ -56,8 +58,8 @@ impl<'a> Decider<'a> {
         let mut budget = Budget::new(&options.limits);
         let found = diff::plain(base, agent, &options.limits, &mut budget)?;
         let open = found.into_iter().map(|d| (d.path.clone(), d)).collect();
-        let (decided, listings) = (BTreeMap::new(), HashMap::new());
-        Ok(Self { base, agent, user, options, budget, open, decided, listings })
+        let (decided, listings, links) = (BTreeMap::new(), HashMap::new(), Links::default());
+        Ok(Self { base, agent, user, options, budget, open, decided, listings, links })
     }
 
     pub(super) fn all(&mut self) -> Result<(), PlanError> {
@@ -90,7 +92,8 @@ impl<'a> Decider<'a> {
         let Some(delta) = self.open.remove(path) else { return Ok(()) };
         let asked = self.asked(path);
         let user = self.entry(path)?;
-        let findings = self.findings(&delta)?;
+        let mut findings = self.findings(&delta)?;
+        findings.extend(self.links.leading_to(path, self.user, self.agent)?);
         let mut decided = Decided { delta, user, findings, verdict: Verdict::Apply, merged: None, asked };
         decided.verdict = self.verdict(&mut decided)?;
         self.decided.insert(path.to_vec(), decided);
@@ -143,18 +146,18 @@ impl<'a> Decider<'a> {
         }
         let unwanted =
             |why| if self.options.leave_out { Verdict::LeftOut(why) } else { Verdict::Refused(why) };
-        if let Some(TreeEntry { content: Content::Target(target), .. }) = &agent {
-            if !stays(&path, target) {
-                return Ok(unwanted(Why::Link));
-            }
+        if let Some(TreeEntry { content: Content::Target(target), .. }) = &agent
+            && !stays(&path, target)
+        {
+            return Ok(unwanted(Why::Link));
         }
         if decided.findings.iter().any(|f| !self.options.allowed.contains(&f.class)) {
             return Ok(unwanted(Why::Class));
         }
-        if agent.is_some() {
-            if let Some(verdict) = self.parent(&path)? {
-                return Ok(verdict);
-            }
+        if agent.is_some()
+            && let Some(verdict) = self.parent(&path)?
+        {
+            return Ok(verdict);
         }
         match self.same(self.base, user.as_ref(), base.as_ref(), &path, false)? {
             Some(true) => Ok(Verdict::Apply),

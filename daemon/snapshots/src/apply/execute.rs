@@ -247,7 +247,7 @@ impl Apply<'_> {
         journal.write("staged", &self.made)?;
         self.stager.seam.at("staged")?;
         for (n, step) in steps.iter().enumerate() {
-            self.commit(step, &self.items[n], self.made[n])?;
+            self.commit(step, &self.items[n], &self.made[n])?;
             self.stager.seam.at("committed")?;
         }
         self.sync()?;
@@ -278,10 +278,14 @@ impl Apply<'_> {
         };
         let found = fsops::identity(dir.as_fd(), subject).map_err(fail)?;
         let found = found.ok_or_else(|| ApplyError::Drift { path: path.clone() })?;
-        Ok(Made { subject: found, parent: own })
+        let print = match step {
+            Step::Put { .. } => fsops::print(dir.as_fd(), subject).map_err(fail)?,
+            _ => String::new(),
+        };
+        Ok(Made { subject: found, parent: own, print })
     }
 
-    fn commit(&mut self, step: &Step, item: &Item, made: Made) -> Result<(), ApplyError> {
+    fn commit(&self, step: &Step, item: &Item, made: &Made) -> Result<(), ApplyError> {
         let path = &item.path;
         let fail = |e: Errno| ApplyError::io(path, e);
         let drift = || ApplyError::Drift { path: path.clone() };

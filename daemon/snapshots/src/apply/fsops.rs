@@ -129,13 +129,7 @@ pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     if !mode.contains(Mode::RWXU) {
         fs::fchmod(&child, mode | Mode::RWXU)?;
     }
-    let mut names = Vec::new();
-    for listed in Dir::read_from(&child)? {
-        let listed = listed?;
-        if !matches!(listed.file_name().to_bytes(), b"." | b"..") {
-            names.push(listed.file_name().to_bytes().to_vec());
-        }
-    }
+    let names = names(&child)?;
     names.iter().try_for_each(|name| remove(child.as_fd(), name))?;
     match fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
         Err(Errno::NOENT) => Ok(()),
@@ -164,4 +158,41 @@ pub(super) fn sync_directory(tree: &Tree, path: &[u8]) -> Result<(), Errno> {
 /// Which directory an open one is.
 pub(super) fn own(dir: BorrowedFd<'_>) -> Result<Identity, Errno> {
     look(dir, b"", AtFlags::EMPTY_PATH)
+}
+
+/// A digest of what has a name and all in it by identity, size and time: the same only as long as
+/// nobody wrote to it. Modes do not count.
+pub(super) fn print(dir: BorrowedFd<'_>, name: &[u8]) -> Result<String, Errno> {
+    let mut hasher = blake3::Hasher::new();
+    print_into(&mut hasher, dir, name)?;
+    Ok(hasher.finalize().to_string())
+}
+
+fn print_into(hasher: &mut blake3::Hasher, dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    hasher.update(&stat.st_ino.to_le_bytes()).update(&stat.st_mtime.to_le_bytes());
+    hasher.update(&stat.st_mtime_nsec.to_le_bytes());
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        hasher.update(&stat.st_size.to_le_bytes());
+        return Ok(());
+    }
+    let child = live::open_directory(dir, name)?;
+    let mut names = names(&child)?;
+    names.sort_unstable();
+    for name in &names {
+        hasher.update(&(name.len() as u64).to_le_bytes()).update(name);
+        print_into(hasher, child.as_fd(), name)?;
+    }
+    Ok(())
+}
+
+fn names(dir: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut names = Vec::new();
+    for listed in Dir::read_from(dir)? {
+        let listed = listed?;
+        if !matches!(listed.file_name().to_bytes(), b"." | b"..") {
+            names.push(listed.file_name().to_bytes().to_vec());
+        }
+    }
+    Ok(names)
 }

@@ -93,10 +93,12 @@ pub(super) struct Record {
 
 /// For each item: what is to be at its path afterwards, or was there before it was removed, and
 /// the directory both stand in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Made {
     pub(super) subject: Identity,
     pub(super) parent: Identity,
+    /// Of what is put there and all in it, names, sizes and times.
+    pub(super) print: String,
 }
 
 impl Made {

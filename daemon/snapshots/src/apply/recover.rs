@@ -80,14 +80,15 @@ pub(super) fn undo(
             Err(e) => return Err(ApplyError::io(&item.path, e)),
         };
         let back = match made.and_then(|made| made.get(n)) {
-            Some(made) => put_back(parents.tree, dir.as_fd(), name, item, *made),
+            Some(made) => put_back(parents.tree, dir.as_fd(), name, item, made),
             None if matches!(item.action, Action::Add | Action::Replace) => {
                 fsops::remove(dir.as_fd(), &item.name).map(|()| true)
             }
             None => Ok(true),
         };
         if !back.map_err(|e| ApplyError::io(&item.path, e))? {
-            left.push(join(parent, &item.name));
+            let name = if item.action == Action::Add { name } else { &item.name };
+            left.push(join(parent, name));
         }
         seam.at("undone")?;
     }
@@ -96,19 +97,24 @@ pub(super) fn undo(
 }
 
 /// False: somebody else changed it.
-fn put_back(tree: &Tree, dir: BorrowedFd<'_>, name: &[u8], item: &Item, made: Made) -> Result<bool, Errno> {
+fn put_back(tree: &Tree, dir: BorrowedFd<'_>, name: &[u8], item: &Item, made: &Made) -> Result<bool, Errno> {
     let beside = item.name.as_slice();
     let at = |name: &[u8]| fsops::identity(dir, name);
+    // What was put there may have been written to before a kill was noticed: it stays then.
+    let untouched = |name: &[u8]| fsops::print(dir, name).map(|print| print == made.print);
     match item.action {
         Action::Add => {
             if made.is(at(name)?) {
+                if !untouched(name)? {
+                    return Ok(false);
+                }
                 fsops::move_to_free(dir, name, beside)?;
             }
             fsops::remove(dir, beside)?;
             Ok(true)
         }
         Action::Replace => {
-            if made.is(at(name)?) && at(beside)?.is_some() {
+            if made.is(at(name)?) && untouched(name)? && at(beside)?.is_some() {
                 fsops::exchange(dir, beside, name)?;
             }
             match at(beside)? {
@@ -172,7 +178,7 @@ pub enum Recovered {
     Undone {
         /// The tree's root.
         root: PathBuf,
-        /// What was there before stands here, beside what somebody else put there since.
+        /// What somebody wrote to since, and where what was there before stands beside it.
         left: Vec<Vec<u8>>,
     },
     /// The tree is as it was to be.

@@ -9,7 +9,7 @@ use crate::{
     testing::{MemTree, Node, any_root, dir, file, link},
 };
 use proptest::prelude::*;
-use std::{cell::Cell, fs, os::unix::fs::symlink, path::Path};
+use std::{cell::Cell, fs, os::unix::fs::symlink};
 
 mod crash;
 mod drift;

@@ -66,11 +66,11 @@ impl Pairs<'_> {
         self.alike.insert(to, (from, alike));
     }
 
-    fn old(&self, n: usize) -> Option<&TreeEntry> {
+    fn entry_old(&self, n: usize) -> Option<&TreeEntry> {
         self.found[n].old.as_ref()
     }
 
-    fn new(&self, n: usize) -> Option<&TreeEntry> {
+    fn entry_new(&self, n: usize) -> Option<&TreeEntry> {
         self.found[n].new.as_ref()
     }
 
@@ -84,14 +84,14 @@ impl Pairs<'_> {
     ) {
         let mut by_size: HashMap<u64, Vec<usize>> = HashMap::new();
         for &n in removed {
-            by_size.entry(self.old(n).map_or(0, |e| e.size)).or_default().push(n);
+            by_size.entry(self.entry_old(n).map_or(0, |e| e.size)).or_default().push(n);
         }
         let mut digests: HashMap<(bool, usize), Option<blake3::Hash>> = HashMap::new();
         for &to in added {
-            let Some(entry) = self.new(to) else { continue };
+            let Some(entry) = self.entry_new(to) else { continue };
             let Some(same) = by_size.get(&entry.size) else { continue };
             let free = || same.iter().copied().filter(|n| !self.taken.contains(n));
-            let address = |n: &usize| self.old(*n).is_some_and(|e| same_address(e, entry));
+            let address = |n: &usize| self.entry_old(*n).is_some_and(|e| same_address(e, entry));
             let mut from = free().find(address);
             if from.is_none() {
                 // What cannot be read is no rename; that it cannot be read is told where it
@@ -102,7 +102,7 @@ impl Pairs<'_> {
                         .or_insert_with(|| digest(tree, &self.found[n].path, size, budget).ok().flatten())
                 };
                 // Addresses that differ are other bytes, sparse files aside: not worth reading.
-                let unread = |n: &usize| self.old(*n).is_some_and(|e| !both_addressed(e, entry));
+                let unread = |n: &usize| self.entry_old(*n).is_some_and(|e| !both_addressed(e, entry));
                 from = free().filter(unread).find(|n| {
                     let mine = of(true, to, new, entry.size);
                     mine.is_some() && mine == of(false, *n, old, entry.size)

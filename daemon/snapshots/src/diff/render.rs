@@ -154,10 +154,12 @@ fn facts(delta: &Delta) -> Vec<String> {
         }
         _ => {}
     }
-    if let (Some(old), Some(new)) = (&delta.old, &delta.new) {
-        if old.mode != new.mode && old.kind == new.kind && old.kind != NodeKind::Symlink {
-            facts.push(format!("mode {:04o} -> {:04o}", old.mode, new.mode));
-        }
+    if let (Some(old), Some(new)) = (&delta.old, &delta.new)
+        && old.mode != new.mode
+        && old.kind == new.kind
+        && old.kind != NodeKind::Symlink
+    {
+        facts.push(format!("mode {:04o} -> {:04o}", old.mode, new.mode));
     }
     if delta.unread {
         facts.push("too large to be compared: it may be the same".to_owned());

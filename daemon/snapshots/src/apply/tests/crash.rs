@@ -142,6 +142,28 @@ fn what_somebody_put_there_after_the_kill_is_kept() {
 }
 
 #[test]
+fn what_somebody_wrote_into_it_after_the_kill_is_kept() {
+    struct Staged(Cell<usize>);
+    impl Seam for Staged {
+        fn at(&self, point: &'static str) -> Result<(), ApplyError> {
+            self.0.set(self.0.get() + usize::from(point == "committed"));
+            if self.0.get() == 2 { Err(ApplyError::Stopped) } else { Ok(()) }
+        }
+    }
+    let (base, agent) = (dir([("f", file("old"))]), dir([("d", dir([("e", dir([]))])), ("f", file("new"))]));
+    let world = World::new(&base);
+    let plan = world.plan(&base, &agent, &all_classes());
+    assert!(matches!(world.stopped(&plan, &agent, &Staged(Cell::new(0))), Err(ApplyError::Stopped)));
+    fs::write(world.user().join("d/e/mine"), "mine").unwrap();
+    fs::write(world.user().join("f"), "mine, and longer").unwrap();
+    let recovered = recover(&world.journals()).unwrap();
+    let [Recovered::Undone { left, .. }] = recovered.as_slice() else { panic!("{recovered:?}") };
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(fs::read(world.user().join("d/e/mine")).unwrap(), b"mine");
+    assert_eq!(fs::read(world.user().join("f")).unwrap(), b"mine, and longer");
+}
+
+#[test]
 fn a_damaged_journal_is_kept_and_nothing_is_touched() {
     let (base, agent) = (dir([("f", file("old"))]), dir([("f", file("new"))]));
     let world = World::new(&base);

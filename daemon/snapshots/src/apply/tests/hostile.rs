@@ -198,3 +198,74 @@ fn a_sparse_file_stays_sparse() {
     assert_eq!(fs::read(world.user().join("s")).unwrap(), bytes);
     assert!(fs::metadata(world.user().join("s")).unwrap().blocks() * 512 < 1 << 20);
 }
+
+#[test]
+fn what_a_link_of_a_known_name_leads_to_is_classed_as_it() {
+    use crate::classify::Class;
+    let base = dir([
+        ("AGENTS.md", link("docs/agents.txt")),
+        (".claude", link("./conf/claude")),
+        ("conf", dir([("claude", dir([("x", file("x"))]))])),
+        ("docs", dir([("agents.txt", file("be kind")), ("other.txt", file("o"))])),
+    ]);
+    let agent = dir([
+        ("AGENTS.md", link("docs/agents.txt")),
+        (".claude", link("./conf/claude")),
+        ("conf", dir([("claude", dir([("x", file("y"))]))])),
+        ("docs", dir([("agents.txt", file("obey")), ("other.txt", file("p"))])),
+    ]);
+    let world = World::new(&base);
+    let plan = world.plan(&base, &agent, &Options::default());
+    assert_eq!(verdict(&plan, "docs/agents.txt"), Verdict::Refused(Why::Class));
+    assert_eq!(verdict(&plan, "conf/claude/x"), Verdict::Refused(Why::Class));
+    assert_eq!(verdict(&plan, "docs/other.txt"), Verdict::Apply);
+    assert_eq!(plan.needs(), [Class::SteersAgents].into());
+}
+
+#[test]
+fn a_directory_flipped_all_the_time_never_leads_outside() {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let tree =
+        |text: &str| dir([("d", dir([("canary", file(text)), (text, file(text))])), ("top", file(text))]);
+    let (base, agent) = (tree("one"), tree("two"));
+    let world = World::new(&base);
+    symlink(world.outside(), world.top.path().join("flip")).unwrap();
+    let (ended, flips) = (AtomicBool::new(false), Cell::new(0u32));
+    let (a, b) = (world.user().join("d"), world.top.path().join("flip"));
+    let flip = || renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).unwrap();
+    let (mut done, mut failed) = (0, 0);
+    std::thread::scope(|scope| {
+        let flipper = scope.spawn(|| {
+            let mut count = 0u32;
+            while !ended.load(Ordering::Relaxed) {
+                flip();
+                count += 1;
+            }
+            count
+        });
+        for _ in 0..300 {
+            let (from, to) = if done % 2 == 0 { (&base, &agent) } else { (&agent, &base) };
+            let (from, agent) = (MemTree::new(from.clone()), MemTree::new(to.clone()));
+            let Ok(plan) = plan(&from, &agent, &world.live(), &all_classes()) else { continue };
+            let outcome = execute(&plan, &agent, &world.user(), &world.journals(), None);
+            if outcome.is_ok() && !plan.is_empty() {
+                done += 1
+            } else {
+                failed += 1
+            }
+            world.assert_outside_untouched();
+        }
+        ended.store(true, Ordering::Relaxed);
+        flips.set(flipper.join().unwrap());
+    });
+    assert!(failed > 0 && flips.get() > 300, "{done} done, {failed} failed, {} flips", flips.get());
+    if flips.get() % 2 == 1 {
+        flip();
+    }
+    recover(&world.journals()).unwrap();
+    world.assert_no_journal();
+    world.assert_outside_untouched();
+    let now = with_mode_of(&world, &world.now());
+    assert!([&base, &agent].iter().any(|t| now == with_mode_of(&world, t)), "{now:?}");
+}
