@@ -1,5 +1,5 @@
 //! Unchanged trees, damage, freeing, bounds.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! What was there comes back.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 

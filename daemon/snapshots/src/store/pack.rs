@@ -205,7 +205,7 @@ pub(super) fn read(file: &File, row: &Row) -> Result<Vec<u8>, StoreError> {
 /// The bytes as they are stored, checked against their checksum.
 pub(super) fn stored(file: &File, row: &Row) -> Result<Vec<u8>, StoreError> {
     let mut bytes = vec![0; row.stored as usize];
-    file.read_exact_at(&mut bytes, row.offset).map_err(io("read", format!("object {}", row.id)))?;
+    file.read_exact_at(&mut bytes, row.offset).map_err(|e| io("read", format!("object {}", row.id))(e))?;
     if crc32fast::hash(&bytes) != row.crc {
         return Err(damaged(row, "its stored bytes changed"));
     }

@@ -21,11 +21,12 @@ use rustix::{
 };
 use std::{collections::HashMap, fs::File, os::unix::fs::FileExt as _, path::Path};
 
-/// Descriptors held for the levels above; deeper down they are found again from the root.
+/// Descriptors held for the levels above; deeper down the way back is `..`, checked.
 const HELD: usize = 64;
 
 struct Level {
     fd: Option<OwnedFd>,
+    is: (u64, u64),
     above: usize,
     mode: u32,
     mtime: (i64, u32),
@@ -66,21 +67,20 @@ impl Restore<'_> {
         let mut stack = vec![self.enter(fd, id, 0, mode, mtime)?];
         while let Some(level) = stack.last_mut() {
             let Some(entry) = level.waiting.pop() else {
-                let fd = match level.fd.take() {
-                    Some(fd) => fd,
-                    None => beneath(root, &self.path).map_err(self.failed("open"))?,
-                };
-                let (mode, mtime, above) = (level.mode, level.mtime, level.above);
+                let Some(Level { fd: Some(fd), mode, mtime, above, .. }) = stack.pop() else { break };
+                if let Some(parent) = stack.last_mut().filter(|p| p.fd.is_none()) {
+                    let up = open_dir(&fd, "..").map_err(self.failed("leave"))?;
+                    if identity(&up).map_err(self.failed("leave"))? != parent.is {
+                        return Err(self.failed("leave")(Errno::STALE));
+                    }
+                    parent.fd = Some(up);
+                }
                 fchmod(&fd, Mode::from_raw_mode(mode)).map_err(self.failed("set the mode of"))?;
                 futimens(&fd, &times(mtime)).map_err(self.failed("set the time of"))?;
                 self.path.truncate(above);
-                stack.pop();
                 continue;
             };
             let above = self.path.len();
-            if level.fd.is_none() {
-                level.fd = Some(beneath(root, &self.path).map_err(self.failed("open"))?);
-            }
             if above > 0 {
                 self.path.push(b'/');
             }
@@ -97,8 +97,8 @@ impl Restore<'_> {
         Ok(())
     }
 
-    fn failed<E: Into<std::io::Error>>(&self, what: &'static str) -> impl FnOnce(E) -> StoreError + use<E> {
-        io(what, format!("{:?} of the restored tree", shown(&self.path)))
+    fn failed<E: Into<std::io::Error>>(&self, what: &'static str) -> impl FnOnce(E) -> StoreError {
+        move |e| io(what, format!("{:?} of the restored tree", shown(&self.path)))(e)
     }
 
     /// Makes all of a directory but its directories.
@@ -118,7 +118,8 @@ impl Restore<'_> {
         for entry in &linked {
             self.link(&fd, entry)?;
         }
-        Ok(Level { fd: Some(fd), above, mode, mtime, waiting })
+        let is = identity(&fd).map_err(self.failed("look at"))?;
+        Ok(Level { fd: Some(fd), is, above, mode, mtime, waiting })
     }
 
     fn named(&self, entry: &TreeEntry) -> Vec<u8> {
@@ -132,21 +133,22 @@ impl Restore<'_> {
 
     fn make(&self, at: &OwnedFd, entry: &TreeEntry) -> Result<(), StoreError> {
         let on = || format!("{:?} of the restored tree", shown(&self.named(entry)));
+        let failed = |what| move |e: Errno| io(what, on())(e);
         let name = entry.name.as_slice();
         match &entry.content {
             Content::Target(target) => {
-                symlinkat(target.as_slice(), at, name).map_err(io("make", on()))?;
+                symlinkat(target.as_slice(), at, name).map_err(failed("make"))?;
                 utimensat(at, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
-                    .map_err(io("set the time of", on()))
+                    .map_err(failed("set the time of"))
             }
             Content::Address(id) => {
                 let flags =
                     OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let fd = openat(at, name, flags, Mode::RUSR | Mode::WUSR).map_err(io("make", on()))?;
+                let fd = openat(at, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed("make"))?;
                 let file = File::from(fd);
                 self.fill(&file, id, entry.size, &on)?;
-                fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(io("set the mode of", on()))?;
-                futimens(&file, &times(entry.mtime)).map_err(io("set the time of", on()))
+                fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(failed("set the mode of"))?;
+                futimens(&file, &times(entry.mtime)).map_err(failed("set the time of"))
             }
             Content::Unread => Err(StoreError::Damaged { what: on(), why: "it was never read" }),
         }
@@ -168,13 +170,13 @@ impl Restore<'_> {
                 }
                 Piece::Chunk(id, length) => {
                     let bytes = self.store.chunk(&id, length)?;
-                    file.write_all_at(&bytes, at).map_err(io("write", on()))?;
+                    file.write_all_at(&bytes, at).map_err(|e| io("write", on())(e))?;
                     at += u64::from(length);
                     hole = false;
                 }
             }
         }
-        if hole { ftruncate(file, size).map_err(io("write", on())) } else { Ok(()) }
+        if hole { ftruncate(file, size).map_err(|e| io("write", on())(e)) } else { Ok(()) }
     }
 
     /// Makes a file of several names, or another name for it.
@@ -219,6 +221,10 @@ fn apart<'a>(here: &[u8], there: &'a [u8]) -> (usize, &'a [u8]) {
         parts.next();
     }
     (parts.count(), rest)
+}
+
+fn identity(fd: &OwnedFd) -> Result<(u64, u64), Errno> {
+    rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 /// Opens the directory at a relative path, step by step, through no link.

@@ -147,9 +147,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn unreadable<E: Into<std::io::Error>>(&self) -> impl FnOnce(E) -> StoreError + use<E> {
-        let path = shown(&self.path);
-        move |e| StoreError::Unreadable { path, source: e.into() }
+    fn unreadable<E: Into<std::io::Error>>(&self) -> impl FnOnce(E) -> StoreError {
+        |e| StoreError::Unreadable { path: shown(&self.path), source: e.into() }
     }
 
     fn limit(&self, what: &'static str, limit: u64) -> StoreError {

@@ -1,5 +1,11 @@
 //! An account of a tree by the standard library alone: nothing of the store's own walker.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "shared; each test binary uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "shared; each test binary uses its part"
+)]
 
 use std::{
     collections::BTreeMap,
