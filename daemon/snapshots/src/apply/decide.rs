@@ -237,7 +237,7 @@ impl<'a> Decider<'a> {
         let merged = if u == b || u == a {
             a
         } else if a == b {
-            u
+            u.clone()
         } else if [&b, &u, &a].iter().any(|t| t.contains(&0)) {
             return Ok(drifted(on, plain));
         } else {
@@ -247,6 +247,9 @@ impl<'a> Decider<'a> {
                 Merged::Conflicts(conflicts) => return Ok(Verdict::Refused(Why::Conflict(conflicts))),
             }
         };
+        if merged == u && mode == user.mode {
+            return Ok(Verdict::Already);
+        }
         decided.merged = Some((merged, mode));
         Ok(Verdict::Merge)
     }

@@ -313,7 +313,7 @@ impl Apply<'_> {
             }
             Step::RemoveDirectory { .. } => made.is(at(name)?),
             Step::Mode { from, to, .. } => {
-                made.is(at(name)?) && fsops::change_mode(self.tree, path, *from, *to).map_err(fail)?
+                made.is(at(name)?) && fsops::change_mode(dir.as_fd(), name, *from, *to).map_err(fail)?
             }
         };
         if whole { Ok(()) } else { Err(drift()) }

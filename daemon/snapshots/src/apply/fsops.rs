@@ -138,8 +138,8 @@ pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
 }
 
 /// The mode of a directory that has to be one; and the change of it.
-pub(super) fn change_mode(tree: &Tree, path: &[u8], from: u32, to: u32) -> Result<bool, Errno> {
-    let dir = tree.directory(path)?;
+pub(super) fn change_mode(parent: BorrowedFd<'_>, name: &[u8], from: u32, to: u32) -> Result<bool, Errno> {
+    let dir = live::open_directory(parent, name)?;
     let stat = fs::fstat(&dir)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory || stat.st_mode & 0o777 != from {
         return Ok(false);

@@ -80,7 +80,7 @@ pub(super) fn undo(
             Err(e) => return Err(ApplyError::io(&item.path, e)),
         };
         let back = match made.and_then(|made| made.get(n)) {
-            Some(made) => put_back(parents.tree, dir.as_fd(), name, item, made),
+            Some(made) => put_back(dir.as_fd(), name, item, made),
             None if matches!(item.action, Action::Add | Action::Replace) => {
                 fsops::remove(dir.as_fd(), &item.name).map(|()| true)
             }
@@ -97,7 +97,7 @@ pub(super) fn undo(
 }
 
 /// False: somebody else changed it.
-fn put_back(tree: &Tree, dir: BorrowedFd<'_>, name: &[u8], item: &Item, made: &Made) -> Result<bool, Errno> {
+fn put_back(dir: BorrowedFd<'_>, name: &[u8], item: &Item, made: &Made) -> Result<bool, Errno> {
     let beside = item.name.as_slice();
     let at = |name: &[u8]| fsops::identity(dir, name);
     // What was put there may have been written to before a kill was noticed: it stays then.
@@ -130,7 +130,7 @@ fn put_back(tree: &Tree, dir: BorrowedFd<'_>, name: &[u8], item: &Item, made: &M
                 other => other.map(|()| true),
             },
         },
-        Action::Mode { from, to } => match fsops::change_mode(tree, &item.path, to, from) {
+        Action::Mode { from, to } => match fsops::change_mode(dir, name, to, from) {
             // Never changed, or by somebody else.
             Ok(_) | Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(true),
             Err(e) => Err(e),
