@@ -1,6 +1,8 @@
 //! From a stored snapshot to the user's tree: what an agent did in its fork of a workspace is told,
 //! planned and brought in, with the store's own trees as base and agent.
 
+#![allow(clippy::unwrap_used)]
+
 use cordon_snapshots::{
     SnapshotRequest, Store, StoreOptions,
     apply::{self, OnDrift, Options, Verdict},

@@ -3,7 +3,7 @@
 
 use super::{
     OnDrift, Options,
-    links::Links,
+    links::{Links, resolve},
     plan::{Decided, PlanError, Verdict, Why, drifted},
 };
 use crate::{
@@ -15,6 +15,8 @@ use crate::{
 };
 use std::collections::{BTreeMap, HashMap};
 
+/// Links that are followed one after the other, as many as the kernel follows.
+const HOPS: usize = 40;
 /// Directories of the user's tree whose listings are kept.
 const LISTINGS: usize = 4096;
 
@@ -147,7 +149,7 @@ impl<'a> Decider<'a> {
         let unwanted =
             |why| if self.options.leave_out { Verdict::LeftOut(why) } else { Verdict::Refused(why) };
         if let Some(TreeEntry { content: Content::Target(target), .. }) = &agent
-            && !stays(&path, target)
+            && !(stays(&path, target) && self.leads_inside(&path, target)?)
         {
             return Ok(unwanted(Why::Link));
         }
@@ -164,6 +166,33 @@ impl<'a> Decider<'a> {
             None => Ok(drifted(self.options.on_drift, Why::Large)),
             Some(false) => self.drift(decided),
         }
+    }
+
+    /// Whether the user's own links, where a new one passes through them, stay inside as well.
+    fn leads_inside(&mut self, path: &[u8], target: &[u8]) -> Result<bool, TreeError> {
+        let Some(mut whole) = resolve(split(path).0, target) else { return Ok(false) };
+        for _ in 0..HOPS {
+            let ends: Vec<_> =
+                (0..=whole.len()).filter(|n| whole.get(*n).is_none_or(|b| *b == b'/')).collect();
+            let mut next = None;
+            for end in ends {
+                let at = &whole[..end];
+                let Some(TreeEntry { content: Content::Target(own), .. }) = self.entry(at)? else { continue };
+                if !stays(at, &own) {
+                    return Ok(false);
+                }
+                // The rest has no `..` in it: it goes on below where the link leads.
+                let rest = whole[end..].strip_prefix(b"/").unwrap_or_default();
+                next =
+                    resolve(split(at).0, &own).map(|to| if rest.is_empty() { to } else { join(&to, rest) });
+                break;
+            }
+            match next {
+                Some(next) => whole = next,
+                None => return Ok(!classify::is_git(&whole)),
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the user's entry is the one of `tree`; none: too large to be told.

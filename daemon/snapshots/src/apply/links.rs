@@ -23,7 +23,7 @@ pub(super) struct Links {
 }
 
 /// Where a link leads to by its text alone; none: out of the tree.
-fn resolve(directory: &[u8], target: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn resolve(directory: &[u8], target: &[u8]) -> Option<Vec<u8>> {
     if target.starts_with(b"/") {
         return None;
     }

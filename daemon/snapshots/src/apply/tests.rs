@@ -196,6 +196,8 @@ proptest! {
         let plan = world.plan(&base, &agent, &on(OnDrift::Skip));
         prop_assert_eq!(plan.refused().count(), 0);
         world.execute(&plan, &agent).unwrap();
+        // Ours: the same, but for lines that nobody else changed; and nothing is refused.
+        prop_assert_eq!(World::new(&user).plan(&base, &agent, &on(OnDrift::Ours)).refused().count(), 0);
         let (was, mine, now) = (crate::testing::paths(&base), crate::testing::paths(&user), crate::testing::paths(&world.now()));
         for (path, node) in &mine {
             if !matches!(node, Node::Dir(..)) && was.get(path) != Some(node) {

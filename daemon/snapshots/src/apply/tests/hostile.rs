@@ -269,3 +269,35 @@ fn a_directory_flipped_all_the_time_never_leads_outside() {
     let now = with_mode_of(&world, &world.now());
     assert!([&base, &agent].iter().any(|t| now == with_mode_of(&world, t)), "{now:?}");
 }
+
+#[test]
+fn a_link_through_the_users_own_link_out_of_the_tree_is_refused() {
+    let base = dir([
+        ("out", link("/etc")),
+        ("in", link("d")),
+        ("chain", link("d/deep")),
+        ("round", link("round")),
+        ("repo", link(".git")),
+        ("d", dir([("deep", link("../out")), ("x", file("x"))])),
+    ]);
+    let world = World::new(&base);
+    for (target, inside) in [
+        ("out", false),
+        ("out/passwd", false),
+        ("in/x", true),
+        ("in", true),
+        ("chain/passwd", false),
+        ("round/x", false),
+        ("repo/config", false),
+        ("in/deep", false),
+        ("nowhere/x", true),
+    ] {
+        let mut agent = base.clone();
+        if let Node::Dir(_, children) = &mut agent {
+            children.insert(b"new".to_vec(), link(target));
+        }
+        let plan = world.plan(&base, &agent, &all_classes());
+        let expected = if inside { Verdict::Apply } else { Verdict::Refused(Why::Link) };
+        assert_eq!(verdict(&plan, "new"), expected, "{target}");
+    }
+}
