@@ -48,6 +48,26 @@ pub(super) enum Node {
     Directory { mode: u32, inside: Vec<(Vec<u8>, Node)> },
 }
 
+impl Node {
+    /// How many files, links and directories it is.
+    fn count(&self) -> usize {
+        match self {
+            Self::Directory { inside, .. } => 1 + inside.iter().map(|(_, node)| node.count()).sum::<usize>(),
+            _ => 1,
+        }
+    }
+}
+
+impl Step {
+    /// How much of it has to become durable.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::Put { node, .. } => node.count(),
+            _ => 1,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Step {
     Put { path: Vec<u8>, node: Node, old: Option<Stands> },

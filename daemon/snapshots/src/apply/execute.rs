@@ -21,6 +21,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Beyond this, one sync of the whole filesystem costs less than one of each file.
+const MANY: usize = 256;
+
 /// Whose everything is that is put into the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -186,7 +189,7 @@ pub(super) fn execute_with(
     let mut apply = Apply {
         tree: &tree,
         items: &record.items,
-        stager: Stager { agent, owner, seam },
+        stager: Stager { agent, owner, seam, many: plan.steps.iter().map(Step::count).sum::<usize>() > MANY },
         parents: Parents::new(&tree),
         made: Vec::new(),
         staged: false,
@@ -257,6 +260,9 @@ impl Apply<'_> {
     }
 
     fn sync(&self) -> Result<(), ApplyError> {
+        if self.stager.many {
+            return rustix::fs::syncfs(&self.tree.root).map_err(|e| ApplyError::io(b"", e));
+        }
         let parents: BTreeSet<_> = self.items.iter().map(|i| split(&i.path).0).collect();
         parents
             .into_iter()

@@ -21,6 +21,8 @@ pub(super) struct Stager<'a> {
     pub(super) agent: &'a dyn TreeSource,
     pub(super) owner: Option<Owner>,
     pub(super) seam: &'a dyn Seam,
+    /// The whole filesystem is synced later, instead of each file now.
+    pub(super) many: bool,
 }
 
 impl Stager<'_> {
@@ -71,7 +73,7 @@ impl Stager<'_> {
             fs::fchown(fd, Some(user), Some(group)).map_err(fail)?;
         }
         fs::fchmod(fd, Mode::from_raw_mode(mode & 0o777)).map_err(fail)?;
-        fs::fsync(fd).map_err(fail)
+        if self.many { Ok(()) } else { fs::fsync(fd).map_err(fail) }
     }
 
     fn fill(&self, file: &mut File, bytes: &Bytes, path: &[u8]) -> Result<(), ApplyError> {

@@ -137,6 +137,19 @@ fn every_kind_of_change_is_brought_in() {
 }
 
 #[test]
+fn many_files_are_brought_in_and_taken_out_again() {
+    let children = (0..600).map(|n| (format!("f{n}").into_bytes(), file(&n.to_string()))).collect();
+    let (none, many) = (dir([("d", dir([]))]), dir([("d", Node::Dir(0o755, children))]));
+    let world = World::at(&none, tempfile::tempdir().unwrap());
+    for (base, agent) in [(&none, &many), (&many, &none)] {
+        let outcome = world.execute(&world.plan(base, agent, &all_classes()), agent).unwrap();
+        assert_eq!(outcome.steps, 600);
+        assert_eq!(world.now(), with_mode_of(&world, agent));
+    }
+    world.assert_no_journal();
+}
+
+#[test]
 fn a_plan_is_shown_and_told() {
     let world = World::new(&before());
     let agent = dir([("Makefile", file("all:\n")), ("\x1b[2J", file("x"))]);
