@@ -251,6 +251,9 @@ impl Drop for Gone<'_> {
     }
 }
 
+/// It is started once, before anything of the user's runs beside it: between the start of a second
+/// one and the moment in which it closes itself to others of its user, an agent that has just
+/// killed the first could open its standard output, and speak in its name.
 fn own_server(inside: &Inside) -> Server {
     let start = inside::Start {
         guest: inside.guest.clone(),
@@ -258,7 +261,7 @@ fn own_server(inside: &Inside) -> Server {
         env: Vec::new(),
         cwd: inside.workspace.as_os_str().as_bytes().to_vec(),
     };
-    Server::new(None, Launch::Inside(Box::new(start)), (READY, CALL), 1)
+    Server::new(None, Launch::Inside(Box::new(start)), (READY, CALL))
 }
 
 fn user_server(
@@ -288,7 +291,7 @@ fn user_server(
             (Launch::Http(Box::new(target)), *call_within)
         }
     };
-    Ok(Server::new(Some(given.name.clone()), launch, (given.ready_within, call_within), 0))
+    Ok(Server::new(Some(given.name.clone()), launch, (given.ready_within, call_within)))
 }
 
 /// Whether the agent file names the very host and port of a URL as a literal.

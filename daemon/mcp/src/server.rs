@@ -27,7 +27,6 @@ struct State {
     up: Option<Arc<Launched>>,
     /// Why it is not up.
     why: ServerError,
-    restarts: u32,
 }
 
 impl Server {
@@ -35,14 +34,13 @@ impl Server {
         name: Option<String>,
         launch: Launch,
         (ready_within, call_within): (Duration, Duration),
-        restarts: u32,
     ) -> Self {
         let hidden = match &launch {
             Launch::Http(target) => target.hidden(),
             _ => Vec::new(),
         };
         let why = ServerError::Start("it was not started".to_owned());
-        let state = Mutex::new(State { up: None, why, restarts });
+        let state = Mutex::new(State { up: None, why });
         Self { name, launch, ready_within, call_within, hidden, state }
     }
 
@@ -61,7 +59,6 @@ impl Server {
             // Nobody calls what nobody was told of.
             state.up = None;
             state.why = error.clone();
-            state.restarts = 0;
             error
         })
     }
@@ -101,12 +98,7 @@ impl Server {
             state.why = ServerError::Ended(why);
             state.up = None;
         }
-        if state.restarts == 0 {
-            return Err(state.why.clone());
-        }
-        state.restarts -= 1;
-        tracing::info!(server = self.name.as_deref().unwrap_or("guest"), why = %state.why, "starting it again");
-        self.launch(&mut state).await
+        Err(state.why.clone())
     }
 
     async fn launch(&self, state: &mut State) -> Result<Arc<Launched>, ServerError> {

@@ -100,7 +100,7 @@ struct World {
     heard: Arc<Mutex<Vec<Value>>>,
 }
 
-fn world(name: Option<&str>, restarts: u32, call: Duration, answer: Answer) -> World {
+fn world(name: Option<&str>, call: Duration, answer: Answer) -> World {
     let (starts, heard) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
     let (count, told) = (starts.clone(), heard.clone());
     let launch = Launch::Pipe(Box::new(move || {
@@ -109,7 +109,7 @@ fn world(name: Option<&str>, restarts: u32, call: Duration, answer: Answer) -> W
         tokio::spawn(speak(theirs, answer.clone(), told.clone()));
         ours
     }));
-    let server = Server::new(name.map(str::to_owned), launch, (Duration::from_secs(5), call), restarts);
+    let server = Server::new(name.map(str::to_owned), launch, (Duration::from_secs(5), call));
     World { server, starts, heard }
 }
 
@@ -138,9 +138,9 @@ fn names(host: &Host) -> Vec<&str> {
 
 #[tokio::test]
 async fn tools_of_all_servers_stand_under_their_names() {
-    let own = world(None, 1, LONG, honest(&["read", "mcp__x__y", "config"]));
-    let one = world(Some("one"), 0, LONG, honest(&["read", "a.b", "connect", "b c"]));
-    let two = world(Some("two"), 0, LONG, honest(&["keep", "drop"]));
+    let own = world(None, LONG, honest(&["read", "mcp__x__y", "config"]));
+    let one = world(Some("one"), LONG, honest(&["read", "a.b", "connect", "b c"]));
+    let two = world(Some("two"), LONG, honest(&["keep", "drop"]));
     let only = Filter::new(Some(&["keep".to_owned(), "drop".to_owned()]), &["mcp__two__drop".to_owned()]);
     let users = vec![(one.server, Filter::default()), (two.server, only)];
     let (host, heard) = host(own.server, users, Filter::new(None, &["a.b".to_owned()])).await;
@@ -166,9 +166,9 @@ async fn tools_of_all_servers_stand_under_their_names() {
 
 #[tokio::test]
 async fn a_dead_server_is_an_answer_and_harms_no_other() {
-    let own = world(None, 1, LONG, honest(&["read", "die"]));
-    let user = world(Some("u"), 0, LONG, honest(&["read", "die"]));
-    let silent = world(Some("silent"), 0, LONG, Arc::new(|_, _| None));
+    let own = world(None, LONG, honest(&["read", "die"]));
+    let user = world(Some("u"), LONG, honest(&["read", "die"]));
+    let silent = world(Some("silent"), LONG, Arc::new(|_, _| None));
     let (own_starts, user_starts) = (own.starts.clone(), user.starts.clone());
     let users = vec![(user.server, Filter::default())];
     drop(silent);
@@ -182,24 +182,21 @@ async fn a_dead_server_is_an_answer_and_harms_no_other() {
     assert!(!host.call("read", Map::new()).await.unwrap().is_error());
 
     assert!(host.call("die", Map::new()).await.unwrap().is_error());
-    assert!(!host.call("read", Map::new()).await.unwrap().is_error(), "the guest's own is, once");
-    assert_eq!(own_starts.load(Ordering::SeqCst), 2);
-    assert!(host.call("die", Map::new()).await.unwrap().is_error());
     assert!(host.call("read", Map::new()).await.unwrap().is_error());
-    assert_eq!(own_starts.load(Ordering::SeqCst), 2, "and once only");
+    assert_eq!(own_starts.load(Ordering::SeqCst), 1, "nor is the sandbox's own");
 }
 
 #[tokio::test]
 async fn without_the_sandboxs_own_tools_there_is_no_host() {
-    let own = world(None, 1, LONG, Arc::new(|_, _| Some(json!({"tools": 7}))));
+    let own = world(None, LONG, Arc::new(|_, _| Some(json!({"tools": 7}))));
     let (host, _) = host(own.server, Vec::new(), Filter::default()).await;
     assert!(matches!(host, Err(HostError::Guest(_))));
 }
 
 #[tokio::test]
 async fn the_sandboxs_own_tools_are_there_before_anything_else_runs() {
-    let dead = world(None, 0, LONG, Arc::new(|_, _| Some(json!(7))));
-    let user = world(Some("user"), 0, LONG, honest(&["x"]));
+    let dead = world(None, LONG, Arc::new(|_, _| Some(json!(7))));
+    let user = world(Some("user"), LONG, honest(&["x"]));
     let (host, _) = host(dead.server, vec![(user.server, Filter::default())], Filter::default()).await;
     assert!(host.is_err());
     assert_eq!(user.starts.load(Ordering::SeqCst), 0);
@@ -207,10 +204,10 @@ async fn the_sandboxs_own_tools_are_there_before_anything_else_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_is_given_up_and_told_so() {
-    let own = world(None, 1, LONG, honest(&["read"]));
+    let own = world(None, LONG, honest(&["read"]));
     let silent = Arc::new(|method: &str, _: &Value| (method == "tools/list").then(|| tools(&["wait"])));
-    let slow = world(Some("slow"), 0, Duration::from_secs(3), silent);
-    let deaf = world(Some("deaf"), 0, LONG, Arc::new(|_, _| None));
+    let slow = world(Some("slow"), Duration::from_secs(3), silent);
+    let deaf = world(Some("deaf"), LONG, Arc::new(|_, _| None));
     let users = vec![(slow.server, Filter::default()), (deaf.server, Filter::default())];
     let (host, _) = host(own.server, users, Filter::default()).await;
     let host = host.unwrap();
@@ -226,7 +223,7 @@ async fn a_silent_server_is_given_up_and_told_so() {
 
 #[tokio::test]
 async fn a_call_that_is_dropped_is_cancelled_and_told() {
-    let own = world(None, 1, LONG, Arc::new(|method, _| (method == "tools/list").then(|| tools(&["wait"]))));
+    let own = world(None, LONG, Arc::new(|method, _| (method == "tools/list").then(|| tools(&["wait"]))));
     let (host, heard) = host(own.server, Vec::new(), Filter::default()).await;
     let host = Arc::new(host.unwrap());
     let calling = host.clone();
@@ -245,7 +242,7 @@ async fn a_call_that_is_dropped_is_cancelled_and_told() {
 
 #[tokio::test]
 async fn calls_that_wait_hold_only_so_much() {
-    let own = world(None, 0, LONG, honest(&["read"]));
+    let own = world(None, LONG, honest(&["read"]));
     let (host, heard) = host(own.server, Vec::new(), Filter::default()).await;
     let host = host.unwrap();
     let large = || Map::from_iter([("x".to_owned(), json!("x".repeat(1 << 20)))]);
@@ -263,7 +260,7 @@ async fn calls_that_wait_hold_only_so_much() {
 
 #[tokio::test]
 async fn what_cannot_be_recorded_is_not_done() {
-    let own = world(None, 1, LONG, honest(&["read"]));
+    let own = world(None, LONG, honest(&["read"]));
     let (host, heard) = host(own.server, Vec::new(), Filter::default()).await;
     *heard.1.lock().unwrap() = true;
     assert!(matches!(host.unwrap().call("read", Map::new()).await, Err(CallError::Unrecorded(_))));
@@ -278,7 +275,7 @@ async fn only_the_sandboxs_own_tools_speak_of_denials() {
         _ => Some(refused.clone()),
     };
     let (own, user) =
-        (world(None, 1, LONG, Arc::new(says.clone())), world(Some("u"), 0, LONG, Arc::new(says)));
+        (world(None, LONG, Arc::new(says.clone())), world(Some("u"), LONG, Arc::new(says)));
     let (host, _) = host(own.server, vec![(user.server, Filter::default())], Filter::default()).await;
     let host = host.unwrap();
     assert_eq!(host.call("x", Map::new()).await.unwrap().denial().unwrap().rule, "r");
@@ -294,8 +291,8 @@ async fn endless_lists_have_an_end() {
         let tool = json!({"name": "t", "inputSchema": {}});
         (method == "tools/list").then(|| json!({"tools": vec![tool; 400], "nextCursor": "again"}))
     });
-    let own = world(None, 1, LONG, honest(&["read"]));
-    let (endless, many) = (world(Some("e"), 0, LONG, endless), world(Some("m"), 0, LONG, many));
+    let own = world(None, LONG, honest(&["read"]));
+    let (endless, many) = (world(Some("e"), LONG, endless), world(Some("m"), LONG, many));
     let users = vec![(endless.server, Filter::default()), (many.server, Filter::default())];
     let (host, _) = host(own.server, users, Filter::default()).await;
     let host = host.unwrap();
@@ -306,8 +303,8 @@ async fn endless_lists_have_an_end() {
 #[tokio::test]
 async fn a_client_sees_one_server() {
     use rmcp::{ServiceExt as _, model::CallToolRequestParams};
-    let own = world(None, 1, LONG, honest(&["read"]));
-    let user = world(Some("u"), 0, LONG, honest(&["go"]));
+    let own = world(None, LONG, honest(&["read"]));
+    let user = world(Some("u"), LONG, honest(&["go"]));
     let (host, _) = host(own.server, vec![(user.server, Filter::default())], Filter::default()).await;
     let (ours, theirs) = tokio::io::duplex(64 << 10);
     let (read, write) = tokio::io::split(theirs);

@@ -17,7 +17,13 @@ fn main() {
     let mut notes = Vec::new();
     for attack in cordon_attacks::all().into_iter().filter(wanted) {
         let outcomes: Vec<Outcome> = enforcers.iter().map(|enforcer| attempt(&attack, *enforcer)).collect();
-        let row: Vec<String> = outcomes.iter().map(ToString::to_string).collect();
+        let cell = |(enforcer, outcome): (&Enforcer, &Outcome)| {
+            let known = (attack.known)(*enforcer);
+            let as_said =
+                !known.is_empty() && outcome.evidence().iter().map(String::as_str).eq(known.iter().copied());
+            if as_said { format!("{outcome} (known)") } else { outcome.to_string() }
+        };
+        let row: Vec<String> = enforcers.iter().zip(&outcomes).map(cell).collect();
         println!("| {}: {} | {} |", attack.id, attack.what, row.join(" | "));
         for (enforcer, outcome) in enforcers.iter().zip(&outcomes) {
             let name = attack.name;

@@ -98,5 +98,9 @@ echo DONE
 "#;
         places.into_iter().map(|place: std::path::PathBuf| Run::script(script).at(place)).collect()
     },
+    spared: |enforcer| {
+        let tools = matches!(enforcer, crate::Enforcer::Tools | crate::Enforcer::ToolsAlone);
+        tools.then_some("a tool's directory is a path like any other, and attacked as one")
+    },
     ..Attack::NONE
 };
