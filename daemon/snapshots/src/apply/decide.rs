@@ -192,7 +192,8 @@ impl<'a> Decider<'a> {
                 None => return Ok(!classify::is_git(&whole)),
             }
         }
-        Ok(false)
+        // In a circle, or further than the kernel follows: it leads nowhere.
+        Ok(true)
     }
 
     /// Whether the user's entry is the one of `tree`; none: too large to be told.
