@@ -274,8 +274,7 @@ async fn only_the_sandboxs_own_tools_speak_of_denials() {
         "tools/list" => Some(tools(&["x"])),
         _ => Some(refused.clone()),
     };
-    let (own, user) =
-        (world(None, LONG, Arc::new(says.clone())), world(Some("u"), LONG, Arc::new(says)));
+    let (own, user) = (world(None, LONG, Arc::new(says.clone())), world(Some("u"), LONG, Arc::new(says)));
     let (host, _) = host(own.server, vec![(user.server, Filter::default())], Filter::default()).await;
     let host = host.unwrap();
     assert_eq!(host.call("x", Map::new()).await.unwrap().denial().unwrap().rule, "r");

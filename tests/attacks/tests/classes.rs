@@ -235,7 +235,7 @@ fn docker_that_is_not_there_is_not_replaced_by_the_host() {
     spec.image = Some("debian:bookworm-slim".to_owned());
     let (denials, _told) = mpsc::channel(8);
     let made = block_on(wall.create(&spec, &|_| Ok(()), denials));
-    let why = made.err().expect("a sandbox was made without an engine").to_string();
+    let why = made.expect_err("a sandbox was made without an engine").to_string();
     assert!(why.to_lowercase().contains("docker"), "{why}");
 }
 

@@ -84,8 +84,7 @@ impl Told {
         world: &World,
         who: &str,
         attempt: &Attempt,
-        expected: bool,
-        found: bool,
+        (expected, found): (bool, bool),
         why: &str,
     ) {
         self.compared += 1;
@@ -123,7 +122,7 @@ fn the_decision_function_agrees_with_the_reference() {
         for (attempt, expected) in world.attempts.iter().zip(expected(&world)) {
             if let Some(expected) = expected {
                 let found = decided(&world.policy, &reference, attempt);
-                told.compare(seed, &world, "decide", attempt, expected, found, "");
+                told.compare(seed, &world, "decide", attempt, (expected, found), "");
             }
         }
     }
@@ -150,7 +149,7 @@ async fn the_tools_agree_without_a_wall() {
                     continue;
                 }
                 assert!(denied || !answer.is_error, "seed {seed}: {attempt:?} failed otherwise: {why}");
-                told.compare(seed, &world, "the tool", attempt, expected, !denied, &why);
+                told.compare(seed, &world, "the tool", attempt, (expected, !denied), &why);
             }
         }
     }
@@ -190,7 +189,7 @@ async fn walled(
             // Where nobody inside can see the way, nothing may come of it.
             let expected = expected.unwrap_or(false);
             if let Some(found) = happened(attempt, outcome) {
-                told.compare(seed, &world, "the kernel", attempt, expected, found, &format!("{outcome:?}"));
+                told.compare(seed, &world, "the kernel", attempt, (expected, found), &format!("{outcome:?}"));
             }
         }
     }

@@ -150,7 +150,11 @@ fn what_lies_between_the_home_and_a_login_file_belongs_to_the_agent() {
     let options = &view.tmpfs["/home/agent/.codex"];
     assert!(options.contains("uid=1000,gid=1000") && options.contains("mode=700"), "{options}");
     assert!(view.tmpfs["/tmp"].contains("mode=1777") && view.tmpfs["/tmp"].contains("nosuid,nodev"));
-    assert!(view.tmpfs.values().all(|v| v.contains("nr_inodes=")), "empty files are without end: {:?}", view.tmpfs);
+    assert!(
+        view.tmpfs.values().all(|v| v.contains("nr_inodes=")),
+        "empty files are without end: {:?}",
+        view.tmpfs
+    );
     assert_eq!(view.tmpfs.len(), 3);
 }
 
