@@ -106,7 +106,12 @@ echo DONE
             Run::script("(trap '' TERM; sleep 60 >/dev/null 2>&1 & ); kill -9 -1; echo DONE").dying(),
         ]
     },
-    spared: |enforcer| ours_only(enforcer, "its first process is the attacked program itself"),
+    spared: |enforcer| match enforcer {
+        crate::Enforcer::Tools => {
+            Some("the tools' server is a process of the agent's own, and it may end it")
+        }
+        _ => ours_only(enforcer, "its first process is the attacked program itself"),
+    },
     ..Attack::NONE
 };
 
