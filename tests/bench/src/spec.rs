@@ -24,10 +24,18 @@ pub(crate) fn spec(id: &str, workspace: &Path, image: Option<&str>) -> SandboxSp
         id: id.to_owned(),
         labels: Labels { run: "bench".into(), agent: "bench".into(), owner: 0, daemon: "bench".into() },
         identity: IDENTITY,
-        policy: Policy::new([
-            rule(workspace.to_str().unwrap(), Access::Write, Source::Workspace),
-            rule("/usr", Access::Read, Source::System),
-        ])
+        // As a run's: what the wall makes itself, and the workspace.
+        policy: Policy::new(
+            ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/proc", "/dev"]
+                .map(|path| rule(path, Access::Read, Source::System))
+                .into_iter()
+                .chain([
+                    rule("/etc/shadow", Access::None, Source::Secret),
+                    rule("/tmp", Access::Write, Source::Temporary),
+                    rule("/home/agent", Access::Write, Source::Home),
+                    rule(workspace.to_str().unwrap(), Access::Write, Source::Workspace),
+                ]),
+        )
         .unwrap(),
         paths: vec![PathEntry {
             path: workspace.to_path_buf(),
