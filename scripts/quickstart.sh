@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # quickstart.sh DIRECTORY WALL: an agent repairs a small project behind a wall and tries what it must not do.
-# Ends with 0 only when the repair works, what was tried was denied and nothing else, and nothing got out.
+# Ends with 0 only when the repair works, exactly the expected denials were made, and nothing got out.
 # Needs bash, coreutils, diffutils, grep and sed, and for WALL=docker an engine with debian:bookworm-slim.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -69,13 +69,12 @@ say "what was denied"
 grep '"kind":"denial"' "$home/events.json" >"$home/denials.json" || fail "nothing was denied"
 sed 's/.*"operation":"\([^"]*\)".*"target":"\([^"]*\)".*/\1 \2/' "$home/denials.json" | tee "$home/denials.txt"
 
-printf '%s\n' "read $outside/secret.txt" "write $outside/left-behind" "connect example.com:443" |
+# The tool calls and the connection; then the shell, whose programs' words the policy confirmed.
+printf '%s\n' "read $outside/secret.txt" "write $outside/left-behind" "connect example.com:443" \
+  "read /etc/shadow" "read $outside" "read $outside/left-behind" "write $outside" "write /usr/local/bin/left-behind" |
   sort >"$home/expected.txt"
-[ -z "$(sort -u "$home/denials.txt" | comm -23 "$home/expected.txt" -)" ] ||
-  fail "not all of these was denied: $(tr '\n' ';' <"$home/expected.txt")"
-# The agent's shell tried the same and more; what its programs said of it became denials as well.
-attempted="^(read|write) ($outside(/[a-z.-]+)?|/etc/shadow|/usr/local/bin(/left-behind)?)$|^connect example.com:443$"
-! grep -Ev "$attempted" "$home/denials.txt" || fail "something else was denied than what was tried"
+sort "$home/denials.txt" | diff -u "$home/expected.txt" - ||
+  fail "these are not the denials that were expected"
 
 # The agent's last words are the test's, and are believed only as far as the journal has the exit code.
 tail=$(grep '"kind":"command"' "$home/events.json" | grep -v '"status":"started"' | tail -n 1)

@@ -163,7 +163,7 @@ fn is_beyond_the_rules(attempt: &Attempt) -> bool {
     let meta = attempt.real.0.symlink_metadata().unwrap();
     match attempt.verb {
         Verb::Write => meta.nlink() > 1,
-        Verb::Rename => meta.file_type().is_fifo() || attempt.real.0.is_dir(),
+        Verb::Rename => meta.file_type().is_fifo(),
         _ => false,
     }
 }
