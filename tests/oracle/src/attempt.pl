@@ -40,7 +40,13 @@ while (my $line = <STDIN>) {
         $path =~ s{/+$}{};
         system('cp', '-a', '--', $real, $stash);
         if ($is_directory) {
-            system('rm', '-rf', '--', $path);
+            # From the directory that holds it: the way there may lead through a link inside it,
+            # which is gone before the directory is.
+            my ($holder, $name) = $path =~ m{^(.*/)([^/]+)$}s;
+            if (chdir $holder) {
+                system('rm', '-rf', '--', $name);
+                chdir '/tmp';
+            }
             my $gone = !-e $real;
             $! = Errno::EBUSY;
             end($gone);
