@@ -8,6 +8,7 @@ mod docker;
 mod local;
 mod mcp;
 mod report;
+mod snapshots;
 mod spec;
 mod stream;
 
@@ -34,6 +35,9 @@ async fn main() {
     }
     if wanted("daemon") {
         daemon::start_and_memory(&mut report, rounds.min(20)).await;
+    }
+    if wanted("snapshots") {
+        snapshots::all(&mut report, rounds.min(3));
     }
     println!("{}", report.table());
     let file = std::env::args().nth(2).unwrap_or_else(|| "build/bench.json".to_owned());
