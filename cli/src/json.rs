@@ -169,6 +169,20 @@ fn kind_json(kind: &Kind) -> (&'static str, Value) {
             }),
         ),
         Kind::OutputDropped(e) => ("output_dropped", json!({ "from": e.from, "to": e.to })),
+        Kind::SnapshotTaken(e) => {
+            let mut value = json!({
+                "snapshot_id": e.snapshot_id, "kind": e.kind, "turn": e.turn, "files": e.files,
+                "bytes": e.bytes, "added_bytes": e.added_bytes, "skipped": e.skipped, "taken_ms": e.taken_ms,
+            });
+            insert_bytes(&mut value, "tree", &e.tree);
+            ("snapshot_taken", value)
+        }
+        Kind::Progress(e) => {
+            let mut value =
+                json!({ "what": e.what, "done_bytes": e.done_bytes, "total_bytes": e.total_bytes });
+            insert_bytes(&mut value, "tree", &e.tree);
+            ("progress", value)
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) async fn run(global: &Global, args: Run) -> Result<Exit, CliError> {
         agents: args.agents,
         idempotency_key: new_key(),
         wall: WallName::word(args.wall),
+        ..StartRunRequest::default()
     };
     let run = progress::during("starting the run", start(&session, request)).await?;
     if args.detach {

@@ -57,7 +57,12 @@ impl Renderer {
                 screen.raw(&e.raw)?;
                 screen.raw(b"\n")
             }
-            Kind::Unknown(_) | Kind::Usage(_) | Kind::ProcessStarted(_) | Kind::ProcessExited(_) => Ok(()),
+            Kind::Unknown(_)
+            | Kind::Usage(_)
+            | Kind::ProcessStarted(_)
+            | Kind::ProcessExited(_)
+            | Kind::SnapshotTaken(_)
+            | Kind::Progress(_) => Ok(()),
             Kind::TurnEnded(e) => self.turn_ended(id, e, screen),
             Kind::RunEnded(e) => self.ended(e.outcome(), e.summary.as_ref(), screen),
             Kind::Recovered(e) => {
