@@ -50,8 +50,10 @@ while (my $line = <STDIN>) {
             my $gone = !-e $real;
             $! = Errno::EBUSY;
             end($gone);
-            if ($gone) { system('cp', '-a', '--', $stash, $real) }
-            else { system('cp', '-a', '--', "$stash/.", $real) }
+            # A second name of a file that stayed, behind a mount, cannot be made again as a link.
+            my @copy = ('cp', '-a', '--no-preserve=links', '--');
+            if ($gone) { system(@copy, $stash, $real) }
+            else { system(@copy, "$stash/.", $real) }
         } elsif (end(unlink $path)) {
             system('cp', '-a', '--', $stash, $real);
         }
