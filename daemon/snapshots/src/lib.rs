@@ -21,8 +21,9 @@ pub use changes::{Change, ChangeKind, changes};
 pub use codec::DecodeError;
 pub use index::{Entry, EntryKind, Index};
 pub use store::{
-    Fault, Freed, IdError, Retention, SkipReason, Skipped, Snapshot, SnapshotId, SnapshotRequest, Statistics,
-    Store, StoreError, StoreOptions, StoredTree, Taken, Touched, TreeLimits, Unsettled, Verified,
+    Fault, Freed, IdError, Reader, RestoreOptions, Retention, SkipReason, Skipped, Snapshot, SnapshotId,
+    SnapshotRequest, Statistics, Store, StoreError, StoreOptions, StoredTree, Taken, Touched, TreeLimits,
+    Unsettled, Verified,
 };
 pub use tree::{Content, ContentId, NodeKind, TreeEntry, TreeError, TreeSource};
 pub use walk::{Limits, Linked, WalkError, index, index_linked, index_with};

@@ -77,9 +77,17 @@ impl Recorder<'_> {
         }
     }
 
+    /// Whether the one it is taken for may read it.
+    fn may(&self, stat: &Stat) -> bool {
+        self.request.reader.is_none_or(|reader| reader.may(stat))
+    }
+
     fn once(&self, at: BorrowedFd<'_>, name: &[u8]) -> Result<Found, Fault> {
         let stat = match statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(Found::Gone),
+            Err(Errno::ACCESS) if self.request.reader.is_some() => {
+                return Ok(Found::Skip(SkipReason::Unreadable));
+            }
             stat => stat?,
         };
         match FileType::from_raw_mode(stat.st_mode) {
@@ -105,6 +113,10 @@ impl Recorder<'_> {
         if stat.st_dev != self.device {
             return Ok(Found::Skip(SkipReason::OtherFilesystem));
         }
+        // Before what is known: who may read it is for now, not for when it was read.
+        if !self.may(stat) {
+            return Ok(Found::Skip(SkipReason::Unreadable));
+        }
         if let Some(id) = self.known.find(stat)
             && self.holds(&id, u64::try_from(stat.st_size).unwrap_or(0))
         {
@@ -114,12 +126,18 @@ impl Recorder<'_> {
         let file = match openat(at, name, flags, Mode::empty()) {
             // Gone, or exchanged for a link.
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Err(Fault::Changed),
+            Err(Errno::ACCESS) if self.request.reader.is_some() => {
+                return Ok(Found::Skip(SkipReason::Unreadable));
+            }
             file => File::from(file?),
         };
         let opened = fstat(file.as_fd())?;
         // What was opened counts: not what stood there when it was listed.
         if FileType::from_raw_mode(opened.st_mode) != FileType::RegularFile || opened.st_dev != self.device {
             return Err(Fault::Changed);
+        }
+        if !self.may(&opened) {
+            return Ok(Found::Skip(SkipReason::Unreadable));
         }
         let got = self.intake.read(&file)?;
         Ok(described(name, &got.stat, got.id, got.settled, true))

@@ -32,6 +32,22 @@ pub enum StoreError {
     /// No such snapshot or object.
     #[error("the snapshot store has no {0}")]
     NotFound(String),
+    /// More than one snapshot begins like this.
+    #[error("{prefix} could be {count} snapshots; give more of the digits")]
+    Ambiguous {
+        /// What was asked for.
+        prefix: String,
+        /// How many begin so.
+        count: usize,
+    },
+    /// No name of a snapshot, nor the beginning of one.
+    #[error("{0:?} names no snapshot: give at least 4 of its 64 lower-case hexadecimal digits")]
+    Name(String),
+    /// A path that can be no path of the tree cannot be left out of it.
+    #[error(
+        "{0:?} cannot be left out of a snapshot: it is not a path below the tree's root; the snapshot was not taken"
+    )]
+    LeaveOut(String),
     /// Something in the tree cannot be read: a snapshot without it would not be the tree.
     #[error("cannot read {path:?} of the tree: {source}; the snapshot was not taken")]
     Unreadable {

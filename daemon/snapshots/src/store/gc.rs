@@ -86,6 +86,7 @@ impl Store {
             }
             self.disk.sync_dir(&self.dirs.packs).map_err(io("sync", "the directory of packs"))?;
             freed.writers = sweep_dead(self)?;
+            self.sweep_labels()?;
             tidy(self)?;
         }
         freed.bytes = before.saturating_sub(self.usage()?);

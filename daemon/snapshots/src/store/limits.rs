@@ -1,4 +1,5 @@
 use super::record::SnapshotId;
+use rustix::fs::{FileType, Stat};
 
 /// How a store is used by this process.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,25 @@ pub enum Unsettled {
     LeaveOut,
 }
 
+/// Who a snapshot is taken for, when the process that takes it may read more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// User.
+    pub uid: u32,
+    /// Group; supplementary groups do not count.
+    pub gid: u32,
+}
+
+impl Reader {
+    /// Whether the mode and owner let this one read what was looked at, or it owns it: who owns a
+    /// file can give himself the right.
+    pub(super) fn may(self, stat: &Stat) -> bool {
+        let needed = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory { 0o5 } else { 0o4 };
+        let bits = if stat.st_gid == self.gid { stat.st_mode >> 3 } else { stat.st_mode };
+        self.uid == 0 || stat.st_uid == self.uid || bits & needed == needed
+    }
+}
+
 /// What a snapshot is to be known by.
 #[derive(Clone, Debug, Default)]
 pub struct SnapshotRequest {
@@ -47,8 +67,16 @@ pub struct SnapshotRequest {
     pub agent: String,
     /// The turn it follows.
     pub turn: Option<u64>,
+    /// What it is for: `base`, `turn`, and so on. The store only keeps it.
+    pub kind: String,
+    /// Where the tree stands for whoever asks later. The store only keeps it.
+    pub origin: Vec<u8>,
     /// A name for it.
     pub label: String,
+    /// Record only what this one owns or may read; the rest is skipped by name.
+    pub reader: Option<Reader>,
+    /// Paths that stay out with all below them, relative to the root and exact.
+    pub leave_out: Vec<Vec<u8>>,
     /// How much it may hold.
     pub limits: TreeLimits,
     /// What to do about files that do not hold still.

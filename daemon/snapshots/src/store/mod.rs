@@ -7,6 +7,7 @@
 //! STORE/owners/OWNER/lock            taken for moments: to announce, to free
 //! STORE/owners/OWNER/packs/T.pack    objects; T is the address of the pack's table
 //! STORE/owners/OWNER/snapshots/S     one record; S is its address, and the snapshot's name
+//! STORE/owners/OWNER/labels/S        the label that snapshot S was given since
 //! STORE/owners/OWNER/stats/K         what files looked like when they were last read; a cache
 //! STORE/owners/OWNER/writing/W/      what one writer has not announced yet, with its lock
 //! ```
@@ -40,6 +41,7 @@ mod error;
 mod file;
 mod gc;
 mod index;
+mod label;
 mod limits;
 mod object;
 mod pack;
@@ -60,8 +62,9 @@ mod tests;
 
 pub use error::StoreError;
 pub use gc::Freed;
-pub use limits::{SnapshotRequest, StoreOptions, TreeLimits, Unsettled};
+pub use limits::{Reader, SnapshotRequest, StoreOptions, TreeLimits, Unsettled};
 pub use record::{IdError, SkipReason, Skipped, Snapshot, SnapshotId, Statistics};
+pub use restore::RestoreOptions;
 pub use retain::Retention;
 pub use source::StoredTree;
 pub use take::Taken;
@@ -92,6 +95,7 @@ const RECORD_MOST: u64 = 80 << 20;
 struct Dirs {
     packs: OwnedFd,
     snapshots: OwnedFd,
+    labels: OwnedFd,
     stats: OwnedFd,
     writing: OwnedFd,
 }
@@ -138,6 +142,7 @@ impl Store {
         let dirs = Dirs {
             packs: inside("packs")?,
             snapshots: inside("snapshots")?,
+            labels: inside("labels")?,
             stats: inside("stats")?,
             writing: inside("writing")?,
         };
@@ -182,7 +187,7 @@ impl Store {
     /// When the store cannot be read.
     pub fn usage(&self) -> Result<u64, StoreError> {
         let mut total = 0;
-        for dir in [&self.dirs.packs, &self.dirs.snapshots] {
+        for dir in [&self.dirs.packs, &self.dirs.snapshots, &self.dirs.labels] {
             for name in names(dir).map_err(io("list", "the store"))? {
                 // What goes between the listing and the look takes no room any more.
                 if let Ok(stat) =
@@ -228,7 +233,31 @@ impl Store {
         if SnapshotId::of(&bytes) != *id {
             return Err(damaged("its record changed"));
         }
-        Snapshot::decode(&bytes).map_err(|bad| damaged(bad.0))
+        let mut snapshot = Snapshot::decode(&bytes).map_err(|bad| damaged(bad.0))?;
+        // A label that cannot be read takes nothing of the snapshot away; verify names it.
+        if let Ok(Some(label)) = self.label(id) {
+            snapshot.label = label;
+        }
+        Ok(snapshot)
+    }
+
+    /// The snapshot whose name begins with `prefix`.
+    ///
+    /// # Errors
+    /// When none does, or more than one, or `prefix` is no beginning of a name.
+    pub fn find(&self, prefix: &str) -> Result<SnapshotId, StoreError> {
+        if !(4..=64).contains(&prefix.len())
+            || !prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            return Err(StoreError::Name(prefix.chars().take(80).collect()));
+        }
+        let mut ids = self.ids()?;
+        ids.retain(|id| id.to_string().starts_with(prefix));
+        match ids.as_slice() {
+            [id] => Ok(*id),
+            [] => Err(StoreError::NotFound(format!("snapshot {prefix}"))),
+            several => Err(StoreError::Ambiguous { prefix: prefix.to_owned(), count: several.len() }),
+        }
     }
 
     fn record(&self, id: &SnapshotId) -> Result<Vec<u8>, StoreError> {
@@ -252,7 +281,11 @@ impl Store {
         self.disk
             .unlink(&self.dirs.snapshots, &id.to_string())
             .map_err(io("remove", format!("snapshot {id}")))?;
-        self.disk.sync_dir(&self.dirs.snapshots).map_err(io("sync", "the directory of snapshots"))
+        self.disk.sync_dir(&self.dirs.snapshots).map_err(io("sync", "the directory of snapshots"))?;
+        // After its snapshot: one that is still there never loses it.
+        self.disk
+            .unlink(&self.dirs.labels, &id.to_string())
+            .map_err(io("remove", format!("the label of {id}")))
     }
 
     /// The bytes of an object, checked.

@@ -8,7 +8,7 @@ use crate::tree::ContentId;
 use std::{fmt, str::FromStr};
 
 const HEAD: &[u8; 8] = b"CDNSNAP1";
-const TEXT_MOST: usize = 4096;
+pub(super) const TEXT_MOST: usize = 4096;
 const PARENTS_MOST: usize = 64;
 /// How many left-out paths are named in a record; the rest is counted.
 pub(super) const NAMED_MOST: usize = 1000;
@@ -69,10 +69,18 @@ pub enum SkipReason {
     OtherFilesystem,
     /// It changed each time it was read, and the request allows to leave such files out.
     Changing,
+    /// The request's reader may not read it.
+    Unreadable,
+    /// The request says that it stays out.
+    Hidden,
 }
 
 impl SkipReason {
-    const ALL: [Self; 5] = [Self::Fifo, Self::Socket, Self::Device, Self::OtherFilesystem, Self::Changing];
+    #[rustfmt::skip]
+    const ALL: [Self; 7] = [
+        Self::Fifo, Self::Socket, Self::Device, Self::OtherFilesystem, Self::Changing, Self::Unreadable,
+        Self::Hidden,
+    ];
 }
 
 /// A path of the tree that its snapshot does not hold.
@@ -129,7 +137,11 @@ pub struct Snapshot {
     pub agent: String,
     /// The turn it follows.
     pub turn: Option<u64>,
-    /// A name given to it.
+    /// What it is for, as who took it calls it: `base`, `turn`, and so on.
+    pub kind: String,
+    /// Where its tree stood, as who took it calls that.
+    pub origin: Vec<u8>,
+    /// A name given to it when it was taken, or since.
     pub label: String,
     /// What it counted.
     pub statistics: Statistics,
@@ -139,10 +151,9 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        for text in [&self.owner, &self.run, &self.agent, &self.label] {
-            if text.len() > TEXT_MOST {
-                return Err(StoreError::TooLong { what: "a text of a snapshot", limit: TEXT_MOST });
-            }
+        let texts = [&self.owner, &self.run, &self.agent, &self.kind, &self.label];
+        if texts.iter().any(|text| text.len() > TEXT_MOST) || self.origin.len() > TEXT_MOST {
+            return Err(StoreError::TooLong { what: "a text of a snapshot", limit: TEXT_MOST });
         }
         if self.parents.len() > PARENTS_MOST {
             return Err(StoreError::TooLong { what: "the list of parents", limit: PARENTS_MOST });
@@ -154,9 +165,8 @@ impl Snapshot {
         out.time(self.time);
         out.push(u8::try_from(self.parents.len()).unwrap_or(0));
         self.parents.iter().for_each(|p| out.put(&p.0));
-        for text in [&self.owner, &self.run, &self.agent, &self.label] {
-            out.short(text.as_bytes());
-        }
+        texts.iter().for_each(|text| out.short(text.as_bytes()));
+        out.short(&self.origin);
         out.push(u8::from(self.turn.is_some()));
         out.put(&self.turn.unwrap_or(0).to_le_bytes());
         self.statistics.rows().iter().for_each(|n| out.put(&n.to_le_bytes()));
@@ -175,7 +185,9 @@ impl Snapshot {
         let (root_mtime, time) = (reader.time()?, reader.time()?);
         let count = reader.u8()?;
         let parents = (0..count).map(|_| reader.array().map(SnapshotId)).collect::<Result<_, _>>()?;
-        let [owner, run, agent, label] = [reader.text()?, reader.text()?, reader.text()?, reader.text()?];
+        let [owner, run, agent] = [reader.text()?, reader.text()?, reader.text()?];
+        let [kind, label] = [reader.text()?, reader.text()?];
+        let origin = reader.short()?.to_vec();
         let turn = match (reader.u8()?, reader.u64()?) {
             (0, 0) => None,
             (1, turn) => Some(turn),
@@ -192,7 +204,7 @@ impl Snapshot {
         }
         let statistics = Statistics::from_rows(numbers);
         #[rustfmt::skip]
-        let snapshot = Self { root, root_mode, root_mtime, time, parents, owner, run, agent, turn, label, statistics, skipped };
+        let snapshot = Self { root, root_mode, root_mtime, time, parents, owner, run, agent, turn, kind, origin, label, statistics, skipped };
         Ok(snapshot)
     }
 }

@@ -14,10 +14,11 @@ use crate::tree::{Content, ContentId, NodeKind, TreeEntry};
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{
-        AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fchmod, ftruncate, futimens, linkat,
-        mkdirat, openat, symlinkat, utimensat,
+        AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chownat, fchmod, fchown, ftruncate,
+        futimens, linkat, mkdirat, openat, symlinkat, utimensat,
     },
     io::Errno,
+    process::{Gid, Uid},
 };
 use std::{collections::HashMap, fs::File, os::unix::fs::FileExt as _, path::Path};
 
@@ -33,8 +34,17 @@ struct Level {
     waiting: Vec<TreeEntry>,
 }
 
+/// How a snapshot is put back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RestoreOptions {
+    /// The user and group that everything is to belong to, the target directory included; it
+    /// takes a privileged process. Without, all belongs to this process.
+    pub owner: Option<(u32, u32)>,
+}
+
 struct Restore<'a> {
     store: &'a Store,
+    owner: Option<(Option<Uid>, Option<Gid>)>,
     path: Vec<u8>,
     /// Where the first name of each inode was made.
     links: HashMap<u32, (Vec<u8>, ContentId)>,
@@ -49,13 +59,28 @@ impl Store {
     /// When there is no such snapshot, any of it is damaged, the directory is not empty or
     /// cannot be written.
     pub fn restore(&self, id: &SnapshotId, target: &Path) -> Result<(), StoreError> {
+        self.restore_with(id, target, &RestoreOptions::default())
+    }
+
+    /// [`Store::restore`], with a say in whose it will be. A directory is given away when all
+    /// below it is there, and never through its name.
+    ///
+    /// # Errors
+    /// As [`Store::restore`], and when this process may not give files away.
+    pub fn restore_with(
+        &self,
+        id: &SnapshotId,
+        target: &Path,
+        options: &RestoreOptions,
+    ) -> Result<(), StoreError> {
         let snapshot = self.get(id)?;
         let root = open_dir(CWD, target).map_err(io("open", target.display()))?;
         let mut rest = rustix::fs::Dir::read_from(&root).map_err(io("list", target.display()))?;
         if rest.any(|e| !e.is_ok_and(|e| matches!(e.file_name().to_bytes(), b"." | b".."))) {
             return Err(StoreError::NotEmpty(target.display().to_string()));
         }
-        let mut restore = Restore { store: self, path: Vec::new(), links: HashMap::new() };
+        let owner = options.owner.map(|(uid, gid)| (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))));
+        let mut restore = Restore { store: self, owner, path: Vec::new(), links: HashMap::new() };
         let (mode, mtime) = (snapshot.root_mode, snapshot.root_mtime);
         restore.run(&root, snapshot.root, mode, mtime)
     }
@@ -75,6 +100,7 @@ impl Restore<'_> {
                     }
                     parent.fd = Some(up);
                 }
+                self.give(&fd).map_err(self.failed("give away"))?;
                 fchmod(&fd, Mode::from_raw_mode(mode)).map_err(self.failed("set the mode of"))?;
                 futimens(&fd, &times(mtime)).map_err(self.failed("set the time of"))?;
                 self.path.truncate(above);
@@ -99,6 +125,11 @@ impl Restore<'_> {
 
     fn failed<E: Into<std::io::Error>>(&self, what: &'static str) -> impl FnOnce(E) -> StoreError {
         move |e| io(what, format!("{:?} of the restored tree", shown(&self.path)))(e)
+    }
+
+    /// Before the mode is set: until then nobody else could open it.
+    fn give(&self, fd: &impl AsFd) -> Result<(), Errno> {
+        self.owner.map_or(Ok(()), |(user, group)| fchown(fd, user, group))
     }
 
     /// Makes all of a directory but its directories.
@@ -138,6 +169,9 @@ impl Restore<'_> {
         match &entry.content {
             Content::Target(target) => {
                 symlinkat(target.as_slice(), at, name).map_err(failed("make"))?;
+                if let Some((user, group)) = self.owner {
+                    chownat(at, name, user, group, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("give away"))?;
+                }
                 utimensat(at, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
                     .map_err(failed("set the time of"))
             }
@@ -147,6 +181,7 @@ impl Restore<'_> {
                 let fd = openat(at, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed("make"))?;
                 let file = File::from(fd);
                 self.fill(&file, id, entry.size, &on)?;
+                self.give(&file).map_err(failed("give away"))?;
                 fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(failed("set the mode of"))?;
                 futimens(&file, &times(entry.mtime)).map_err(failed("set the time of"))
             }

@@ -19,7 +19,10 @@ use rustix::{
     fs::{Dir, Stat, fstat},
     io::Errno,
 };
-use std::{collections::HashMap, sync::atomic::AtomicU64};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::AtomicU64,
+};
 
 /// Descriptors held for the levels above; deeper down the way back is `..`, checked.
 const HELD: usize = 64;
@@ -50,7 +53,11 @@ pub(super) struct Scan<'a> {
     seen: Vec<(Stamp, ContentId)>,
     links: HashMap<u64, TreeEntry>,
     groups: HashMap<u32, u64>,
+    hidden: Hidden,
 }
+
+/// What stays out, by the directory that it is in.
+type Hidden = HashMap<Vec<u8>, HashSet<Vec<u8>>>;
 
 type Left = (ContentId, Stat, OwnedFd, Vec<u8>, usize);
 
@@ -70,8 +77,8 @@ impl<'a> Scan<'a> {
         known: &'a Stats,
         request: &'a SnapshotRequest,
         root: &Stat,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
             session,
             known,
             request,
@@ -84,12 +91,17 @@ impl<'a> Scan<'a> {
             seen: Vec::new(),
             links: HashMap::new(),
             groups: HashMap::new(),
-        }
+            hidden: hidden(&request.leave_out)?,
+        })
     }
 
     pub(super) fn run(mut self, root: BorrowedFd<'_>) -> Result<Scanned, StoreError> {
         let fd = open_dir(root, ".").map_err(self.unreadable())?;
-        let first = self.enter(fd, Vec::new(), 0)?;
+        let stat = fstat(&fd).map_err(self.unreadable())?;
+        if !request_may(self.request, &stat) {
+            return Err(self.unreadable()(Errno::ACCESS));
+        }
+        let first = self.enter(fd, stat, Vec::new(), 0)?;
         let mut stack = vec![first];
         loop {
             let depth = stack.len() as u64;
@@ -106,17 +118,25 @@ impl<'a> Scan<'a> {
                 let Some(at) = &level.fd else { return Err(StoreError::Contended) };
                 match open_dir(at, name.as_slice()) {
                     Ok(fd) => {
-                        let child = self.enter(fd, name, above)?;
-                        if child.before.st_dev == self.device {
-                            stack.push(child);
-                            let held = stack.len().checked_sub(HELD).and_then(|i| stack.get_mut(i));
-                            if let Some(far) = held {
-                                far.fd = None;
-                            }
-                        } else {
-                            self.skip(SkipReason::OtherFilesystem);
+                        let stat = fstat(&fd).map_err(self.unreadable())?;
+                        let other = stat.st_dev != self.device;
+                        if other || !request_may(self.request, &stat) {
+                            self.skip(if other {
+                                SkipReason::OtherFilesystem
+                            } else {
+                                SkipReason::Unreadable
+                            });
                             self.path.truncate(above);
+                            continue;
                         }
+                        stack.push(self.enter(fd, stat, name, above)?);
+                        if let Some(far) = stack.len().checked_sub(HELD).and_then(|i| stack.get_mut(i)) {
+                            far.fd = None;
+                        }
+                    }
+                    Err(Errno::ACCESS) if self.request.reader.is_some() => {
+                        self.skip(SkipReason::Unreadable);
+                        self.path.truncate(above);
                     }
                     // Removed, or exchanged for something else, since it was listed.
                     Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
@@ -162,14 +182,25 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Lists a directory and records all of it but its directories.
-    fn enter(&mut self, fd: OwnedFd, name: Vec<u8>, above: usize) -> Result<Level, StoreError> {
-        let before = fstat(&fd).map_err(self.unreadable())?;
-        let mut level = Level { fd: None, before, name, above, waiting: Vec::new(), done: Vec::new() };
-        if before.st_dev != self.device {
-            return Ok(level);
+    fn skip_below(&mut self, name: &[u8], reason: SkipReason) {
+        let length = self.path.len();
+        if length > 0 {
+            self.path.push(b'/');
         }
-        let names = self.names(&fd)?;
+        self.path.extend_from_slice(name);
+        self.skip(reason);
+        self.path.truncate(length);
+    }
+
+    /// Lists a directory and records all of it but its directories.
+    fn enter(&mut self, fd: OwnedFd, before: Stat, name: Vec<u8>, above: usize) -> Result<Level, StoreError> {
+        let mut level = Level { fd: None, before, name, above, waiting: Vec::new(), done: Vec::new() };
+        let mut names = self.names(&fd)?;
+        if let Some(hidden) = self.hidden.remove(&self.path) {
+            for name in names.extract_if(.., |name| hidden.contains(name)) {
+                self.skip_below(&name, SkipReason::Hidden);
+            }
+        }
         let found = self.record(&fd, &names)?;
         for (name, found) in names.into_iter().zip(found) {
             match found {
@@ -192,15 +223,7 @@ impl<'a> Scan<'a> {
                     }
                     level.done.push(entry);
                 }
-                Found::Skip(reason) => {
-                    let length = self.path.len();
-                    if length > 0 {
-                        self.path.push(b'/');
-                    }
-                    self.path.extend_from_slice(&name);
-                    self.skip(reason);
-                    self.path.truncate(length);
-                }
+                Found::Skip(reason) => self.skip_below(&name, reason),
             }
         }
         level.waiting.reverse();
@@ -303,4 +326,24 @@ impl<'a> Scan<'a> {
             seen_anew,
         }
     }
+}
+
+fn request_may(request: &SnapshotRequest, directory: &Stat) -> bool {
+    request.reader.is_none_or(|reader| reader.may(directory))
+}
+
+fn hidden(paths: &[Vec<u8>]) -> Result<Hidden, StoreError> {
+    let mut all = Hidden::new();
+    for path in paths {
+        let wrong = |part: &[u8]| matches!(part, b"" | b"." | b"..") || part.contains(&0);
+        if path.split(|b| *b == b'/').any(wrong) {
+            return Err(StoreError::LeaveOut(shown(path)));
+        }
+        let (above, name) = match path.iter().rposition(|b| *b == b'/') {
+            Some(at) => (&path[..at], &path[at + 1..]),
+            None => (&path[..0], path.as_slice()),
+        };
+        all.entry(above.to_vec()).or_default().insert(name.to_vec());
+    }
+    Ok(all)
 }

@@ -58,7 +58,7 @@ impl Store {
         let session = Session::new(self)?;
         let stat = rustix::fs::fstat(root).map_err(io("look at", "the tree's root"))?;
         let known = Stats::load(self, &stat);
-        let scanned = Scan::new(&session, &known, request, &stat).run(root)?;
+        let scanned = Scan::new(&session, &known, request, &stat)?.run(root)?;
         let now = clock_gettime(ClockId::Realtime);
         let mut statistics = scanned.statistics;
         (statistics.added_objects, statistics.added_bytes) = session.added();
@@ -72,6 +72,8 @@ impl Store {
             run: request.run.clone(),
             agent: request.agent.clone(),
             turn: request.turn,
+            kind: request.kind.clone(),
+            origin: request.origin.clone(),
             label: request.label.clone(),
             statistics,
             skipped: scanned.skipped,

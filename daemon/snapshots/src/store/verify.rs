@@ -72,6 +72,7 @@ impl Store {
         let mut look = Look::default();
         look.packs(self)?;
         look.stats(self)?;
+        look.labels(self)?;
         for id in names(&self.dirs.snapshots).map_err(io("list", "the snapshots"))? {
             let what = format!("snapshots/{id}");
             let Ok(id) = id.parse::<SnapshotId>() else {
@@ -154,6 +155,29 @@ impl Look {
             let read = file.read_to_end(&mut bytes);
             if read.is_err() || checked(&bytes).is_none() {
                 self.fault(format!("stats/{name}"), "its checksum is not its own; it is not used".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn labels(&mut self, store: &Store) -> Result<(), StoreError> {
+        for name in names(&store.dirs.labels).map_err(io("list", "the labels"))? {
+            if name.starts_with("new-") {
+                continue;
+            }
+            let what = format!("labels/{name}");
+            let Ok(id) = name.parse::<SnapshotId>() else {
+                self.fault(what, "not a name that the store gives".to_owned());
+                continue;
+            };
+            match store.label(&id) {
+                Ok(_) => {}
+                // The snapshot itself is whole.
+                Err(e @ StoreError::Damaged { .. }) => {
+                    let at = self.fault(what, e.to_string());
+                    self.touch(at, id, Vec::new());
+                }
+                Err(e) => return Err(e),
             }
         }
         Ok(())

@@ -6,15 +6,15 @@ use crate::{
     SnapshotId, SnapshotRequest,
     store::{
         StoreError,
-        disk::{Disk, Hook, Op},
+        disk::{Disk, Hook, Op, open_file},
     },
 };
 use common::{Facts, facts};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::MetadataExt as _,
     path::Path,
     sync::{Arc, Mutex},
@@ -38,7 +38,17 @@ struct Lost {
     over: bool,
     /// Files with bytes that are not synced, by inode, and how long they are for sure.
     dirty: BTreeMap<u64, (File, u64)>,
-    renames: Vec<(OwnedFd, String, OwnedFd, String, u64)>,
+    renames: Vec<Renamed>,
+}
+
+struct Renamed {
+    from: OwnedFd,
+    old: String,
+    to: OwnedFd,
+    new: String,
+    target: u64,
+    /// What the new name stood for before.
+    before: Option<Vec<u8>>,
 }
 
 struct World {
@@ -68,18 +78,18 @@ impl Hook for World {
             }
             Op::Rename { from, old, to, new } => {
                 let target = rustix::fs::fstat(to)?.st_ino;
-                let names = ((*old).to_owned(), (*new).to_owned());
-                lost.renames.push((
-                    from.try_clone_to_owned()?,
-                    names.0,
-                    to.try_clone_to_owned()?,
-                    names.1,
+                lost.renames.push(Renamed {
+                    from: from.try_clone_to_owned()?,
+                    old: (*old).to_owned(),
+                    to: to.try_clone_to_owned()?,
+                    new: (*new).to_owned(),
                     target,
-                ));
+                    before: read_at(to, new),
+                });
             }
             Op::SyncDir { dir } => {
                 let synced = rustix::fs::fstat(dir)?.st_ino;
-                lost.renames.retain(|(.., target)| *target != synced);
+                lost.renames.retain(|renamed| renamed.target != synced);
             }
             // Removing only ever loses what the store no longer counts on.
             Op::Unlink { dir, name } => assert!(!name.is_empty() && rustix::fs::fstat(dir).is_ok()),
@@ -87,6 +97,12 @@ impl Hook for World {
         }
         Ok(())
     }
+}
+
+fn read_at(dir: &impl AsFd, name: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_file(dir, name).ok()?.read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 impl World {
@@ -102,10 +118,14 @@ impl World {
                 file.set_len(*sure).unwrap();
             }
             if self.end == End::PowerCut {
-                while let Some((from, old, to, new, _)) = lost.renames.pop() {
+                while let Some(Renamed { from, old, to, new, before, .. }) = lost.renames.pop() {
                     // Its writer's directory may be swept away: then the file is simply lost.
                     if rustix::fs::renameat(&to, new.as_str(), &from, old.as_str()).is_err() {
                         let _ = rustix::fs::unlinkat(&to, new.as_str(), rustix::fs::AtFlags::empty());
+                    }
+                    if let Some(bytes) = before {
+                        let file = Disk::default().create(&to, &new).unwrap();
+                        Disk::default().write(&file, &bytes).unwrap();
                     }
                 }
             }
@@ -210,6 +230,25 @@ fn freeing_that_dies_anywhere_harms_none() {
         first.map_or(Ok(()), |id| store.remove(&id))?;
         let freed = store.gc()?;
         assert!(freed.packs > 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_label_that_dies_anywhere_is_the_old_or_the_new_one() {
+    at_every_point(|home, disk, announced| {
+        let sound = open(home, Disk::default());
+        let id = announced[0];
+        sound.set_label(&id, "old")?;
+        let store =
+            crate::Store::open_with(&home.join("store"), "alice", crate::StoreOptions::default(), disk)?;
+        let done = store.set_label(&id, "new");
+        let label = sound.get(&id)?.label;
+        assert!(label == "new" || (done.is_err() && label == "old"), "{label:?} after {done:?}");
+        done?;
+        let gone = announced.pop();
+        gone.map_or(Ok(()), |id| store.remove(&id))?;
+        store.gc()?;
         Ok(())
     });
 }

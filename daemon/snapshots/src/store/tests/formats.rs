@@ -60,11 +60,11 @@ proptest! {
     }
 
     #[test]
-    fn records_come_back(root in any::<[u8; 32]>(), texts in any::<[String; 4]>(), turn in any::<Option<u64>>(), parents in vec(any::<[u8; 32]>(), 0..5), paths in vec(vec(any::<u8>(), 0..50), 0..5), files in any::<u64>()) {
-        let [owner, run, agent, label] = texts;
+    fn records_come_back(root in any::<[u8; 32]>(), texts in any::<[String; 5]>(), origin in vec(any::<u8>(), 0..50), turn in any::<Option<u64>>(), parents in vec(any::<[u8; 32]>(), 0..5), paths in vec(vec(any::<u8>(), 0..50), 0..5), files in any::<u64>()) {
+        let [owner, run, agent, kind, label] = texts;
         let snapshot = Snapshot {
             root: ContentId(root), root_mode: 0o755, root_mtime: (-1, 5), time: (7, 8),
-            parents: parents.into_iter().map(|p| SnapshotId::of(&p)).collect(), owner, run, agent, turn, label,
+            parents: parents.into_iter().map(|p| SnapshotId::of(&p)).collect(), owner, run, agent, turn, kind, origin, label,
             statistics: Statistics { files, ..Statistics::default() },
             skipped: paths.into_iter().map(|path| Skipped { path, reason: SkipReason::Socket }).collect(),
         };
