@@ -13,7 +13,8 @@ mod recover;
 mod show;
 mod stage;
 
-pub use execute::{ApplyError, Outcome, Owner, execute};
+pub use crate::rights::Owner;
+pub use execute::{ApplyError, Outcome, execute};
 pub use journal::JournalError;
 pub use plan::{Plan, PlanError, Planned, Verdict, Why, plan};
 pub use recover::{Recovered, recover};

@@ -11,6 +11,7 @@ pub mod diff;
 mod index;
 pub mod live;
 pub mod merge;
+pub mod rights;
 mod store;
 #[cfg(test)]
 mod testing;

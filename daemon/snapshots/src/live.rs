@@ -1,7 +1,10 @@
 //! A live directory as a tree. Every look starts at the root's descriptor and crosses neither
 //! a link nor a mount; what stands there may change at any time and may be made by an enemy.
 
-use crate::{Content, NodeKind, TreeEntry, TreeError, TreeSource};
+use crate::{
+    Content, NodeKind, TreeEntry, TreeError, TreeSource,
+    rights::{self, Owner},
+};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
@@ -50,6 +53,7 @@ pub struct LiveTree {
     root: OwnedFd,
     device: u64,
     limits: Limits,
+    owner: Option<Owner>,
     seen: Mutex<Seen>,
 }
 
@@ -70,6 +74,16 @@ impl LiveTree {
         Self::from_fd(root, Limits::default())
     }
 
+    /// Opens the directory at `path` and reads it with the rights of `owner` and no others, each
+    /// time it is looked at and wherever that is done.
+    ///
+    /// # Errors
+    /// When no directory stands there, or the owner may not read it, or nobody can be acted for.
+    pub fn open_as(path: &Path, owner: &Owner) -> Result<Self, TreeError> {
+        let tree = rights::as_owner(owner, || Self::open(path)).map_err(|e| unable(b"", &e))??;
+        Ok(Self { owner: Some(owner.clone()), ..tree })
+    }
+
     /// The tree of an open directory.
     ///
     /// # Errors
@@ -79,7 +93,7 @@ impl LiveTree {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Err(failed(b"", Errno::NOTDIR));
         }
-        Ok(Self { root, device: stat.st_dev, limits, seen: Mutex::default() })
+        Ok(Self { root, device: stat.st_dev, limits, owner: None, seen: Mutex::default() })
     }
 
     /// What was left out of the directories listed so far: FIFOs, sockets, devices and what is
@@ -92,12 +106,19 @@ impl LiveTree {
     /// The entry at a path; none: nothing stands there, or nothing that is part of a tree.
     pub(crate) fn at(&self, path: &[u8]) -> Result<Option<TreeEntry>, TreeError> {
         let (parent, name) = split(path);
-        let looked =
-            open_directory(self.root.as_fd(), parent).and_then(|fd| self.entry(fd.as_fd(), parent, name));
-        match looked {
-            Err(Errno::NOENT) => Ok(None),
-            other => other.map_err(|e| failed(path, e)),
-        }
+        self.looked(path, || {
+            let found =
+                open_directory(self.root.as_fd(), parent).and_then(|fd| self.entry(fd.as_fd(), parent, name));
+            match found {
+                Err(Errno::NOENT) => Ok(None),
+                other => other.map_err(|e| failed(path, e)),
+            }
+        })
+    }
+
+    /// With the rights of whom the tree is read for.
+    fn looked<T>(&self, path: &[u8], look: impl FnOnce() -> Result<T, TreeError>) -> Result<T, TreeError> {
+        rights::acting_for(self.owner.as_ref(), look).map_err(|e| unable(path, &e))?
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -191,6 +212,10 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+fn unable(path: &[u8], error: &rights::RightsError) -> TreeError {
+    TreeError { path: path.to_vec(), reason: error.to_string(), absent: false }
+}
+
 fn failed(path: &[u8], errno: Errno) -> TreeError {
     let reason = match errno {
         Errno::LOOP => "a symbolic link stands in the way".to_owned(),
@@ -237,6 +262,16 @@ pub(crate) fn open_directory(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedF
 
 impl TreeSource for LiveTree {
     fn children(&self, path: &[u8]) -> Result<Vec<TreeEntry>, TreeError> {
+        self.looked(path, || self.list(path))
+    }
+
+    fn read(&self, path: &[u8]) -> Result<Box<dyn Read + '_>, TreeError> {
+        self.looked(path, || self.bytes(path))
+    }
+}
+
+impl LiveTree {
+    fn list(&self, path: &[u8]) -> Result<Vec<TreeEntry>, TreeError> {
         let fail = |e| failed(path, e);
         let too = |reason: String| TreeError { path: path.to_vec(), reason, absent: false };
         if !path.is_empty() && path.split(|b| *b == b'/').count() > self.limits.depth {
@@ -261,7 +296,7 @@ impl TreeSource for LiveTree {
         Ok(found)
     }
 
-    fn read(&self, path: &[u8]) -> Result<Box<dyn Read + '_>, TreeError> {
+    fn bytes(&self, path: &[u8]) -> Result<Box<dyn Read + '_>, TreeError> {
         let fail = |e| failed(path, e);
         // Looked at before it is opened: opening a device can do something.
         let look = open_beneath(self.root.as_fd(), path, OFlags::PATH).map_err(fail)?;

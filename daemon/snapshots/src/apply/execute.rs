@@ -9,35 +9,18 @@ use super::{
 use crate::{
     TreeError, TreeSource,
     live::{join, split},
+    rights::{self, Owner, RightsError, as_daemon},
 };
-use rustix::{
-    fd::AsFd as _,
-    fs::{Gid, Uid},
-    io::Errno,
-};
+use rustix::{fd::AsFd as _, io::Errno};
 use std::{
     collections::BTreeSet,
+    io::Read,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
 /// Beyond this, one sync of the whole filesystem costs less than one of each file.
 const MANY: usize = 256;
-
-/// Whose everything is that is put into the tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// User id.
-    pub user: u32,
-    /// Group id.
-    pub group: u32,
-}
-
-impl Owner {
-    pub(super) fn ids(self) -> (Uid, Gid) {
-        (Uid::from_raw(self.user), Gid::from_raw(self.group))
-    }
-}
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,9 +75,9 @@ pub enum ApplyError {
         /// Relative to the root.
         path: Vec<u8>,
     },
-    /// The owner is no user or group.
-    #[error("the owner {}:{} is none", .0.user, .0.group)]
-    Owner(Owner),
+    /// Nobody can act for the owner.
+    #[error(transparent)]
+    Rights(#[from] RightsError),
     /// The journal could not be kept.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -141,15 +124,18 @@ impl Seam for Production {}
 /// directory of the caller's that nobody else can write to; [`super::recover`] is called on it
 /// before anything else is applied after a start.
 ///
+/// With an owner the directory is opened, looked at and changed with that user's rights and no
+/// others, by a recovery as well; the agent's tree is read and the journal kept with the caller's.
+///
 /// # Errors
-/// When the plan is refused, a tree is not what it was planned for, or something cannot be
-/// written.
+/// When the plan is refused, a tree is not what it was planned for, something cannot be written,
+/// or nobody can act for the owner.
 pub fn execute(
     plan: &Plan,
     agent: &dyn TreeSource,
     root: &Path,
     journals: &Path,
-    owner: Option<Owner>,
+    owner: Option<&Owner>,
 ) -> Result<Outcome, ApplyError> {
     execute_with(plan, agent, root, journals, owner, &Production)
 }
@@ -166,30 +152,43 @@ pub(super) fn execute_with(
     agent: &dyn TreeSource,
     root: &Path,
     journals: &Path,
-    owner: Option<Owner>,
+    owner: Option<&Owner>,
     seam: &dyn Seam,
 ) -> Result<Outcome, ApplyError> {
     let refused = plan.refused().count();
     if refused > 0 {
         return Err(ApplyError::Refused(refused));
     }
-    if let Some(owner) = owner.filter(|o| o.user == u32::MAX || o.group == u32::MAX) {
-        return Err(ApplyError::Owner(owner));
-    }
     if plan.steps.is_empty() {
         return Ok(Outcome::default());
     }
+    rights::acting_for(owner, || all(plan, agent, root, journals, owner, seam))?
+}
+
+fn all(
+    plan: &Plan,
+    agent: &dyn TreeSource,
+    root: &Path,
+    journals: &Path,
+    owner: Option<&Owner>,
+    seam: &dyn Seam,
+) -> Result<Outcome, ApplyError> {
     let tree = open(root)?;
     let identity = tree.identity().map_err(|e| ApplyError::io(b"", e))?;
     let items = items(&plan.steps);
     let absolute =
         std::path::absolute(root).map_err(|source| ApplyError::Root { path: root.to_path_buf(), source })?;
-    let record = Record { root: absolute.as_os_str().as_bytes().to_vec(), identity, items };
-    let journal = Journal::begin(journals, &record)?;
+    let owner = owner.cloned();
+    let record = Record { root: absolute.as_os_str().as_bytes().to_vec(), identity, owner, items };
+    let journal = as_daemon(|| Journal::begin(journals, &record))?;
     let mut apply = Apply {
         tree: &tree,
         items: &record.items,
-        stager: Stager { agent, owner, seam, many: plan.steps.iter().map(Step::count).sum::<usize>() > MANY },
+        stager: Stager {
+            agent: &Ours(agent),
+            seam,
+            many: plan.steps.iter().map(Step::count).sum::<usize>() > MANY,
+        },
         parents: Parents::new(&tree),
         made: Vec::new(),
         staged: false,
@@ -201,14 +200,14 @@ pub(super) fn execute_with(
         }
         let made = apply.staged.then_some(apply.made.as_slice());
         let left = undo(&mut apply.parents, &record.items, made, seam)?;
-        journal.remove()?;
+        as_daemon(|| journal.remove())?;
         return Err(if left.is_empty() { cause } else { ApplyError::Undo { cause: Box::new(cause), left } });
     }
     seam.at("done")?;
     let mut outcome = finish(&mut apply.parents, &record.items, seam)?;
     outcome.steps = plan.steps.len();
     if outcome.left.is_empty() {
-        journal.remove()?;
+        as_daemon(|| journal.remove())?;
     }
     Ok(outcome)
 }
@@ -226,6 +225,25 @@ fn items(steps: &[Step]) -> Vec<Item> {
         Item { path: path.clone(), name: format!(".cordon-{random}-{n}").into_bytes(), action }
     };
     steps.iter().enumerate().map(item).collect()
+}
+
+/// A tree that is read with the caller's rights, whoever is acted for: a store is nobody else's.
+struct Ours<'a>(&'a dyn TreeSource);
+
+impl TreeSource for Ours<'_> {
+    fn children(&self, path: &[u8]) -> Result<Vec<crate::TreeEntry>, TreeError> {
+        as_daemon(|| self.0.children(path))
+    }
+
+    fn read(&self, path: &[u8]) -> Result<Box<dyn Read + '_>, TreeError> {
+        struct Bytes<'a>(Box<dyn Read + 'a>);
+        impl Read for Bytes<'_> {
+            fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+                as_daemon(|| self.0.read(out))
+            }
+        }
+        as_daemon(|| self.0.read(path)).map(|inner| Box::new(Bytes(inner)) as Box<dyn Read>)
+    }
 }
 
 struct Apply<'a> {
@@ -247,7 +265,7 @@ impl Apply<'_> {
         self.stager.seam.at("made")?;
         // From here on something may stand at its place, also when the write itself fails.
         self.staged = true;
-        journal.write("staged", &self.made)?;
+        as_daemon(|| journal.write("staged", &self.made))?;
         self.stager.seam.at("staged")?;
         for (n, step) in steps.iter().enumerate() {
             self.commit(step, &self.items[n], &self.made[n])?;
@@ -255,7 +273,7 @@ impl Apply<'_> {
         }
         self.sync()?;
         self.stager.seam.at("synced")?;
-        journal.write("done", &())?;
+        as_daemon(|| journal.write("done", &()))?;
         Ok(())
     }
 

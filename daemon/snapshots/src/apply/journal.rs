@@ -5,6 +5,7 @@
 //! appears whole or not at all.
 
 use super::fsops::Identity;
+use crate::rights::Owner;
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{self, AtFlags, Mode, OFlags},
@@ -18,7 +19,7 @@ use std::{
 };
 
 /// Of the format: one that is not known is left alone.
-const HEAD: &str = "cordon-apply 1";
+const HEAD: &str = "cordon-apply 2";
 /// A journal is ours, and still never read without a bound.
 const LARGEST: u64 = 4 << 30;
 
@@ -88,6 +89,8 @@ pub(super) struct Record {
     #[serde(with = "spelled")]
     pub(super) root: Vec<u8>,
     pub(super) identity: Identity,
+    /// Whose rights count, at a recovery too.
+    pub(super) owner: Option<Owner>,
     pub(super) items: Vec<Item>,
 }
 

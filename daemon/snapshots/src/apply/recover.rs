@@ -5,7 +5,10 @@ use super::{
     fsops::{self, Tree},
     journal::{Action, Item, Journal, JournalError, Made, Record},
 };
-use crate::live::{join, split};
+use crate::{
+    live::{join, split},
+    rights,
+};
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},
     fs::{self, AtFlags},
@@ -221,26 +224,32 @@ fn one(journal: Journal, seam: &dyn Seam) -> Result<Recovered, ApplyError> {
         journal.remove()?;
         return Ok(Recovered::Nothing);
     };
-    let root = PathBuf::from(OsString::from_vec(record.root.clone()));
-    let tree = open(&root)?;
-    let found = tree.identity().map_err(|e| ApplyError::io(b"", e))?;
-    if found != record.identity {
-        let source = std::io::Error::other("another directory stands there than was applied to");
-        return Err(ApplyError::Root { path: root, source });
-    }
-    let mut parents = Parents::new(&tree);
-    if journal.read::<()>("done")?.is_some() {
-        let outcome = finish(&mut parents, &record.items, seam)?;
-        if outcome.left.is_empty() {
-            journal.remove()?;
-        }
-        return Ok(Recovered::Finished { root, outcome });
-    }
+    let done = journal.read::<()>("done")?.is_some();
     let made = journal.read::<Vec<Made>>("staged")?;
     if made.as_ref().is_some_and(|made| made.len() != record.items.len()) {
         return Err(JournalError::Damaged { path: journal.path().to_path_buf() }.into());
     }
-    let left = undo(&mut parents, &record.items, made.as_deref(), seam)?;
-    journal.remove()?;
-    Ok(Recovered::Undone { root, left })
+    let root = PathBuf::from(OsString::from_vec(record.root.clone()));
+    let work = || {
+        let tree = open(&root)?;
+        let found = tree.identity().map_err(|e| ApplyError::io(b"", e))?;
+        if found != record.identity {
+            let source = std::io::Error::other("another directory stands there than was applied to");
+            return Err(ApplyError::Root { path: root.clone(), source });
+        }
+        let mut parents = Parents::new(&tree);
+        let root = root.clone();
+        if done {
+            let outcome = finish(&mut parents, &record.items, seam)?;
+            return Ok(Recovered::Finished { root, outcome });
+        }
+        let left = undo(&mut parents, &record.items, made.as_deref(), seam)?;
+        Ok(Recovered::Undone { root, left })
+    };
+    // As the one for whom it was begun, and not as who recovers.
+    let recovered = rights::acting_for(record.owner.as_ref(), work)??;
+    if !matches!(&recovered, Recovered::Finished { outcome, .. } if !outcome.left.is_empty()) {
+        journal.remove()?;
+    }
+    Ok(recovered)
 }

@@ -2,12 +2,12 @@
 
 use super::{
     build::{Bytes, Node},
-    execute::{ApplyError, Owner, Seam},
+    execute::{ApplyError, Seam},
 };
 use crate::TreeSource;
 use rustix::{
     fd::{AsFd, BorrowedFd},
-    fs::{self, AtFlags, Mode, OFlags},
+    fs::{self, Mode, OFlags},
     io::Errno,
 };
 use std::{
@@ -19,7 +19,6 @@ const BLOCK: usize = 64 << 10;
 
 pub(super) struct Stager<'a> {
     pub(super) agent: &'a dyn TreeSource,
-    pub(super) owner: Option<Owner>,
     pub(super) seam: &'a dyn Seam,
     /// The whole filesystem is synced later, instead of each file now.
     pub(super) many: bool,
@@ -39,11 +38,6 @@ impl Stager<'_> {
         match node {
             Node::Link(target) => {
                 fs::symlinkat(target.as_slice(), dir, name).map_err(fail)?;
-                if let Some(owner) = self.owner {
-                    let (user, group) = owner.ids();
-                    fs::chownat(dir, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
-                        .map_err(fail)?;
-                }
             }
             Node::File { mode, bytes } => {
                 let flags =
@@ -65,13 +59,8 @@ impl Stager<'_> {
         Ok(())
     }
 
-    /// The owner first: who gives a file away loses bits of its mode.
     fn settle(&self, fd: BorrowedFd<'_>, mode: u32, path: &[u8]) -> Result<(), ApplyError> {
         let fail = |e: Errno| ApplyError::io(path, e);
-        if let Some(owner) = self.owner {
-            let (user, group) = owner.ids();
-            fs::fchown(fd, Some(user), Some(group)).map_err(fail)?;
-        }
         fs::fchmod(fd, Mode::from_raw_mode(mode & 0o777)).map_err(fail)?;
         if self.many { Ok(()) } else { fs::fsync(fd).map_err(fail) }
     }

@@ -14,6 +14,7 @@ use std::{cell::Cell, fs, os::unix::fs::symlink};
 mod crash;
 mod drift;
 mod hostile;
+mod rights;
 
 /// A user's tree on disk, a place for journals, and something outside that nobody may touch.
 struct World {

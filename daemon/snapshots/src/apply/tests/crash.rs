@@ -172,7 +172,7 @@ fn a_damaged_journal_is_kept_and_nothing_is_touched() {
     let journal = fs::read_dir(world.journals()).unwrap().next().unwrap().unwrap().path();
     let was = world.now();
     let text = fs::read_to_string(journal.join("plan")).unwrap();
-    for broken in [text.replace("apply 1", "apply 2"), text.replacen("items", "itemz", 1), String::new()] {
+    for broken in [text.replace("apply 2", "apply 1"), text.replacen("items", "itemz", 1), String::new()] {
         fs::write(journal.join("plan"), broken).unwrap();
         let recovered = recover(&world.journals()).unwrap();
         assert!(

@@ -152,21 +152,6 @@ fn hard_links_are_broken_and_special_bits_never_written() {
 }
 
 #[test]
-fn everything_put_there_is_the_callers() {
-    let agent = dir([("d", dir([("f", file("x")), ("l", link("f"))]))]);
-    let world = World::new(&dir([]));
-    let plan = world.plan(&dir([]), &agent, &all_classes());
-    let owner = |user, group| Some(Owner { user, group });
-    let run = |owner| execute(&plan, &MemTree::new(agent.clone()), &world.user(), &world.journals(), owner);
-    assert!(matches!(run(owner(u32::MAX, 0)), Err(ApplyError::Owner(_))));
-    run(owner(4321, 1234)).unwrap();
-    for name in ["d", "d/f", "d/l"] {
-        let meta = fs::symlink_metadata(world.user().join(name)).unwrap();
-        assert_eq!((meta.uid(), meta.gid()), (4321, 1234), "{name}");
-    }
-}
-
-#[test]
 fn classes_are_asked_for_before_anything_is_written() {
     use crate::classify::Class;
     let agent = dir([
