@@ -32,7 +32,9 @@ pub struct PlannedReport {
 }
 
 impl Verdict {
-    fn name(&self) -> &'static str {
+    /// The word for it, for programs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Apply => "apply",
             Self::Merge => "merge",
@@ -42,7 +44,9 @@ impl Verdict {
         }
     }
 
-    fn why(&self) -> Option<String> {
+    /// Why a change is left out or refused.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
         match self {
             Self::LeftOut(why) | Self::Refused(why) => Some(why.text()),
             _ => None,
