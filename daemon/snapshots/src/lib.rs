@@ -4,6 +4,7 @@
 //! tree and stores no content.
 
 pub mod apply;
+pub mod archive;
 mod changes;
 pub mod classify;
 mod codec;

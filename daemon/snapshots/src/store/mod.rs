@@ -53,6 +53,7 @@ mod session;
 mod share;
 mod source;
 mod stats;
+mod stream;
 mod take;
 mod verify;
 mod wire;
@@ -67,6 +68,7 @@ pub use record::{IdError, SkipReason, Skipped, Snapshot, SnapshotId, Statistics}
 pub use restore::RestoreOptions;
 pub use retain::Retention;
 pub use source::StoredTree;
+pub(crate) use stream::{Builder, Built, Fault as StreamFault, Stretch};
 pub use take::Taken;
 pub use verify::{Fault, Touched, Verified};
 
