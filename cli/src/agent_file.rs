@@ -33,8 +33,8 @@ pub(crate) fn read(path: &Path) -> Result<AgentFile, CliError> {
 }
 
 /// Reads, validates with every variable that could be found, and prints all problems. Errors of the
-/// file end here.
-pub(crate) async fn check(session: &Session, path: &Path) -> Result<AgentFile, CliError> {
+/// file end here. With the file, the names of its agents.
+pub(crate) async fn check(session: &Session, path: &Path) -> Result<(AgentFile, Vec<String>), CliError> {
     let (file, answer) = ask(session, path).await?;
     let errors = problems::errors(&answer);
     eprint!(
@@ -44,7 +44,7 @@ pub(crate) async fn check(session: &Session, path: &Path) -> Result<AgentFile, C
     if !answer.valid {
         return Err(CliError::Invalid { file: file.name, errors: errors.max(1) });
     }
-    Ok(file)
+    Ok((file, answer.agents))
 }
 
 /// What the daemon says of the file, given the variables it asked for.

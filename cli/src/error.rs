@@ -11,6 +11,8 @@ use tonic_types::StatusExt as _;
 pub(crate) enum CliError {
     #[error("cannot read {}: {source}", shown(path))]
     Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: {source}", shown(path))]
+    Write { path: PathBuf, source: io::Error },
     #[error("{what} is larger than {limit} bytes")]
     TooLarge { what: String, limit: u64 },
     #[error("{0}")]
@@ -43,9 +45,11 @@ impl From<Status> for CliError {
 impl CliError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Read { .. } | Self::TooLarge { .. } | Self::Input(_) | Self::Invalid { .. } => {
-                Exit::BadInput
-            }
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::TooLarge { .. }
+            | Self::Input(_)
+            | Self::Invalid { .. } => Exit::BadInput,
             Self::Unsafe { .. } => Exit::Refused,
             Self::Rpc(status) => match status.code() {
                 Code::InvalidArgument | Code::NotFound | Code::AlreadyExists | Code::OutOfRange => {

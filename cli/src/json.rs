@@ -1,6 +1,10 @@
 //! The JSON form of what the daemon says. It is pure ASCII wherever a terminal could be led astray,
 //! so that looking at it is as harmless as looking at the table.
 
+mod trees;
+
+pub(crate) use trees::{apply, snapshot, tree_node, workspace};
+
 use crate::neutral::is_hidden;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cordon_proto::v1::{
@@ -209,7 +213,7 @@ fn usage(usage: &UsageEvent) -> Value {
 }
 
 /// `key` holds the text; bytes that are not UTF-8 stand exactly in `key_base64` instead.
-fn insert_bytes(value: &mut Value, key: &str, bytes: &[u8]) {
+pub(crate) fn insert_bytes(value: &mut Value, key: &str, bytes: &[u8]) {
     let object: &mut Map<String, Value> = match value {
         Value::Object(object) => object,
         _ => return,

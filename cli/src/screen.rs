@@ -168,7 +168,7 @@ pub(crate) fn width(text: &str) -> usize {
     text.chars().map(columns_of).sum()
 }
 
-fn columns_of(c: char) -> usize {
+pub(crate) fn columns_of(c: char) -> usize {
     if c.is_ascii() { 1 } else { 2 }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::{args::Global, error::CliError, launch, progress, socket::Socket};
 use cordon_proto::v1::{
-    VersionRequest, agents_client::AgentsClient, images_client::ImagesClient, runs_client::RunsClient,
-    system_client::SystemClient,
+    VersionRequest, agents_client::AgentsClient, changes_client::ChangesClient, images_client::ImagesClient,
+    runs_client::RunsClient, snapshots_client::SnapshotsClient, system_client::SystemClient,
+    workspaces_client::WorkspacesClient,
 };
 use hyper_util::rt::TokioIo;
 use nix::unistd::Uid;
@@ -92,6 +93,18 @@ impl Session {
 
     pub(crate) fn agents(&self) -> AgentsClient<Channel> {
         AgentsClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    pub(crate) fn snapshots(&self) -> SnapshotsClient<Channel> {
+        SnapshotsClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    pub(crate) fn changes(&self) -> ChangesClient<Channel> {
+        ChangesClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    pub(crate) fn workspaces(&self) -> WorkspacesClient<Channel> {
+        WorkspacesClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
     pub(crate) fn images(&self) -> ImagesClient<Channel> {

@@ -2,6 +2,7 @@ use crate::{
     args::Exec,
     error::CliError,
     exit::Exit,
+    filter::{Filter, Printer},
     neutral,
     screen::stdout_is_terminal,
     session::Session,
@@ -86,8 +87,9 @@ async fn pass_output(
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
     let mut hangup = listen(SignalKind::hangup())?;
-    let mut out = Printer::new(io::stdout(), !tty && stdout_is_terminal());
-    let mut err = Printer::new(io::stderr(), !tty && io::stderr().is_terminal());
+    let quiet = |foreign: bool| foreign.then(Filter::text);
+    let mut out = Printer::new(io::stdout(), quiet(!tty && stdout_is_terminal()));
+    let mut err = Printer::new(io::stderr(), quiet(!tty && io::stderr().is_terminal()));
     loop {
         tokio::select! {
             answer = answers.message() => match answer?.and_then(|a| a.message) {
@@ -117,62 +119,4 @@ async fn pass_output(
 
 fn is_stderr(output: &OutputEvent) -> bool {
     output.stream() == OutputStream::Stderr
-}
-
-/// Prints bytes exactly, or harmlessly where they go to a terminal that the program does not own.
-struct Printer<W> {
-    out: W,
-    neutralise: bool,
-    /// The beginning of a character whose rest has not arrived.
-    cut: Vec<u8>,
-}
-
-impl<W: io::Write> Printer<W> {
-    fn new(out: W, neutralise: bool) -> Self {
-        Self { out, neutralise, cut: Vec::new() }
-    }
-
-    fn print(&mut self, data: &[u8]) -> io::Result<()> {
-        if self.neutralise {
-            let mut bytes = std::mem::take(&mut self.cut);
-            bytes.extend_from_slice(data);
-            // A carriage return may yet become a plain line ending.
-            let cut = if bytes.ends_with(b"\r") { 1 } else { neutral::incomplete_tail(&bytes) };
-            self.cut = bytes.split_off(bytes.len() - cut);
-            self.out.write_all(neutral::text(&bytes).as_bytes())?;
-        } else {
-            self.out.write_all(data)?;
-        }
-        self.out.flush()
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        let rest = std::mem::take(&mut self.cut);
-        // Not the last piece of a line ending any more: shown.
-        let shown = if rest == b"\r" { "\\r".to_owned() } else { neutral::text(&rest) };
-        self.out.write_all(shown.as_bytes())?;
-        self.out.flush()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn printed(neutralise: bool, pieces: &[&[u8]]) -> Vec<u8> {
-        let mut printer = Printer::new(Vec::new(), neutralise);
-        for piece in pieces {
-            printer.print(piece).unwrap();
-        }
-        printer.finish().unwrap();
-        printer.out
-    }
-
-    #[test]
-    fn a_pipe_gets_every_byte_and_a_terminal_nothing_to_obey() {
-        let pieces: [&[u8]; 5] = [b"a\x1b[2J\xe2", b"\x82\xac", b"b\r", b"\nc\r", b"d\xff"];
-        assert_eq!(printed(false, &pieces), pieces.concat());
-        assert_eq!(printed(true, &pieces), "a\\x1b[2J€b\nc\\rd\\xff".as_bytes());
-        assert_eq!(printed(true, &[b"\r"]), b"\\r");
-    }
 }

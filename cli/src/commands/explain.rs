@@ -15,7 +15,7 @@ pub(crate) async fn explain(
     agent: String,
     output: Output,
 ) -> Result<Exit, CliError> {
-    let agent_file = agent_file::check(session, file).await?;
+    let agent_file = agent_file::check(session, file).await?.0;
     let asked = !paths.is_empty();
     let request = ExplainRequest { agent_file: Some(agent_file), agent, paths };
     let answer = progress::during("working out the policy", session.agents().explain(request)).await?;

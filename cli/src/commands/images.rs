@@ -1,4 +1,4 @@
-use super::{listing::print, new_key};
+use super::{again::new_key, listing::print};
 use crate::{
     agent_file::read_limited,
     args::Output,

@@ -3,7 +3,6 @@ use crate::{
 };
 use cordon_proto::v1::{ListRunsRequest, Run, RunState};
 use serde_json::Value;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Prints rows for people or one document for programs.
 pub(crate) fn print(output: Output, heading: &[&str], rows: &[Vec<String>], document: &Value) {
@@ -32,8 +31,7 @@ pub(crate) fn show_run(run: &Run, output: Output) -> Result<(), CliError> {
 }
 
 fn print_runs(runs: &[&Run], output: Output, document: &Value) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let now = table::now();
     let rows: Vec<_> = runs.iter().map(|r| row(r, now)).collect();
     print(output, &["RUN", "STATE", "STARTED", "TOOK", "AGENTS", "TASK"], &rows, document);
 }

@@ -8,16 +8,17 @@ use crate::{
     render::Renderer,
     screen::{Screen, Tint},
     session::Session,
+    signals::Signals,
     watch::{self, Told},
 };
-use cordon_proto::v1::{GetRunRequest, Run, event::Kind};
+use cordon_proto::v1::{GetRunRequest, Outcome, Run, event::Kind};
 use std::{
     future::Future,
     io::{BufWriter, ErrorKind, Stdout},
     pin::Pin,
     time::Duration,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tonic::Code;
 
 /// Events shown before the screen is flushed and signals are looked at.
@@ -58,17 +59,31 @@ impl Interrupts {
 pub(crate) async fn logs(session: &Session, args: Logs, output: Output) -> Result<Exit, CliError> {
     let run = session.runs().get_run(GetRunRequest { id: args.run }).await?.into_inner();
     let show_as = Show { from: args.from, follow: args.follow, raw: args.raw, output };
-    let exit = show(session, &run, show_as, Interrupts::leaving()).await?;
-    Ok(if args.follow { exit } else { Exit::Success })
+    let seen = show(session, &run, show_as, Interrupts::leaving()).await?;
+    Ok(if args.follow { seen.exit } else { Exit::Success })
 }
 
-/// Shows events until the run's end, and gives back what its outcome means.
+/// How a watch ended.
+pub(crate) struct Seen {
+    pub(crate) exit: Exit,
+    /// Of the run, when its end was seen.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+impl Seen {
+    /// The run goes on.
+    fn left(exit: Exit) -> Self {
+        Self { exit, outcome: None }
+    }
+}
+
+/// Shows events until the run's end.
 pub(crate) async fn show(
     session: &Session,
     run: &Run,
     show: Show,
     interrupts: Interrupts,
-) -> Result<Exit, CliError> {
+) -> Result<Seen, CliError> {
     let mut viewer = Viewer {
         screen: Screen::stdout(),
         renderer: Renderer::new(show.raw, run.agents.len() > 1),
@@ -89,7 +104,7 @@ pub(crate) async fn show(
                     Err(CliError::Output(e)) if e.kind() == ErrorKind::BrokenPipe => {
                         // Whoever reads has seen enough; that is no reason to end the work.
                         eprintln!("cordon: nobody reads the output any more; `cordon logs -f {id}` watches the run");
-                        return Ok(Exit::Success);
+                        return Ok(Seen::left(Exit::Success));
                     }
                     other => other?,
                 }
@@ -127,9 +142,10 @@ pub(crate) async fn show(
     if !ended {
         let doing = if asked { "is being stopped" } else { "goes on" };
         eprintln!("cordon: the run {doing}; `cordon logs -f {id}` watches it, `cordon stop {id}` stops it");
-        return Ok(Exit::Cancelled);
+        return Ok(Seen::left(Exit::Cancelled));
     }
-    Ok(viewer.renderer.outcome.map_or(Exit::Success, Exit::of))
+    let outcome = viewer.renderer.outcome;
+    Ok(Seen { exit: outcome.map_or(Exit::Success, Exit::of), outcome })
 }
 
 fn daemon_is_away(error: &CliError) -> bool {
@@ -142,31 +158,6 @@ async fn answer_of(call: &mut Option<tokio::task::JoinHandle<Result<(), CliError
     let answer = running.await;
     *call = None;
     answer.unwrap_or_else(|e| Err(CliError::Input(format!("the request to stop broke: {e}"))))
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, CliError> {
-        let listen = |kind| signal(kind).map_err(CliError::Terminal);
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> SignalKind {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-            _ = self.hangup.recv() => SignalKind::hangup(),
-        }
-    }
 }
 
 struct Viewer {

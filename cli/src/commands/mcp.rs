@@ -1,6 +1,6 @@
 //! `cordon mcp`: an MCP server on standard input and output, which the daemon answers.
 
-use super::new_key;
+use super::again::new_key;
 use crate::{
     agent_file,
     args::{Global, Mcp, WallName},
@@ -32,7 +32,7 @@ const PIECE: usize = 64 << 10;
 pub(crate) async fn mcp(global: &Global, args: Mcp) -> Result<Exit, CliError> {
     agent_file::read(&args.file)?;
     let session = Session::open(global).await?;
-    let file = agent_file::check(&session, &args.file).await?;
+    let file = agent_file::check(&session, &args.file).await?.0;
     let (send, requests) = mpsc::channel(WAITING);
     let open = Open {
         agent_file: Some(file),

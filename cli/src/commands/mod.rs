@@ -1,5 +1,8 @@
 //! What each command does.
 
+mod again;
+mod apply;
+mod diff;
 mod exec;
 mod explain;
 mod images;
@@ -7,7 +10,9 @@ mod listing;
 mod logs;
 mod mcp;
 mod run;
+mod snapshots;
 mod system;
+mod workspaces;
 
 use crate::{
     agent_file,
@@ -16,56 +21,59 @@ use crate::{
     exit::Exit,
     launch, progress,
     session::Session,
+    signals::interruptible,
 };
+use again::new_key;
 use clap::CommandFactory as _;
 use cordon_proto::v1::{RemoveRunRequest, SchemaRequest, StopRunRequest};
 
 pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let Cli { global, command } = cli;
+    let global = &global;
+    let output = global.output;
     match command {
-        Command::Run(args) => run::run(&global, args).await,
-        Command::Ps { all } => listing::ps(&Session::open(&global).await?, all, global.output).await,
-        Command::Logs(args) => logs::logs(&Session::open(&global).await?, args, global.output).await,
-        Command::Exec(args) => exec::exec(&Session::open(&global).await?, args).await,
-        Command::Mcp(args) => mcp::mcp(&global, args).await,
-        Command::Stop { run } => stop(&Session::open(&global).await?, run, global.output).await,
-        Command::Rm { run, workspace } => remove(&Session::open(&global).await?, run, workspace).await,
-        Command::Validate { file: None, .. } | Command::Validate { schema: true, .. } => {
-            schema(&global).await
+        Command::Run(args) => run::run(global, args).await,
+        Command::Ps { all } => listing::ps(&Session::open(global).await?, all, output).await,
+        Command::Logs(args) => logs::logs(&Session::open(global).await?, args, output).await,
+        Command::Exec(args) => exec::exec(&Session::open(global).await?, args).await,
+        Command::Mcp(args) => mcp::mcp(global, args).await,
+        Command::Stop { run } => stop(&Session::open(global).await?, run, output).await,
+        Command::Rm { run, workspace } => remove(&Session::open(global).await?, run, workspace).await,
+        Command::Diff(args) => {
+            interruptible(async { diff::of_run(&Session::open(global).await?, args, output).await }).await
         }
+        Command::Apply(args) => {
+            interruptible(async { apply::apply(&Session::open(global).await?, args, output).await }).await
+        }
+        Command::Snapshots(command) => snapshots::dispatch(global, command).await,
+        Command::Workspaces(command) => interruptible(workspaces::dispatch(global, command)).await,
+        Command::Validate { file: None, .. } | Command::Validate { schema: true, .. } => schema(global).await,
         Command::Validate { file: Some(file), schema: false } => {
-            let session = Session::open(&global).await?;
-            let valid = agent_file::validate_command(&session, &file, global.output).await?;
+            let session = Session::open(global).await?;
+            let valid = agent_file::validate_command(&session, &file, output).await?;
             Ok(if valid { Exit::Success } else { Exit::Failed })
         }
         Command::Explain { file, paths, agent } => {
-            explain::explain(&Session::open(&global).await?, &file, paths, agent, global.output).await
+            explain::explain(&Session::open(global).await?, &file, paths, agent, output).await
         }
-        Command::Doctor { inside: None, .. } => {
-            system::doctor(&Session::open(&global).await?, global.output).await
-        }
+        Command::Doctor { inside: None, .. } => system::doctor(&Session::open(global).await?, output).await,
         Command::Doctor { inside: Some(file), wall, agent } => {
-            system::doctor_inside(&Session::open(&global).await?, &file, wall, agent, global.output).await
+            system::doctor_inside(&Session::open(global).await?, &file, wall, agent, output).await
         }
-        Command::Images(Images::Ls) => images::list(&Session::open(&global).await?, global.output).await,
+        Command::Images(Images::Ls) => images::list(&Session::open(global).await?, output).await,
         Command::Images(Images::Build { names, bootstrap, ca, proxy }) => {
-            images::build(&Session::open(&global).await?, names, bootstrap, ca, proxy, global.output).await
+            images::build(&Session::open(global).await?, names, bootstrap, ca, proxy, output).await
         }
-        Command::Version => system::version(&global).await,
+        Command::Version => system::version(global).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "cordon", &mut std::io::stdout());
             Ok(Exit::Success)
         }
-        Command::Daemon(Daemon::Stop { stop_runs }) => system::stop_daemon(&global, stop_runs).await,
+        Command::Daemon(Daemon::Stop { stop_runs }) => system::stop_daemon(global, stop_runs).await,
         Command::Daemon(Daemon::Launch { program, arguments }) => {
             Err(launch::become_daemon(&program, &arguments))
         }
     }
-}
-
-/// A key for one mutation: told twice, it is done once.
-fn new_key() -> String {
-    uuid::Uuid::now_v7().to_string()
 }
 
 async fn stop(session: &Session, run: String, output: Output) -> Result<Exit, CliError> {

@@ -1,71 +1,116 @@
 use super::{
+    again::{insist, new_key},
+    apply::at_end,
     logs::{Interrupts, Show},
-    new_key,
+    snapshots,
 };
 use crate::{
     agent_file,
-    args::{Global, Output, Run, WallName},
+    args::{ApplyAtEnd, Fork, Global, Output, Run, WallName, Watching},
+    ask,
     error::CliError,
     exit::Exit,
     json, neutral, progress,
     session::Session,
+    signals::interruptible,
 };
-use cordon_proto::v1::{self, StartRunRequest, StopRunRequest};
-use std::{
-    io::{IsTerminal as _, Read as _},
-    time::Duration,
-};
-use tonic::Code;
+use cordon_proto::v1::{StartRunRequest, StopRunRequest};
+use std::io::{IsTerminal as _, Read as _};
 
 const MAX_TASK: u64 = 1 << 20;
-/// How often a request with the same key is sent again after the connection broke.
-const ATTEMPTS: u32 = 5;
 
 pub(crate) async fn run(global: &Global, args: Run) -> Result<Exit, CliError> {
+    let apply = check_apply(&args.watching, global.output)?;
     let task = task(args.task)?;
     // Read before a daemon is looked for: a wrong name needs no daemon.
     agent_file::read(&args.file)?;
     let session = Session::open(global).await?;
-    let file = agent_file::check(&session, &args.file).await?;
+    let file = agent_file::check(&session, &args.file).await?.0;
     let request = StartRunRequest {
         agent_file: Some(file),
         prompt: task,
         agents: args.agents,
-        idempotency_key: new_key(),
-        wall: WallName::word(args.wall),
         ..StartRunRequest::default()
     };
-    let run = progress::during("starting the run", start(&session, request)).await?;
-    if args.detach {
-        match global.output {
+    begin(&session, request, &args.watching, apply, global.output).await
+}
+
+/// A run whose only agent begins with what a snapshot holds.
+pub(crate) async fn fork(global: &Global, args: Fork) -> Result<Exit, CliError> {
+    let apply = check_apply(&args.watching, global.output)?;
+    let task = task(args.task)?;
+    agent_file::read(&args.file)?;
+    let session = Session::open(global).await?;
+    let (file, agents) = agent_file::check(&session, &args.file).await?;
+    let agent = match (args.agent, agents.as_slice()) {
+        (Some(agent), _) => agent,
+        (None, [only]) => only.clone(),
+        (None, several) => {
+            return Err(CliError::Input(format!(
+                "{} has several agents; choose one with -a: {}",
+                file.name,
+                several.join(", ")
+            )));
+        }
+    };
+    let snapshot = snapshots::get(&session, args.id).await?;
+    let request = StartRunRequest {
+        agent_file: Some(file),
+        prompt: task,
+        agents: vec![agent.clone()],
+        from_snapshots: [(agent, snapshot.id)].into(),
+        ..StartRunRequest::default()
+    };
+    begin(&session, request, &args.watching, apply, global.output).await
+}
+
+/// What to do at the end. Said before a run has cost anything: whether it can be done at all.
+fn check_apply(watching: &Watching, output: Output) -> Result<ApplyAtEnd, CliError> {
+    match watching.apply {
+        Some(ApplyAtEnd::Ask) if !ask::possible(output) => Err(CliError::Input(
+            "nobody can be asked at the end of the run; choose --apply never or --apply data".to_owned(),
+        )),
+        Some(apply) => Ok(apply),
+        None if ask::possible(output) => Ok(ApplyAtEnd::Ask),
+        None => Ok(ApplyAtEnd::Never),
+    }
+}
+
+async fn begin(
+    session: &Session,
+    request: StartRunRequest,
+    watching: &Watching,
+    apply: ApplyAtEnd,
+    output: Output,
+) -> Result<Exit, CliError> {
+    let request =
+        StartRunRequest { idempotency_key: new_key(), wall: WallName::word(watching.wall), ..request };
+    let send = || {
+        let (mut client, request) = (session.runs(), request.clone());
+        async move { client.start_run(request).await }
+    };
+    let started = progress::during("starting the run", insist(session, send)).await?;
+    let run = started.run.unwrap_or_default();
+    if watching.detach {
+        match output {
             Output::Json => outln!("{}", json::encode(&json::run(&run))),
             Output::Table => outln!("{}", neutral::word(&run.id)),
         }
         return Ok(Exit::Success);
     }
     eprintln!("cordon: run {}", neutral::word(&run.id));
-    let show = Show { from: 0, follow: true, raw: args.raw, output: global.output };
+    let show = Show { from: 0, follow: true, raw: watching.raw, output };
     let stopper = session.clone();
     let id = run.id.clone();
     let interrupts = Interrupts::stopping(move || {
         let (session, id) = (stopper.clone(), id.clone());
         async move { stop(&session, id).await }
     });
-    super::logs::show(&session, &run, show, interrupts).await
-}
-
-async fn start(session: &Session, request: StartRunRequest) -> Result<v1::Run, CliError> {
-    for attempt in 1.. {
-        match session.runs().start_run(request.clone()).await {
-            Ok(response) => return Ok(response.into_inner().run.unwrap_or_default()),
-            Err(status) if status.code() == Code::Unavailable && attempt < ATTEMPTS => {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                session.again().await?;
-            }
-            Err(status) => return Err(status.into()),
-        }
+    let seen = super::logs::show(session, &run, show, interrupts).await?;
+    match seen.outcome {
+        Some(outcome) => interruptible(at_end(session, &run, outcome, apply, output)).await,
+        None => Ok(seen.exit),
     }
-    Err(CliError::Input("no attempt was made to start the run".to_owned()))
 }
 
 async fn stop(session: &Session, id: String) -> Result<(), CliError> {

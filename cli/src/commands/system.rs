@@ -36,7 +36,7 @@ pub(crate) async fn doctor_inside(
     agent: String,
     output: Output,
 ) -> Result<Exit, CliError> {
-    let agent_file = agent_file::check(session, file).await?;
+    let agent_file = agent_file::check(session, file).await?.0;
     let request = DoctorInsideRequest { agent_file: Some(agent_file), agent, wall: WallName::word(wall) };
     let answer =
         progress::during("probing a sandbox", session.system().doctor_inside(request)).await?.into_inner();

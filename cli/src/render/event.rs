@@ -17,6 +17,7 @@ impl Renderer {
         if !matches!(kind, Kind::Output(_)) {
             self.finish_lines(id, screen)?;
         }
+        self.progress = None;
         let about = self.about(id);
         match kind {
             Kind::RunStarted(e) => {
@@ -57,12 +58,12 @@ impl Renderer {
                 screen.raw(&e.raw)?;
                 screen.raw(b"\n")
             }
-            Kind::Unknown(_)
-            | Kind::Usage(_)
-            | Kind::ProcessStarted(_)
-            | Kind::ProcessExited(_)
-            | Kind::SnapshotTaken(_)
-            | Kind::Progress(_) => Ok(()),
+            Kind::SnapshotTaken(e) => self.snapshot_taken(id, e, screen),
+            Kind::Progress(e) => {
+                self.progress(id, e);
+                Ok(())
+            }
+            Kind::Unknown(_) | Kind::Usage(_) | Kind::ProcessStarted(_) | Kind::ProcessExited(_) => Ok(()),
             Kind::TurnEnded(e) => self.turn_ended(id, e, screen),
             Kind::RunEnded(e) => self.ended(e.outcome(), e.summary.as_ref(), screen),
             Kind::Recovered(e) => {

@@ -7,6 +7,7 @@ mod agent;
 mod event;
 mod summary;
 pub(crate) mod table;
+mod trees;
 
 use crate::{neutral, screen::Screen};
 use agent::AgentView;
@@ -26,6 +27,8 @@ pub(crate) struct Renderer {
     agents: BTreeMap<String, AgentView>,
     denials: Vec<(String, Denial, u64)>,
     denials_left_out: u64,
+    /// Of something long that goes on now.
+    progress: Option<String>,
     /// Set by the run's last event.
     pub(crate) outcome: Option<Outcome>,
     pub(crate) next_seq: u64,
@@ -40,6 +43,7 @@ impl Renderer {
             agents: BTreeMap::new(),
             denials: Vec::new(),
             denials_left_out: 0,
+            progress: None,
             outcome: None,
             next_seq: 0,
         }
@@ -48,6 +52,9 @@ impl Renderer {
     /// One line an agent, for the bottom of a terminal.
     pub(crate) fn status(&self) -> Vec<String> {
         const MOST: usize = 8;
+        if let Some(progress) = &self.progress {
+            return vec![progress.clone()];
+        }
         let busy: Vec<_> = self.agents.iter().filter(|(_, a)| !a.done).collect();
         let mut lines: Vec<_> = busy
             .iter()

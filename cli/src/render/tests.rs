@@ -2,8 +2,8 @@ use super::*;
 use crate::screen::Look;
 use cordon_proto::v1::{
     CommandEvent, ErrorEvent, FileChangeEvent, MessageEvent, OutputEvent, OutputStream, ProbeFinding,
-    ReasoningEvent, RunEnded, RunStarted, SandboxReady, ToolCallEvent, TurnEnded, TurnStarted, UsageEvent,
-    WarningEvent, event::Kind,
+    ProgressEvent, ReasoningEvent, RunEnded, RunStarted, SandboxReady, SnapshotTaken, ToolCallEvent,
+    TurnEnded, TurnStarted, UsageEvent, WarningEvent, event::Kind,
 };
 use proptest::prelude::*;
 
@@ -251,6 +251,36 @@ fn raw_means_the_bytes_themselves() {
     assert_eq!(bytes, b"cordon: turn 1 \ncordon:   (codex)\n\x1b[31m\xff");
 }
 
+#[test]
+fn snapshots_are_one_quiet_line_and_progress_is_none() {
+    let taken = |skipped| {
+        Kind::SnapshotTaken(SnapshotTaken {
+            snapshot_id: "3f9a1c0b22de4455".into(),
+            tree: b"/w\x1b[2J\ncordon: ".to_vec().into(),
+            kind: "base".into(),
+            files: 1,
+            bytes: 1200,
+            skipped,
+            ..Default::default()
+        })
+    };
+    let progress =
+        Kind::Progress(ProgressEvent { what: "copying".into(), total_bytes: 2, ..Default::default() });
+    let shown = show(true, vec![("a", progress.clone()), ("a", taken(0)), ("b", taken(2))]);
+    let line = "base snapshot 3f9a1c0b22de of /w\\x1b[2J\\ncordon: : 1 file, 1.2 kB, 0 B new";
+    assert_eq!(shown, format!("cordon: a: {line}\ncordon: b: {line}; 2 paths left out\n"));
+
+    let mut renderer = Renderer::new(false, false);
+    let mut screen = Screen::new(Vec::new(), Look { colour: true, columns: Some(60) });
+    let mut tell = |kind| {
+        let event = Event { agent: "a".into(), kind: Some(kind), ..Default::default() };
+        renderer.event(&event, &mut screen).unwrap();
+        renderer.status()
+    };
+    assert_eq!(tell(progress), ["  [....................] 0% of 2 B copying "]);
+    assert!(tell(taken(0)).is_empty());
+}
+
 fn any_kind() -> impl Strategy<Value = Kind> {
     let bytes = proptest::collection::vec(any::<u8>(), 0..60);
     prop_oneof![
@@ -273,6 +303,16 @@ fn any_kind() -> impl Strategy<Value = Kind> {
         (bytes, any::<String>())
             .prop_map(|(path, change)| { Kind::FileChange(FileChangeEvent { path: path.into(), change }) }),
         any::<String>().prop_map(|b| turn(&b)),
+        (proptest::collection::vec(any::<u8>(), 0..60), any::<[String; 2]>()).prop_map(
+            |(tree, [id, kind])| {
+                Kind::SnapshotTaken(SnapshotTaken {
+                    snapshot_id: id,
+                    tree: tree.into(),
+                    kind,
+                    ..Default::default()
+                })
+            }
+        ),
     ]
 }
 

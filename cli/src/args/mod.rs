@@ -1,3 +1,9 @@
+//! The command line.
+
+mod trees;
+
+pub(crate) use trees::{Apply, Colour, Diff, DiffStyle, Drift, Fork, Snapshots, Workspaces};
+
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -106,6 +112,19 @@ pub(crate) enum Command {
         #[arg(long)]
         workspace: bool,
     },
+    /// Show what the agents of an ended run changed in your trees' forks
+    Diff(Diff),
+    /// Bring what an agent changed into your trees: all of it or nothing
+    ///
+    /// Each change has a class. What is only `data` needs one yes; what `runs-later`,
+    /// `steers-agents` or `moves-identity` needs its class typed, or named with --allow.
+    Apply(Apply),
+    /// Stored states of workspaces and of trees that agents worked on
+    #[command(subcommand)]
+    Snapshots(Snapshots),
+    /// Where agents work
+    #[command(subcommand)]
+    Workspaces(Workspaces),
     /// Check an agent file and print every problem
     Validate {
         /// The agent file
@@ -163,6 +182,13 @@ pub(crate) struct Run {
     /// Only this agent; may be given several times
     #[arg(short, long = "agent", value_name = "AGENT")]
     pub(crate) agents: Vec<String>,
+    #[command(flatten)]
+    pub(crate) watching: Watching,
+}
+
+/// How a run is started and watched.
+#[derive(Debug, Args)]
+pub(crate) struct Watching {
     /// Which wall, instead of the agent file's
     #[arg(long, value_enum)]
     pub(crate) wall: Option<WallName>,
@@ -172,6 +198,20 @@ pub(crate) struct Run {
     /// Print the run's id and do not watch
     #[arg(short, long)]
     pub(crate) detach: bool,
+    /// What to do at the end with changes to your trees [default: ask on a terminal, else never]
+    #[arg(long, value_enum, value_name = "WHEN", conflicts_with = "detach")]
+    pub(crate) apply: Option<ApplyAtEnd>,
+}
+
+/// What `cordon run` does with changes to the user's trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ApplyAtEnd {
+    /// Show them and ask, as `cordon apply` does.
+    Ask,
+    /// Keep them for `cordon diff` and `cordon apply`.
+    Never,
+    /// Apply what is only data after a success; the rest is named and kept.
+    Data,
 }
 
 #[derive(Debug, Args)]
@@ -259,64 +299,4 @@ pub(crate) enum Daemon {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn every_command_and_option_has_help() {
-        fn check(command: &clap::Command) {
-            for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
-            }
-            for sub in command.get_subcommands() {
-                assert!(sub.get_about().is_some(), "{}", sub.get_name());
-                check(sub);
-            }
-        }
-        check(&Cli::command());
-        let help = Cli::command().render_long_help().to_string();
-        for code in ["  0  ", "  1  ", "  2  ", "  3  ", "  4  ", "  130  "] {
-            assert!(help.contains(code), "{code:?} is not in {help}");
-        }
-    }
-
-    #[test]
-    fn completions_are_made_for_every_shell() {
-        for shell in Shell::value_variants() {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "cordon", &mut script);
-            let script = String::from_utf8(script).unwrap();
-            assert!(script.contains("validate") && script.contains("no-start"), "{shell}");
-        }
-    }
-
-    #[test]
-    fn the_documented_forms_parse() {
-        for line in [
-            "cordon run f.yaml -a one -a two --wall local --raw task",
-            "cordon run f.yaml --detach -",
-            "cordon run f.yaml --output json task",
-            "cordon ps -a --output json",
-            "cordon logs -f --from 7 0199",
-            "cordon exec -it 0199 -a one -- bash -l",
-            "cordon mcp f.yaml",
-            "cordon mcp f.yaml one --wall docker",
-            "cordon validate --schema",
-            "cordon explain f.yaml /etc/shadow /usr",
-            "cordon doctor --inside f.yaml --wall docker",
-            "cordon images build base --bootstrap --ca ca.pem --proxy http://p:1",
-            "cordon --socket /s --no-start daemon stop --stop-runs",
-        ] {
-            Cli::try_parse_from(line.split(' ')).unwrap();
-        }
-        for line in ["cordon validate", "cordon exec 0199 ls", "cordon run", "cordon doctor --wall local"] {
-            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,189 @@
+//! `cordon workspaces`.
+
+use super::{
+    again::{insist, new_key},
+    listing::print,
+};
+use crate::{
+    args::{Global, Output, Workspaces},
+    error::CliError,
+    exit::Exit,
+    filter::{Filter, Printer},
+    fold::fold,
+    json, neutral, progress,
+    render::table::{self, age, bytes, short, telling},
+    screen::{Look, stdout_is_terminal},
+    session::Session,
+};
+use cordon_proto::v1::{
+    GetWorkspaceRequest, ListTreeRequest, ListWorkspacesRequest, ReadFileRequest, RemoveWorkspaceRequest,
+    TreeNode, Workspace,
+};
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    os::unix::ffi::OsStringExt as _,
+};
+
+pub(crate) async fn dispatch(global: &Global, command: Workspaces) -> Result<Exit, CliError> {
+    let session = Session::open(global).await?;
+    let output = global.output;
+    let done = match command {
+        Workspaces::Ls => list(&session, output).await,
+        Workspaces::Show { name } => show(&session, name, output).await,
+        Workspaces::Rm { name } => remove(&session, name).await,
+        Workspaces::Cat { name, path } => cat(&session, name, path).await,
+        Workspaces::Tree { name, path, depth } => tree(&session, name, path, depth, output).await,
+    };
+    match done {
+        // Whoever reads has seen enough.
+        Err(CliError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Success),
+        other => other.map(|()| Exit::Success),
+    }
+}
+
+async fn list(session: &Session, output: Output) -> Result<(), CliError> {
+    let mut client = session.workspaces();
+    let found = progress::during("listing", client.list_workspaces(ListWorkspacesRequest {})).await?;
+    let found = found.into_inner().workspaces;
+    let runs = telling(found.iter().map(|w| w.run.as_str()));
+    let snapshots = telling(found.iter().map(|w| w.last_snapshot.as_str()));
+    let now = table::now();
+    let rows: Vec<_> = found.iter().map(|w| row(w, runs, snapshots, now)).collect();
+    let heading = ["RUN", "AGENT", "MADE BY", "STATE", "USED", "FILES", "SIZE", "SNAPSHOT", "PATH"];
+    print(output, &heading, &rows, &found.iter().map(json::workspace).collect());
+    Ok(())
+}
+
+fn made_by(w: &Workspace) -> &'static str {
+    if w.made { "cordon" } else { "you" }
+}
+
+fn state(w: &Workspace) -> &'static str {
+    if w.in_use { "in use" } else { "free" }
+}
+
+fn row(w: &Workspace, runs: usize, snapshots: usize, now: i64) -> Vec<String> {
+    vec![
+        short(&w.run, runs),
+        neutral::word(&w.agent),
+        made_by(w).to_owned(),
+        state(w).to_owned(),
+        age(w.used_unix_ms, now),
+        w.files.to_string(),
+        bytes(w.bytes),
+        short(&w.last_snapshot, snapshots),
+        neutral::word(&w.path),
+    ]
+}
+
+async fn show(session: &Session, name: String, output: Output) -> Result<(), CliError> {
+    let mut client = session.workspaces();
+    let found = progress::during("looking it up", client.get_workspace(GetWorkspaceRequest { name })).await?;
+    let w = found.into_inner();
+    if output == Output::Json {
+        outln!("{}", json::encode(&json::workspace(&w)));
+        return Ok(());
+    }
+    outln!("workspace  {}", neutral::word(&w.path));
+    outln!("made by    {}", made_by(&w));
+    outln!("state      {}, used {} ago", state(&w), age(w.used_unix_ms, table::now()));
+    outln!("run        {}", neutral::word(&w.run));
+    outln!("agent      {}", neutral::word(&w.agent));
+    if !w.last_snapshot.is_empty() {
+        outln!("snapshot   {}", neutral::word(&w.last_snapshot));
+        outln!("held then  {}, {}", table::count(w.files, "file"), bytes(w.bytes));
+    }
+    Ok(())
+}
+
+async fn remove(session: &Session, name: String) -> Result<(), CliError> {
+    let request = RemoveWorkspaceRequest { name, idempotency_key: new_key() };
+    let send = || {
+        let (mut client, request) = (session.workspaces(), request.clone());
+        async move { client.remove_workspace(request).await }
+    };
+    progress::during("removing the workspace", insist(session, send)).await?;
+    Ok(())
+}
+
+async fn cat(session: &Session, name: String, path: OsString) -> Result<(), CliError> {
+    let request = ReadFileRequest { name, path: path.into_vec().into() };
+    let mut client = session.workspaces();
+    let mut pieces = progress::during("reading", client.read_file(request)).await?.into_inner();
+    let mut out = Printer::new(io::stdout(), stdout_is_terminal().then(Filter::text));
+    while let Some(piece) = progress::during("reading", pieces.message()).await? {
+        out.print(&piece.data)?;
+    }
+    Ok(out.finish()?)
+}
+
+async fn tree(
+    session: &Session,
+    name: String,
+    path: OsString,
+    depth: Option<u32>,
+    output: Output,
+) -> Result<(), CliError> {
+    let request = ListTreeRequest { name, path: path.into_vec().into(), depth: depth.unwrap_or(0) };
+    let mut client = session.workspaces();
+    let mut nodes = progress::during("listing", client.list_tree(request)).await?.into_inner();
+    let look = Look::of(&io::stdout());
+    let mut out = io::BufWriter::new(io::stdout());
+    let mut first = true;
+    while let Some(node) = progress::during("listing", nodes.message()).await? {
+        match output {
+            Output::Table => out.write_all(fold(&line(&node), look.columns).as_bytes())?,
+            // One document, and yet nothing waits for its end.
+            Output::Json => {
+                let before = if first { "[" } else { "," };
+                write!(out, "{before}\n{}", json::encode(&json::tree_node(&node)))?;
+            }
+        }
+        first = false;
+    }
+    if output == Output::Json {
+        out.write_all(if first { b"[]\n" } else { b"\n]\n" })?;
+    }
+    Ok(out.flush()?)
+}
+
+/// One entry, below the directory it is in.
+fn line(n: &TreeNode) -> String {
+    let slash = n.path.iter().rposition(|b| *b == b'/');
+    let depth = n.path.iter().filter(|b| **b == b'/').count();
+    let name = neutral::path(&n.path[slash.map_or(0, |at| at + 1)..]);
+    let (kind, end, size) = match n.kind.as_str() {
+        "directory" => ('d', "/".to_owned(), String::new()),
+        "symlink" => ('l', format!(" -> {}", neutral::path(&n.target)), String::new()),
+        _ => ('-', String::new(), bytes(n.size)),
+    };
+    let mut mode = String::from(kind);
+    for bit in (0..9).rev() {
+        let letter = ['x', 'w', 'r'][bit % 3];
+        mode.push(if n.mode >> bit & 1 == 1 { letter } else { '-' });
+    }
+    format!("{mode} {size:>7}  {}{name}{end}\n", "  ".repeat(depth.min(100)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_stands_below_its_directory_and_nothing_of_it_is_raw() {
+        let node = |path: &[u8], kind: &str, mode| TreeNode {
+            path: path.to_vec().into(),
+            kind: kind.into(),
+            mode,
+            size: 1234,
+            target: b"\x1b[2J".to_vec().into(),
+            ..TreeNode::default()
+        };
+        assert_eq!(line(&node(b"src", "directory", 0o755)), "drwxr-xr-x          src/\n");
+        assert_eq!(line(&node(b"src/a\nb", "file", 0o640)), "-rw-r-----  1.2 kB    a\\nb\n");
+        assert_eq!(line(&node(b"l", "symlink", 0o777)), "lrwxrwxrwx          l -> \\x1b[2J\n");
+        let deep = b"a/".repeat(2000);
+        assert!(line(&node(&deep, "file", 0)).len() < 300);
+    }
+}
