@@ -8,16 +8,22 @@ mod execute;
 mod fsops;
 mod journal;
 mod links;
+mod listings;
+mod parts;
 mod plan;
+mod print;
 mod recover;
+mod replace;
 mod show;
 mod stage;
+mod trail;
 
 pub use crate::rights::Owner;
 pub use execute::{ApplyError, Outcome, execute};
 pub use journal::JournalError;
 pub use plan::{Plan, PlanError, Planned, Verdict, Why, plan};
 pub use recover::{Recovered, recover};
+pub use replace::{ReplaceOptions, replace, replace_with};
 pub use show::{PlanReport, PlannedReport, write_plan};
 
 use crate::{classify::Class, diff};

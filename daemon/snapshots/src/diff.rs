@@ -144,7 +144,27 @@ pub(crate) fn plain(
     limits: &Limits,
     budget: &mut Budget,
 ) -> Result<Vec<Delta>, DiffError> {
-    let mut walk = Walk { old, new, limits, budget, found: Vec::new(), pending: Vec::new() };
+    walk(old, new, limits, budget, false)
+}
+
+/// The same, with what differs in its time alone.
+pub(crate) fn exact(
+    old: &dyn TreeSource,
+    new: &dyn TreeSource,
+    limits: &Limits,
+    budget: &mut Budget,
+) -> Result<Vec<Delta>, DiffError> {
+    walk(old, new, limits, budget, true)
+}
+
+fn walk(
+    old: &dyn TreeSource,
+    new: &dyn TreeSource,
+    limits: &Limits,
+    budget: &mut Budget,
+    times: bool,
+) -> Result<Vec<Delta>, DiffError> {
+    let mut walk = Walk { old, new, limits, budget, times, found: Vec::new(), pending: Vec::new() };
     walk.pending.push(Pending { path: Vec::new(), depth: 0, old: true, new: true });
     while let Some(next) = walk.pending.pop() {
         walk.directory(&next)?;
@@ -167,6 +187,7 @@ struct Walk<'a> {
     new: &'a dyn TreeSource,
     limits: &'a Limits,
     budget: &'a mut Budget,
+    times: bool,
     found: Vec<Delta>,
     pending: Vec<Pending>,
 }
@@ -219,6 +240,7 @@ impl Walk<'_> {
                 // A link has no mode that means anything.
                 let mode = a.mode == b.mode || a.kind == NodeKind::Symlink;
                 match (same, mode) {
+                    (Some(true), true) if self.times && a.mtime != b.mtime => Some(What::Modified),
                     (Some(true), true) => None,
                     (Some(true), false) => Some(What::Mode),
                     _ => Some(What::Modified),

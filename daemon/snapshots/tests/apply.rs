@@ -106,3 +106,84 @@ fn an_agents_turn_comes_back_to_the_user() {
     assert!(!mark.try_exists().unwrap(), "a program of the tree was run");
     assert_eq!(fs::read_dir(&journals).unwrap().count(), 0);
 }
+
+/// What a tree is, hard links and times included, by the plainest means.
+fn seen(root: &Path) -> Vec<(String, u32, i64, i64, Vec<u8>, Vec<String>)> {
+    use std::os::unix::fs::MetadataExt as _;
+    fn go(at: &Path, all: &mut Vec<std::path::PathBuf>) {
+        for entry in fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            all.push(path.clone());
+            if path.is_dir() && !path.is_symlink() {
+                go(&path, all);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    go(root, &mut all);
+    all.sort();
+    let meta = |p: &Path| fs::symlink_metadata(p).unwrap();
+    let name = |p: &Path| p.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+    let one = |path: &std::path::PathBuf| {
+        let m = meta(path);
+        let bytes = match () {
+            () if m.is_symlink() => fs::read_link(path).unwrap().to_str().unwrap().as_bytes().to_vec(),
+            () if m.is_dir() => Vec::new(),
+            () => fs::read(path).unwrap(),
+        };
+        let same = |p: &&std::path::PathBuf| m.is_file() && m.nlink() > 1 && meta(p).ino() == m.ino();
+        let names = all.iter().filter(same).map(|p| name(p)).collect();
+        (name(path), m.mode(), m.mtime(), m.mtime_nsec(), bytes, names)
+    };
+    all.iter().map(one).collect()
+}
+
+#[test]
+fn a_workspace_is_put_back_as_it_was() {
+    let top = tempfile::tempdir().unwrap();
+    let (user, journals) = (top.path().join("user"), top.path().join("journals"));
+    fs::create_dir(&user).unwrap();
+    fs::create_dir(&journals).unwrap();
+    write(&user, ".git/config", "[core]\n");
+    write(&user, ".git/objects/aa/bb", "object");
+    write(&user, "a/one", "linked");
+    write(&user, "b/three", "linked as well");
+    write(&user, "touched", "the same");
+    fs::hard_link(user.join("a/one"), user.join("a/two")).unwrap();
+    fs::hard_link(user.join("a/one"), user.join("b-two")).unwrap();
+    fs::hard_link(user.join("b/three"), user.join("b/four")).unwrap();
+    write(&user, "apart/one", "apart");
+    write(&user, "apart/two", "apart");
+    fs::create_dir(user.join("empty")).unwrap();
+    symlink("a/one", user.join("link")).unwrap();
+    let was = seen(&user);
+    let store = Store::open(&top.path().join("store"), "owner", StoreOptions::default()).unwrap();
+    let then = store.snapshot(&user, &SnapshotRequest::default()).unwrap().id;
+
+    write(&user, ".git/config", "[core]\nfsmonitor = /bin/evil\n");
+    write(&user, ".git/hooks/pre-commit", "#!/bin/sh\n");
+    fs::remove_dir_all(user.join("a")).unwrap();
+    fs::remove_file(user.join("b/four")).unwrap();
+    write(&user, "b/four", "linked as well");
+    fs::remove_file(user.join("apart/two")).unwrap();
+    fs::hard_link(user.join("apart/one"), user.join("apart/two")).unwrap();
+    fs::remove_dir(user.join("empty")).unwrap();
+    write(&user, "empty", "a file now");
+    fs::remove_file(user.join("link")).unwrap();
+    fs::create_dir(user.join("link")).unwrap();
+    write(&user, "link/inside", "x");
+    write(&user, "touched", "the same");
+    write(&user, "new/deep/er", "new");
+    fs::set_permissions(user.join("b"), fs::Permissions::from_mode(0o700)).unwrap();
+    let now_seen = seen(&user);
+    let now = store.snapshot(&user, &SnapshotRequest::default()).unwrap().id;
+
+    let (now, then) = (store.tree(&now).unwrap(), store.tree(&then).unwrap());
+    let outcome = apply::replace(&now, &then, &user, &journals, None).unwrap();
+    assert!(outcome.kept.is_empty() && outcome.left.is_empty(), "{outcome:?}");
+    assert_eq!(seen(&user), was);
+    // And there again.
+    apply::replace(&then, &now, &user, &journals, None).unwrap();
+    assert_eq!(seen(&user), now_seen);
+    assert_eq!(fs::read_dir(&journals).unwrap().count(), 0);
+}

@@ -3,94 +3,88 @@
 
 use super::{
     Options,
+    parts::{Bytes, Part, Stand, Thing, Time, stands},
     plan::{Decided, Plan, PlanError, Planned, Verdict, Why},
 };
 use crate::{
-    Content, NodeKind, TreeEntry, TreeError, TreeSource,
-    diff::{Budget, digest},
-    live::{join, split},
+    Content, NodeKind, TreeError, TreeSource,
+    diff::{Budget, Limits, digest},
+    live::split,
 };
-use std::collections::{BTreeMap, HashMap};
-
-/// What has to stand at a path for it to be replaced or removed.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Stands {
-    File {
-        mode: u32,
-        size: u64,
-        digest: blake3::Hash,
-    },
-    Link(Vec<u8>),
-    /// With what is in it, by name.
-    Directory {
-        mode: u32,
-        inside: BTreeMap<Vec<u8>, Stands>,
-    },
-}
-
-/// Where the bytes of a new file come from.
-#[derive(Debug)]
-pub(super) enum Bytes {
-    /// The agent's file of this path; it has to have this digest still.
-    Agent {
-        path: Vec<u8>,
-        size: u64,
-        digest: blake3::Hash,
-    },
-    Merged(Vec<u8>),
-}
-
-/// What is put somewhere.
-#[derive(Debug)]
-pub(super) enum Node {
-    File { mode: u32, bytes: Bytes },
-    Link(Vec<u8>),
-    Directory { mode: u32, inside: Vec<(Vec<u8>, Node)> },
-}
-
-impl Node {
-    /// How many files, links and directories it is.
-    fn count(&self) -> usize {
-        match self {
-            Self::Directory { inside, .. } => 1 + inside.iter().map(|(_, node)| node.count()).sum::<usize>(),
-            _ => 1,
-        }
-    }
-}
-
-impl Step {
-    /// How much of it has to become durable.
-    pub(super) fn count(&self) -> usize {
-        match self {
-            Self::Put { node, .. } => node.count(),
-            _ => 1,
-        }
-    }
-}
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 #[derive(Debug)]
 pub(super) enum Step {
-    Put { path: Vec<u8>, node: Node, old: Option<Stands> },
-    Remove { path: Vec<u8>, old: Stands },
-    RemoveDirectory { path: Vec<u8> },
-    Mode { path: Vec<u8>, from: u32, to: u32 },
+    Put {
+        path: Vec<u8>,
+        parts: Vec<Part>,
+        old: Option<Vec<Stand>>,
+    },
+    Remove {
+        path: Vec<u8>,
+        old: Vec<Stand>,
+    },
+    RemoveDirectory {
+        path: Vec<u8>,
+    },
+    Mode {
+        path: Vec<u8>,
+        from: u32,
+        to: u32,
+    },
+    /// A directory that is open to its owner until all is done, and then has a mode.
+    Open {
+        path: Vec<u8>,
+        from: u32,
+        to: u32,
+    },
+    /// A directory's time, once all is done.
+    Time {
+        path: Vec<u8>,
+        time: Time,
+    },
+}
+
+impl Step {
+    pub(super) fn path(&self) -> &[u8] {
+        match self {
+            Self::Put { path, .. }
+            | Self::Remove { path, .. }
+            | Self::RemoveDirectory { path }
+            | Self::Mode { path, .. }
+            | Self::Open { path, .. }
+            | Self::Time { path, .. } => path,
+        }
+    }
+
+    /// How much of it has to become durable.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::Put { parts, .. } => parts.len(),
+            _ => 1,
+        }
+    }
 }
 
 /// A node while its directory is still being filled.
 struct Growing {
     path: Vec<u8>,
-    node: Node,
-    old: Option<Stands>,
-    parent: Option<usize>,
+    thing: Option<Thing>,
+    old: Option<Vec<Stand>>,
+    inside: bool,
     children: Vec<usize>,
 }
 
-struct Builder<'a> {
+pub(super) struct Builder<'a> {
     agent: &'a dyn TreeSource,
     user: &'a dyn TreeSource,
     budget: Budget,
+    /// With the times of the source, and its hard links.
+    exact: bool,
     growing: Vec<Growing>,
     directories: HashMap<Vec<u8>, usize>,
+    /// Directories that go along with what they stood in.
+    gone: HashSet<Vec<u8>>,
     steps: Vec<Step>,
 }
 
@@ -100,9 +94,7 @@ pub(super) fn build(
     user: &dyn TreeSource,
     options: &Options,
 ) -> Result<Plan, PlanError> {
-    let budget = Budget::new(&options.limits);
-    let (growing, directories, steps) = (Vec::new(), HashMap::new(), Vec::new());
-    let mut builder = Builder { agent, user, budget, growing, directories, steps };
+    let mut builder = Builder::new(agent, user, &options.limits, false);
     let mut changes = Vec::new();
     for (path, mut decided) in decided {
         if decided.done() && !builder.add(&path, &mut decided)? {
@@ -121,22 +113,45 @@ pub(super) fn build(
     Ok(Plan { changes, steps })
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        agent: &'a dyn TreeSource,
+        user: &'a dyn TreeSource,
+        limits: &Limits,
+        exact: bool,
+    ) -> Self {
+        let (growing, directories) = (Vec::new(), HashMap::new());
+        let (budget, gone, steps) = (Budget::new(limits), HashSet::new(), Vec::new());
+        Self { agent, user, budget, exact, growing, directories, gone, steps }
+    }
+
     /// False: something is too large.
     fn add(&mut self, path: &[u8], decided: &mut Decided) -> Result<bool, TreeError> {
+        self.add_whole(path, decided, false)
+    }
+
+    /// The same; a directory that is to go can go with all in it.
+    pub(super) fn add_whole(
+        &mut self,
+        path: &[u8],
+        decided: &mut Decided,
+        whole: bool,
+    ) -> Result<bool, TreeError> {
         let user = decided.user.as_ref();
         let user_directory = user.is_some_and(|e| e.kind == NodeKind::Directory);
         let Some(new) = &decided.delta.new else {
             return match user {
                 None => Ok(true),
                 // What becomes something else takes all in it along.
-                Some(_) if self.inside_of_replaced(path) => Ok(true),
-                Some(_) if user_directory => {
+                Some(_) if self.goes_along(path) => Ok(true),
+                Some(_) if user_directory && !whole => {
                     self.steps.push(Step::RemoveDirectory { path: path.to_vec() });
                     Ok(true)
                 }
                 Some(entry) => {
-                    let Some(old) = self.stands(path, entry)? else { return Ok(false) };
+                    let Some(old) = stands(self.user, path, entry, &mut self.budget)? else {
+                        return Ok(false);
+                    };
                     self.steps.push(Step::Remove { path: path.to_vec(), old });
                     Ok(true)
                 }
@@ -144,26 +159,31 @@ impl Builder<'_> {
         };
         if new.kind == NodeKind::Directory && user_directory {
             let from = user.map_or(new.mode, |e| e.mode);
+            if from == new.mode {
+                return Ok(true);
+            }
             self.steps.push(Step::Mode { path: path.to_vec(), from, to: new.mode });
             return Ok(true);
         }
         let old = match user {
             None => None,
-            Some(entry) => match self.stands(path, entry)? {
+            Some(entry) => match stands(self.user, path, entry, &mut self.budget)? {
                 None => return Ok(false),
                 known => known,
             },
         };
-        let node = match (&new.content, new.kind, decided.merged.take()) {
-            (Content::Target(target), ..) => Node::Link(target.clone()),
-            (_, NodeKind::Directory, _) => Node::Directory { mode: new.mode, inside: Vec::new() },
-            (.., Some((bytes, mode))) => Node::File { mode, bytes: Bytes::Merged(bytes) },
+        let time = self.exact.then_some(new.mtime);
+        let thing = match (&new.content, new.kind, decided.merged.take()) {
+            (Content::Target(target), ..) => Thing::Link { target: target.clone(), time },
+            (_, NodeKind::Directory, _) => Thing::Directory { mode: new.mode, time },
+            (.., Some((bytes, mode))) => Thing::File { mode, time, bytes: Bytes::Merged(bytes), group: None },
             _ => {
                 let Some(digest) = digest(self.agent, path, new.size, &mut self.budget)? else {
                     return Ok(false);
                 };
-                let bytes = Bytes::Agent { path: path.to_vec(), size: new.size, digest };
-                Node::File { mode: new.mode, bytes }
+                let bytes = Bytes::From { path: path.to_vec(), size: new.size, digest };
+                let group = new.link_group.filter(|_| self.exact);
+                Thing::File { mode: new.mode, time, bytes, group }
             }
         };
         let parent = self.directories.get(split(path).0).copied();
@@ -173,59 +193,44 @@ impl Builder<'_> {
         }
         // Files are here too: those that stood below them before go along with them.
         self.directories.insert(path.to_vec(), index);
-        self.growing.push(Growing { path: path.to_vec(), node, old, parent, children: Vec::new() });
+        let inside = parent.is_some();
+        self.growing.push(Growing {
+            path: path.to_vec(),
+            thing: Some(thing),
+            old,
+            inside,
+            children: Vec::new(),
+        });
         Ok(true)
     }
 
-    fn inside_of_replaced(&self, path: &[u8]) -> bool {
-        let mut at = split(path).0;
-        while !at.is_empty() {
-            if self.directories.contains_key(at) {
-                return true;
-            }
-            at = split(at).0;
+    fn goes_along(&mut self, path: &[u8]) -> bool {
+        // What it stands in was seen before it.
+        let parent = split(path).0;
+        let along = self.directories.contains_key(parent) || self.gone.contains(parent);
+        if along {
+            self.gone.insert(path.to_vec());
         }
-        false
+        along
     }
 
-    fn stands(&mut self, path: &[u8], entry: &TreeEntry) -> Result<Option<Stands>, TreeError> {
-        Ok(Some(match (&entry.content, entry.kind) {
-            (Content::Target(target), _) => Stands::Link(target.clone()),
-            (_, NodeKind::Directory) => {
-                let mut inside = BTreeMap::new();
-                for child in self.user.children(path)? {
-                    let Some(stands) = self.stands(&join(path, &child.name), &child)? else {
-                        return Ok(None);
-                    };
-                    inside.insert(child.name, stands);
-                }
-                Stands::Directory { mode: entry.mode, inside }
-            }
-            _ => match digest(self.user, path, entry.size, &mut self.budget)? {
-                Some(digest) => Stands::File { mode: entry.mode, size: entry.size, digest },
-                None => return Ok(None),
-            },
-        }))
-    }
-
-    fn finish(mut self) -> Vec<Step> {
-        let mut done: Vec<Option<(Vec<u8>, Node)>> = self.growing.iter().map(|_| None).collect();
+    pub(super) fn finish(mut self) -> Vec<Step> {
         let mut puts = Vec::new();
-        // Children have higher numbers than what they stand in.
-        while let Some(grown) = self.growing.pop() {
-            let mut node = grown.node;
-            if let Node::Directory { inside, .. } = &mut node {
-                inside.extend(grown.children.into_iter().filter_map(|child| done[child].take()));
+        for first in 0..self.growing.len() {
+            if self.growing[first].inside {
+                continue;
             }
-            match grown.parent {
-                Some(_) => {
-                    let name = split(&grown.path).1.to_vec();
-                    done[self.growing.len()] = Some((name, node));
-                }
-                None => puts.push(Step::Put { path: grown.path, node, old: grown.old }),
+            let (mut parts, mut todo) = (Vec::new(), vec![(0, first)]);
+            while let Some((depth, n)) = todo.pop() {
+                let grown = &mut self.growing[n];
+                let name = if depth == 0 { Vec::new() } else { split(&grown.path).1.to_vec() };
+                parts.extend(grown.thing.take().map(|thing| Part { depth, name, thing }));
+                todo.extend(grown.children.iter().rev().map(|child| (depth + 1, *child)));
             }
+            let grown = &mut self.growing[first];
+            let (path, old) = (std::mem::take(&mut grown.path), grown.old.take());
+            puts.push(Step::Put { path, parts, old });
         }
-        puts.reverse();
         puts.append(&mut self.steps);
         puts
     }

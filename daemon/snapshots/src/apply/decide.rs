@@ -4,6 +4,7 @@
 use super::{
     OnDrift, Options,
     links::{Links, resolve},
+    listings::Listings,
     plan::{Decided, PlanError, Verdict, Why, drifted},
 };
 use crate::{
@@ -13,12 +14,10 @@ use crate::{
     live::{join, split},
     merge::{Merged, Prefer, merge},
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Links that are followed one after the other, as many as the kernel follows.
 const HOPS: usize = 40;
-/// Directories of the user's tree whose listings are kept.
-const LISTINGS: usize = 4096;
 
 pub(super) struct Decider<'a> {
     base: &'a dyn TreeSource,
@@ -28,7 +27,7 @@ pub(super) struct Decider<'a> {
     budget: Budget,
     open: BTreeMap<Vec<u8>, Delta>,
     decided: BTreeMap<Vec<u8>, Decided>,
-    listings: HashMap<Vec<u8>, Vec<TreeEntry>>,
+    listings: Listings<'a>,
     links: Links,
 }
 
@@ -60,7 +59,7 @@ impl<'a> Decider<'a> {
         let mut budget = Budget::new(&options.limits);
         let found = diff::plain(base, agent, &options.limits, &mut budget)?;
         let open = found.into_iter().map(|d| (d.path.clone(), d)).collect();
-        let (decided, listings, links) = (BTreeMap::new(), HashMap::new(), Links::default());
+        let (decided, listings, links) = (BTreeMap::new(), Listings::new(user), Links::default());
         Ok(Self { base, agent, user, options, budget, open, decided, listings, links })
     }
 
@@ -79,18 +78,20 @@ impl<'a> Decider<'a> {
 
     /// Decides on a path after those it stands in.
     fn ensure(&mut self, path: &[u8]) -> Result<(), PlanError> {
-        // Depth is bounded by the comparison's.
-        let (parent, _) = split(path);
-        if !parent.is_empty() {
-            let made = self
-                .open
-                .get(parent)
-                .is_some_and(|d| is_directory(d.new.as_ref()) && !is_directory(d.old.as_ref()));
-            let needs = self.open.get(path).is_some_and(|d| d.new.is_some());
-            if made && needs {
-                self.ensure(parent)?;
+        let mut needed = vec![path];
+        let mut at = path;
+        while self.open.get(at).is_some_and(|d| d.new.is_some()) {
+            at = split(at).0;
+            let made = |d: &Delta| is_directory(d.new.as_ref()) && !is_directory(d.old.as_ref());
+            if !self.open.get(at).is_some_and(made) {
+                break;
             }
+            needed.push(at);
         }
+        needed.into_iter().rev().try_for_each(|path| self.one(path))
+    }
+
+    fn one(&mut self, path: &[u8]) -> Result<(), PlanError> {
         let Some(delta) = self.open.remove(path) else { return Ok(()) };
         let asked = self.asked(path);
         let user = self.entry(path)?;
@@ -102,25 +103,8 @@ impl<'a> Decider<'a> {
         Ok(())
     }
 
-    fn list(&mut self, path: &[u8]) -> Result<&[TreeEntry], TreeError> {
-        if !self.listings.contains_key(path) {
-            if self.listings.len() >= LISTINGS {
-                self.listings.clear();
-            }
-            let found = match self.user.children(path) {
-                Err(error) if error.absent => Vec::new(),
-                other => other?,
-            };
-            self.listings.insert(path.to_vec(), found);
-        }
-        Ok(self.listings.get(path).map_or(&[], Vec::as_slice))
-    }
-
     fn entry(&mut self, path: &[u8]) -> Result<Option<TreeEntry>, TreeError> {
-        let (parent, name) = split(path);
-        let listed = self.list(parent)?;
-        let found = listed.binary_search_by(|e| e.name.as_slice().cmp(name));
-        Ok(found.ok().map(|n| listed[n].clone()))
+        self.listings.entry(path)
     }
 
     fn findings(&self, delta: &Delta) -> Result<Vec<classify::Finding>, TreeError> {
@@ -293,7 +277,7 @@ impl<'a> Decider<'a> {
         let directories: Vec<_> =
             self.decided.iter().filter(|(_, d)| going(d)).map(|(p, _)| p.clone()).collect();
         for path in directories.into_iter().rev() {
-            let names: Vec<_> = self.list(&path)?.iter().map(|e| join(&path, &e.name)).collect();
+            let names: Vec<_> = self.listings.list(&path)?.iter().map(|e| join(&path, &e.name)).collect();
             let mut verdict = None;
             for inside in names {
                 let stays = match self.decided.get(&inside) {

@@ -8,11 +8,13 @@ use super::{
 };
 use crate::{
     TreeError, TreeSource,
+    diff::DiffError,
     live::{join, split},
     rights::{self, Owner, RightsError, as_daemon},
 };
 use rustix::{fd::AsFd as _, io::Errno};
 use std::{
+    cell::RefCell,
     collections::BTreeSet,
     io::Read,
     os::unix::ffi::OsStrExt as _,
@@ -21,6 +23,9 @@ use std::{
 
 /// Beyond this, one sync of the whole filesystem costs less than one of each file.
 const MANY: usize = 256;
+
+/// What an owner needs to work in a directory.
+pub(super) const OPEN: u32 = 0o700;
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +60,9 @@ pub enum ApplyError {
     /// A tree could not be read.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// Two trees could not be compared.
+    #[error(transparent)]
+    Diff(#[from] DiffError),
     /// Something could not be written.
     #[error("cannot write {:?}: {source}; nothing was changed", path.escape_ascii().to_string())]
     Io {
@@ -162,11 +170,11 @@ pub(super) fn execute_with(
     if plan.steps.is_empty() {
         return Ok(Outcome::default());
     }
-    rights::acting_for(owner, || all(plan, agent, root, journals, owner, seam))?
+    rights::acting_for(owner, || all(&plan.steps, agent, root, journals, owner, seam))?
 }
 
-fn all(
-    plan: &Plan,
+pub(super) fn all(
+    steps: &[Step],
     agent: &dyn TreeSource,
     root: &Path,
     journals: &Path,
@@ -175,7 +183,7 @@ fn all(
 ) -> Result<Outcome, ApplyError> {
     let tree = open(root)?;
     let identity = tree.identity().map_err(|e| ApplyError::io(b"", e))?;
-    let items = items(&plan.steps);
+    let items = items(steps);
     let absolute =
         std::path::absolute(root).map_err(|source| ApplyError::Root { path: root.to_path_buf(), source })?;
     let owner = owner.cloned();
@@ -185,15 +193,17 @@ fn all(
         tree: &tree,
         items: &record.items,
         stager: Stager {
+            tree: &tree,
             agent: &Ours(agent),
             seam,
-            many: plan.steps.iter().map(Step::count).sum::<usize>() > MANY,
+            many: steps.iter().map(Step::count).sum::<usize>() > MANY,
+            groups: RefCell::default(),
         },
         parents: Parents::new(&tree),
         made: Vec::new(),
         staged: false,
     };
-    if let Err(cause) = seam.at("begun").and_then(|()| apply.run(&plan.steps, &journal)) {
+    if let Err(cause) = seam.at("begun").and_then(|()| apply.run(steps, &journal)) {
         #[cfg(test)]
         if matches!(cause, ApplyError::Stopped) {
             return Err(cause);
@@ -205,7 +215,7 @@ fn all(
     }
     seam.at("done")?;
     let mut outcome = finish(&mut apply.parents, &record.items, seam)?;
-    outcome.steps = plan.steps.len();
+    outcome.steps = steps.len();
     if outcome.left.is_empty() {
         as_daemon(|| journal.remove())?;
     }
@@ -215,14 +225,16 @@ fn all(
 fn items(steps: &[Step]) -> Vec<Item> {
     let random = uuid::Uuid::new_v4().simple().to_string();
     let item = |(n, step): (usize, &Step)| {
-        let (path, action) = match step {
-            Step::Put { path, old: None, .. } => (path, Action::Add),
-            Step::Put { path, .. } => (path, Action::Replace),
-            Step::Remove { path, .. } => (path, Action::Remove),
-            Step::RemoveDirectory { path } => (path, Action::RemoveDirectory),
-            Step::Mode { path, from, to } => (path, Action::Mode { from: *from, to: *to }),
+        let action = match step {
+            Step::Put { old: None, .. } => Action::Add,
+            Step::Put { .. } => Action::Replace,
+            Step::Remove { .. } => Action::Remove,
+            Step::RemoveDirectory { .. } => Action::RemoveDirectory,
+            Step::Mode { from, to, .. } => Action::Mode { from: *from, to: *to },
+            Step::Open { from, to, .. } => Action::Open { from: *from, to: *to },
+            Step::Time { time, .. } => Action::Time { time: *time },
         };
-        Item { path: path.clone(), name: format!(".cordon-{random}-{n}").into_bytes(), action }
+        Item { path: step.path().to_vec(), name: format!(".cordon-{random}-{n}").into_bytes(), action }
     };
     steps.iter().enumerate().map(item).collect()
 }
@@ -258,6 +270,9 @@ struct Apply<'a> {
 impl Apply<'_> {
     fn run(&mut self, steps: &[Step], journal: &Journal) -> Result<(), ApplyError> {
         for (step, item) in steps.iter().zip(self.items) {
+            if let Step::Open { from, .. } = step {
+                self.open(item, *from)?;
+            }
             let made = self.stage(step, item)?;
             self.made.push(made);
         }
@@ -277,6 +292,16 @@ impl Apply<'_> {
         Ok(())
     }
 
+    /// Lets the owner into a directory of its own, parents first.
+    fn open(&mut self, item: &Item, from: u32) -> Result<(), ApplyError> {
+        let fail = |e: Errno| ApplyError::io(&item.path, e);
+        let (parent, name) = split(&item.path);
+        let dir = self.parents.open(parent).map_err(fail)?;
+        let opened = fsops::change_mode(dir.as_fd(), name, from, from | OPEN).map_err(fail)?;
+        self.stager.seam.at("opened")?;
+        if opened { Ok(()) } else { Err(ApplyError::Drift { path: item.path.clone() }) }
+    }
+
     fn sync(&self) -> Result<(), ApplyError> {
         if self.stager.many {
             return rustix::fs::syncfs(&self.tree.root).map_err(|e| ApplyError::io(b"", e));
@@ -294,8 +319,8 @@ impl Apply<'_> {
         let dir = self.parents.open(parent).map_err(fail)?;
         let own = fsops::own(dir.as_fd()).map_err(fail)?;
         let subject = match step {
-            Step::Put { node, .. } => {
-                self.stager.make(dir.as_fd(), &item.name, node, path)?;
+            Step::Put { parts, .. } => {
+                self.stager.make(dir.as_fd(), &item.name, parts, path)?;
                 item.name.as_slice()
             }
             _ => name,
@@ -335,7 +360,7 @@ impl Apply<'_> {
                 fsops::move_to_free(dir.as_fd(), name, &item.name).map_err(fail)?;
                 made.is(at(&item.name)?) && self.tree.stands(&beside, old)?
             }
-            Step::RemoveDirectory { .. } => made.is(at(name)?),
+            Step::RemoveDirectory { .. } | Step::Open { .. } | Step::Time { .. } => made.is(at(name)?),
             Step::Mode { from, to, .. } => {
                 made.is(at(name)?) && fsops::change_mode(dir.as_fd(), name, *from, *to).map_err(fail)?
             }

@@ -1,13 +1,17 @@
 //! What is done to a live tree, one parent directory's descriptor at a time.
 
-use super::build::Stands;
+use super::{
+    parts::{Stand, Time, matches},
+    stage::times,
+    trail::Trail,
+};
 use crate::{
-    Content, NodeKind, TreeError, TreeSource,
-    diff::{Budget, Limits, digest},
-    live::{self, LiveTree, join},
+    TreeError,
+    diff::{Budget, Limits},
+    live::{self, LiveTree},
 };
 use rustix::{
-    fd::{AsFd, BorrowedFd, OwnedFd},
+    fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     fs::{self, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, StatxFlags},
     io::Errno,
 };
@@ -53,7 +57,7 @@ impl Tree {
     }
 
     /// Whether what stands at a path is all there was to be and nothing else.
-    pub(super) fn stands(&self, path: &[u8], expected: &Stands) -> Result<bool, TreeError> {
+    pub(super) fn stands(&self, path: &[u8], expected: &[Stand]) -> Result<bool, TreeError> {
         let fail =
             |e: std::io::Error| TreeError { path: path.to_vec(), reason: e.to_string(), absent: false };
         let again = self.root.try_clone().map_err(fail)?;
@@ -65,37 +69,6 @@ impl Tree {
         // FIFOs and the like are no part of a tree and yet would go with their directory.
         Ok(whole && tree.skipped().is_empty())
     }
-}
-
-fn matches(
-    tree: &LiveTree,
-    path: &[u8],
-    entry: &crate::TreeEntry,
-    expected: &Stands,
-    budget: &mut Budget,
-) -> Result<bool, TreeError> {
-    Ok(match (expected, entry.kind, &entry.content) {
-        (Stands::Link(target), _, Content::Target(now)) => target == now,
-        (Stands::File { mode, size, digest: was }, NodeKind::File, _) => {
-            entry.mode == *mode
-                && entry.size == *size
-                && digest(tree, path, *size, budget)?.is_some_and(|now| now == *was)
-        }
-        (Stands::Directory { mode, inside }, NodeKind::Directory, _) => {
-            let children = tree.children(path)?;
-            if entry.mode != *mode || children.len() != inside.len() {
-                return Ok(false);
-            }
-            for child in children {
-                let Some(expected) = inside.get(&child.name) else { return Ok(false) };
-                if !matches(tree, &join(path, &child.name), &child, expected, budget)? {
-                    return Ok(false);
-                }
-            }
-            true
-        }
-        _ => false,
-    })
 }
 
 /// What has a name in a directory; none: nothing.
@@ -118,36 +91,89 @@ pub(super) fn move_to_free(dir: BorrowedFd<'_>, from: &[u8], to: &[u8]) -> Resul
 /// Removes a file, link or directory with all in it; nothing there is fine. What is mounted in
 /// it stops it.
 pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    if removed(dir, name)? {
+        return Ok(());
+    }
+    let mut trail = Trail::new(dir);
+    // Of each directory on the way: those in it that are still to be emptied.
+    let mut open = vec![enter(&mut trail, name)?];
+    while let Some(inside) = open.last_mut() {
+        match inside.pop() {
+            Some(next) => open.push(enter(&mut trail, &next)?),
+            None => {
+                open.pop();
+                let Some(empty) = trail.up()? else { break };
+                match fs::unlinkat(trail.here(), empty, AtFlags::REMOVEDIR) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// False: it is a directory.
+fn removed(dir: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
     match fs::unlinkat(dir, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(error) => return Err(error),
-    }
-    let child = live::open_directory(dir, name)?;
-    // Who is not root empties a directory only when it may write to it.
-    let mode = Mode::from_raw_mode(fs::fstat(&child)?.st_mode & 0o777);
-    if !mode.contains(Mode::RWXU) {
-        fs::fchmod(&child, mode | Mode::RWXU)?;
-    }
-    let names = names(&child)?;
-    names.iter().try_for_each(|name| remove(child.as_fd(), name))?;
-    match fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
-        Err(Errno::NOENT) => Ok(()),
-        other => other,
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::ISDIR) => Ok(false),
+        // What some filesystems say of a directory, and all of what may not be removed.
+        Err(Errno::PERM) => {
+            let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            if directory { Ok(false) } else { Err(Errno::PERM) }
+        }
+        Err(error) => Err(error),
     }
 }
 
-/// The mode of a directory that has to be one; and the change of it.
+/// Goes into a directory and removes all that is none; gives the directories in it.
+fn enter(trail: &mut Trail<'_>, name: &[u8]) -> Result<Vec<Vec<u8>>, Errno> {
+    // Who is not root empties a directory only when it may read and write to it.
+    let look = live::open_beneath(trail.here(), name, OFlags::PATH | OFlags::DIRECTORY)?;
+    let mode = Mode::from_raw_mode(fs::fstat(&look)?.st_mode & 0o777);
+    if !mode.contains(Mode::RWXU) {
+        chmod(look.as_fd(), mode | Mode::RWXU)?;
+    }
+    trail.down(name)?;
+    let mut directories = Vec::new();
+    for name in names(trail.here())? {
+        if !removed(trail.here(), &name)? {
+            directories.push(name);
+        }
+    }
+    Ok(directories)
+}
+
+/// Changes the mode of what an `O_PATH` descriptor stands for, also where it cannot be opened
+/// otherwise.
+fn chmod(fd: BorrowedFd<'_>, mode: Mode) -> Result<(), Errno> {
+    fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), mode)
+}
+
+/// The change of the mode of a directory that has to have one. False: it has another.
 pub(super) fn change_mode(parent: BorrowedFd<'_>, name: &[u8], from: u32, to: u32) -> Result<bool, Errno> {
-    let dir = live::open_directory(parent, name)?;
+    let dir = live::open_beneath(parent, name, OFlags::PATH | OFlags::DIRECTORY)?;
     let stat = fs::fstat(&dir)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory || stat.st_mode & 0o777 != from {
         return Ok(false);
     }
     // The bits above the nine are the user's: a group that is inherited stays inherited.
-    fs::fchmod(&dir, Mode::from_raw_mode((stat.st_mode & 0o7000) | to))?;
-    fs::fsync(&dir)?;
+    chmod(dir.as_fd(), Mode::from_raw_mode((stat.st_mode & 0o7000) | to))?;
+    match live::open_directory(parent, name) {
+        Ok(dir) => fs::fsync(dir)?,
+        // Now closed to its owner as well: with the next sync of the filesystem.
+        Err(Errno::ACCESS) => {}
+        Err(error) => return Err(error),
+    }
     Ok(true)
+}
+
+/// Sets when a directory was modified.
+pub(super) fn change_time(parent: BorrowedFd<'_>, name: &[u8], time: Time) -> Result<(), Errno> {
+    let dir = live::open_directory(parent, name)?;
+    fs::futimens(&dir, &times(time))
 }
 
 /// Makes the renames in a directory durable.
@@ -164,29 +190,40 @@ pub(super) fn own(dir: BorrowedFd<'_>) -> Result<Identity, Errno> {
 /// nobody wrote to it. Modes do not count.
 pub(super) fn print(dir: BorrowedFd<'_>, name: &[u8]) -> Result<String, Errno> {
     let mut hasher = blake3::Hasher::new();
-    print_into(&mut hasher, dir, name)?;
+    let mut trail = Trail::new(dir);
+    let mut open = vec![vec![name.to_vec()]];
+    while let Some(names_here) = open.last_mut() {
+        let Some(name) = names_here.pop() else {
+            open.pop();
+            trail.up()?;
+            continue;
+        };
+        let stat = fs::statat(trail.here(), &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if trail.depth() > 0 {
+            hasher.update(&(trail.depth() as u64).to_le_bytes());
+            hasher.update(&(name.len() as u64).to_le_bytes()).update(&name);
+        }
+        hasher.update(&stat.st_ino.to_le_bytes()).update(&stat.st_mtime.to_le_bytes());
+        hasher.update(&stat.st_mtime_nsec.to_le_bytes());
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            hasher.update(&stat.st_size.to_le_bytes());
+            continue;
+        }
+        match trail.down(&name) {
+            Ok(()) => {
+                let mut inside = names(trail.here())?;
+                inside.sort_unstable();
+                open.push(inside);
+            }
+            // Closed to its owner: nobody else writes to it either.
+            Err(Errno::ACCESS) => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(hasher.finalize().to_string())
 }
 
-fn print_into(hasher: &mut blake3::Hasher, dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    hasher.update(&stat.st_ino.to_le_bytes()).update(&stat.st_mtime.to_le_bytes());
-    hasher.update(&stat.st_mtime_nsec.to_le_bytes());
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        hasher.update(&stat.st_size.to_le_bytes());
-        return Ok(());
-    }
-    let child = live::open_directory(dir, name)?;
-    let mut names = names(&child)?;
-    names.sort_unstable();
-    for name in &names {
-        hasher.update(&(name.len() as u64).to_le_bytes()).update(name);
-        print_into(hasher, child.as_fd(), name)?;
-    }
-    Ok(())
-}
-
-fn names(dir: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
+fn names(dir: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = Vec::new();
     for listed in Dir::read_from(dir)? {
         let listed = listed?;

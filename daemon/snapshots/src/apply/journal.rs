@@ -4,7 +4,7 @@
 //! cleaned up. Each file is one line of format and version, one of checksum, and JSON; each
 //! appears whole or not at all.
 
-use super::fsops::Identity;
+use super::{fsops::Identity, parts::Time};
 use crate::rights::Owner;
 use rustix::{
     fd::{AsFd, OwnedFd},
@@ -73,6 +73,11 @@ pub(super) enum Action {
     RemoveDirectory,
     /// A directory's mode.
     Mode { from: u32, to: u32 },
+    /// A directory is opened to its owner before anything is done in it, and gets its mode at the
+    /// end.
+    Open { from: u32, to: u32 },
+    /// A directory gets its time at the end.
+    Time { time: Time },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! What is left to do when an apply failed, was killed, or is done.
 
 use super::{
-    execute::{ApplyError, Outcome, Production, Seam, open},
+    execute::{ApplyError, OPEN, Outcome, Production, Seam, open},
     fsops::{self, Tree},
     journal::{Action, Item, Journal, JournalError, Made, Record},
 };
@@ -84,10 +84,11 @@ pub(super) fn undo(
         };
         let back = match made.and_then(|made| made.get(n)) {
             Some(made) => put_back(dir.as_fd(), name, item, made),
-            None if matches!(item.action, Action::Add | Action::Replace) => {
-                fsops::remove(dir.as_fd(), &item.name).map(|()| true)
-            }
-            None => Ok(true),
+            None => match item.action {
+                Action::Add | Action::Replace => fsops::remove(dir.as_fd(), &item.name).map(|()| true),
+                Action::Open { from, .. } => close(dir.as_fd(), name, from, from),
+                _ => Ok(true),
+            },
         };
         if !back.map_err(|e| ApplyError::io(&item.path, e))? {
             let name = if item.action == Action::Add { name } else { &item.name };
@@ -138,7 +139,16 @@ fn put_back(dir: BorrowedFd<'_>, name: &[u8], item: &Item, made: &Made) -> Resul
             Ok(_) | Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(true),
             Err(e) => Err(e),
         },
-        Action::RemoveDirectory => Ok(true),
+        Action::Open { from, .. } => close(dir, name, from, from),
+        Action::RemoveDirectory | Action::Time { .. } => Ok(true),
+    }
+}
+
+/// Gives a directory that was opened the mode it is to have; what has another by now keeps it.
+fn close(dir: BorrowedFd<'_>, name: &[u8], from: u32, to: u32) -> Result<bool, Errno> {
+    match fsops::change_mode(dir, name, from | OPEN, to) {
+        Ok(_) | Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(true),
+        Err(e) => Err(e),
     }
 }
 
@@ -170,6 +180,20 @@ pub(super) fn finish(
         }
     }
     parents.sync(items)?;
+    // The deepest first: what is closed cannot be gone through.
+    for item in items.iter().rev() {
+        let (parent, name) = split(&item.path);
+        let set = match (&item.action, parents.open(parent)) {
+            (Action::Time { time }, Ok(dir)) => fsops::change_time(dir.as_fd(), name, *time),
+            (Action::Open { from, to }, Ok(dir)) => close(dir.as_fd(), name, *from, *to).map(|_| ()),
+            _ => continue,
+        };
+        seam.at("set")?;
+        // Done before a kill, or gone.
+        if !matches!(set, Ok(()) | Err(Errno::NOENT | Errno::ACCESS)) {
+            outcome.left.push(item.path.clone());
+        }
+    }
     seam.at("finished")?;
     Ok(outcome)
 }

@@ -14,6 +14,7 @@ use std::{cell::Cell, fs, os::unix::fs::symlink};
 mod crash;
 mod drift;
 mod hostile;
+mod replace;
 mod rights;
 
 /// A user's tree on disk, a place for journals, and something outside that nobody may touch.
@@ -133,6 +134,15 @@ fn every_kind_of_change_is_brought_in() {
     assert!(outcome.left.is_empty() && outcome.kept.is_empty(), "{outcome:?}");
     world.assert_no_journal();
     world.assert_outside_untouched();
+    // The same trees give the same plan, whatever it is, and others another.
+    let again = World::new(&before());
+    assert_eq!(again.plan(&before(), &after(), &all_classes()).digest(), plan.digest());
+    assert_ne!(again.plan(&before(), &after(), &Options::default()).digest(), plan.digest());
+    let mut other = after();
+    if let Node::Dir(_, children) = &mut other {
+        children.insert(b"edit".to_vec(), Node::File(0o600, b"nEw\n".to_vec()));
+    }
+    assert_ne!(again.plan(&before(), &other, &all_classes()).digest(), plan.digest());
     // And a second time there is nothing to do.
     assert!(world.plan(&before(), &after(), &all_classes()).is_empty());
 }

@@ -188,3 +188,31 @@ fn the_whole_of_it_is_done_for_somebody_else() {
     assert!(as_owner(&owner(), || fs::read_dir(world.journals())).unwrap().is_err());
     world.assert_no_journal();
 }
+
+#[test]
+fn a_tree_is_replaced_with_the_users_rights() {
+    let shut = |text: &str| {
+        let inner = Node::Dir(0o500, [(b"f".to_vec(), file(text)), (text.into(), file(text))].into());
+        dir([("shut", Node::Dir(0o500, [(b"in".to_vec(), inner)].into()))])
+    };
+    for (now, then) in
+        [(before(), after()), (shut("1"), shut("2")), (shut("1"), dir([])), (dir([]), shut("1"))]
+    {
+        let world = world(&now);
+        let tree = MemTree::new(then.clone());
+        let (live, journals) = (LiveTree::open_as(&world.user(), &owner()).unwrap(), world.journals());
+        replace(&live, &tree, &world.user(), &journals, Some(&owner())).unwrap();
+        assert_eq!(world.now(), with_mode_of(&world, &then));
+        world.assert_no_journal();
+    }
+    // What is root's own stays, readable or not, and so does what it stands in.
+    let world = world(&before());
+    let kept = world.user().join("gone/deep/roots");
+    fs::write(&kept, "roots").unwrap();
+    mode(&kept, 0o600);
+    let (now, then) = (MemTree::new(before()), MemTree::new(dir([])));
+    let outcome = replace(&now, &then, &world.user(), &world.journals(), Some(&owner())).unwrap();
+    assert_eq!(outcome.kept, [b"gone/deep".to_vec(), b"gone".to_vec()]);
+    assert_eq!(fs::read(&kept).unwrap(), b"roots");
+    assert!(["gone/y", "edit"].iter().all(|p| fs::symlink_metadata(world.user().join(p)).is_err()));
+}
