@@ -107,8 +107,11 @@ fn an_agents_turn_comes_back_to_the_user() {
     assert_eq!(fs::read_dir(&journals).unwrap().count(), 0);
 }
 
+/// Name, mode, time, content, and the names of the same inode.
+type Seen = (String, u32, i64, i64, Vec<u8>, Vec<String>);
+
 /// What a tree is, hard links and times included, by the plainest means.
-fn seen(root: &Path) -> Vec<(String, u32, i64, i64, Vec<u8>, Vec<String>)> {
+fn seen(root: &Path) -> Vec<Seen> {
     use std::os::unix::fs::MetadataExt as _;
     fn go(at: &Path, all: &mut Vec<std::path::PathBuf>) {
         for entry in fs::read_dir(at).unwrap() {
