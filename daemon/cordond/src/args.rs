@@ -52,6 +52,11 @@ pub(crate) struct Serve {
           value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
     pub(crate) journal_limit: u64,
 
+    /// The most that the snapshots of one user may take, for instance `50GiB`; what does not
+    /// fit is not kept, and its run is refused or told so [default: no limit].
+    #[arg(long, env = "CORDON_SNAPSHOT_QUOTA", value_name = "SIZE", value_parser = size)]
+    pub(crate) snapshot_quota: Option<u64>,
+
     /// What becomes of running agents when the daemon is told to end.
     #[arg(long, env = "CORDON_ON_SHUTDOWN", value_enum, default_value_t = OnShutdown::Leave)]
     pub(crate) on_shutdown: OnShutdown,
@@ -84,10 +89,36 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// A number of bytes with a unit of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_start() {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return Err("a size is a number with B, KiB, MiB, GiB or TiB, for instance 50GiB".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "a size begins with a whole number".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "that is more than there can be".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+
+    #[test]
+    fn sizes_are_what_they_say() {
+        for (text, bytes) in [("0", 0), ("7B", 7), ("50GiB", 50 << 30), ("2 TiB", 2 << 40), ("3KiB", 3072)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "GiB", "5GB", "-1", "1.5GiB", "99999999999TiB", "5GiBx"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn the_flags_agree_with_each_other() {

@@ -2,13 +2,17 @@ use crate::{
     args::{OnShutdown, Serve},
     error::StartError,
     places::Places,
-    services::{About, AgentsService, ImagesService, REQUEST_LIMIT, RunsService, SystemService},
+    services::{
+        About, AgentsService, ChangesService, ImagesService, REQUEST_LIMIT, RunsService, SnapshotsService,
+        SystemService, WorkspacesService,
+    },
     socket,
     walls::HostWalls,
 };
 use cordon_proto::v1::{
-    agents_server::AgentsServer, images_server::ImagesServer, runs_server::RunsServer,
-    system_server::SystemServer,
+    agents_server::AgentsServer, changes_server::ChangesServer, images_server::ImagesServer,
+    runs_server::RunsServer, snapshots_server::SnapshotsServer, system_server::SystemServer,
+    workspaces_server::WorkspacesServer,
 };
 use cordon_runs::{Options, Runs, plan::Host};
 use std::{
@@ -38,6 +42,7 @@ pub(crate) async fn serve(args: Serve, places: Places) -> Result<(), StartError>
             program_path: places.program_path.clone(),
         },
         journal_limit: args.journal_limit << 20,
+        snapshot_quota: args.snapshot_quota,
     };
     let runs =
         Runs::open(options, walls.clone()).map_err(StartError::io("open the runs in", &places.state))?;
@@ -51,6 +56,9 @@ pub(crate) async fn serve(args: Serve, places: Places) -> Result<(), StartError>
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RunsServer<RunsService>>().await;
+    health.set_serving::<SnapshotsServer<SnapshotsService>>().await;
+    health.set_serving::<ChangesServer<ChangesService>>().await;
+    health.set_serving::<WorkspacesServer<WorkspacesService>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(cordon_proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -71,6 +79,18 @@ pub(crate) async fn serve(args: Serve, places: Places) -> Result<(), StartError>
         )
         .add_service(
             AgentsServer::new(AgentsService { runs: runs.clone() }).max_decoding_message_size(REQUEST_LIMIT),
+        )
+        .add_service(
+            SnapshotsServer::new(SnapshotsService { runs: runs.clone() })
+                .max_decoding_message_size(REQUEST_LIMIT),
+        )
+        .add_service(
+            ChangesServer::new(ChangesService { runs: runs.clone() })
+                .max_decoding_message_size(REQUEST_LIMIT),
+        )
+        .add_service(
+            WorkspacesServer::new(WorkspacesService { runs: runs.clone() })
+                .max_decoding_message_size(REQUEST_LIMIT),
         )
         .add_service(
             ImagesServer::new(ImagesService { docker_host: args.docker_host.clone() })

@@ -2,6 +2,7 @@
 
 use cordon_runs::{JournalError, RunError};
 use cordon_sandbox::SandboxError;
+use cordon_snapshots::{StoreError as SnapshotError, apply::ApplyError};
 use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -38,6 +39,23 @@ pub(crate) fn of_run(error: &RunError) -> Status {
         RunError::Journal(JournalError::Full { .. } | JournalError::Limit { .. }) => Code::ResourceExhausted,
         RunError::Journal(JournalError::Damaged { .. } | JournalError::Foreign { .. }) => Code::DataLoss,
         RunError::Store(e) if e.is_full() => Code::ResourceExhausted,
+        RunError::SnapshotNotFound { .. } | RunError::WorkspaceNotFound { .. } => Code::NotFound,
+        RunError::SnapshotAmbiguous { .. } => Code::InvalidArgument,
+        RunError::NotKept { .. }
+        | RunError::NoTree { .. }
+        | RunError::InUse { .. }
+        | RunError::Storage { .. }
+        | RunError::PlanChanged
+        | RunError::PlanRefused { .. }
+        | RunError::NotMade { .. }
+        | RunError::Diff(_) => Code::FailedPrecondition,
+        RunError::Busy { .. } => Code::Aborted,
+        RunError::NoRoom { .. } => Code::ResourceExhausted,
+        RunError::Snapshots(e) => snapshot_code(e),
+        RunError::Tree(e) if e.absent => Code::NotFound,
+        RunError::Tree(_) => Code::FailedPrecondition,
+        RunError::Apply(e) => apply_code(e),
+        RunError::HalfApplied { .. } | RunError::Told(_) => Code::Internal,
         RunError::Store(_) | RunError::Journal(_) | RunError::Internal(_) => Code::Internal,
     };
     status(code, error.reason(), &error.to_string(), error.help())
@@ -49,6 +67,35 @@ pub(crate) fn of_sandbox(error: SandboxError) -> Status {
 
 fn sandbox_code(error: &SandboxError) -> Code {
     if error.is_refusal() { Code::FailedPrecondition } else { Code::Internal }
+}
+
+fn snapshot_code(error: &SnapshotError) -> Code {
+    match error {
+        SnapshotError::NotFound(_) => Code::NotFound,
+        SnapshotError::Quota { .. } => Code::ResourceExhausted,
+        SnapshotError::Damaged { .. } => Code::DataLoss,
+        SnapshotError::TooLong { .. } | SnapshotError::Name(_) | SnapshotError::Ambiguous { .. } => {
+            Code::InvalidArgument
+        }
+        SnapshotError::Unreadable { .. }
+        | SnapshotError::Changing { .. }
+        | SnapshotError::Limit { .. }
+        | SnapshotError::NotEmpty(_)
+        | SnapshotError::Format { .. } => Code::FailedPrecondition,
+        SnapshotError::Contended => Code::Aborted,
+        _ => Code::Internal,
+    }
+}
+
+fn apply_code(error: &ApplyError) -> Code {
+    match error {
+        ApplyError::Busy(_) => Code::Aborted,
+        ApplyError::Refused(_)
+        | ApplyError::Root { .. }
+        | ApplyError::Changed { .. }
+        | ApplyError::Drift { .. } => Code::FailedPrecondition,
+        _ => Code::Internal,
+    }
 }
 
 fn cut(message: &str) -> String {

@@ -5,6 +5,7 @@ use crate::{
     error::RunError,
     file::{self, FileSource},
     journal::{Durability, Journal},
+    keep::{place, trees},
     life::{Agent, Log, Tally, warning},
     plan::{self, Planned, remove_placeholders},
     record::{AgentRecord, RunRecord, State, now_ms, title},
@@ -59,6 +60,7 @@ impl Accepted {
             variables: &request.variables,
         };
         let mut checked = file::check(&source)?;
+        from_snapshots(shared, &mut checked.file, &request)?;
         if purpose == Purpose::Tools {
             checked.file = for_tools(checked.file);
         }
@@ -78,7 +80,13 @@ impl Accepted {
         let planned = file::plan_agents(&shared.host, &request.agents, &planning)?;
         let placeholders: Vec<PathBuf> = planned.iter().flat_map(|p| p.placeholders.clone()).collect();
         let directory = RunDirectory::new(&shared.directory, id);
-        let kept = Self::keep(shared, request, id, &checked, planned, &directory, purpose);
+        let given = checked.file.snapshot_storage.as_deref();
+        let storage = place(&shared.host.state, request.owner.uid, given, &planned).and_then(|storage| {
+            let known = storage.as_deref().map(|place| shared.stores.remember(request.owner.uid, place));
+            known.transpose().map(|_| storage)
+        });
+        let accepting = Accepting { id, checked: &checked, purpose };
+        let kept = storage.and_then(|storage| accepting.keep(shared, request, planned, &directory, storage));
         if kept.is_err() {
             remove_placeholders(&placeholders);
             if let Err(error) = directory.remove() {
@@ -87,16 +95,24 @@ impl Accepted {
         }
         kept
     }
+}
 
+struct Accepting<'a> {
+    id: &'a str,
+    checked: &'a file::Checked,
+    purpose: Purpose,
+}
+
+impl Accepting<'_> {
     fn keep(
+        &self,
         shared: &Shared,
         request: StartRequest,
-        id: &str,
-        checked: &file::Checked,
         planned: Vec<Planned>,
         directory: &RunDirectory,
-        purpose: Purpose,
-    ) -> Result<Self, RunError> {
+        storage: Option<PathBuf>,
+    ) -> Result<Accepted, RunError> {
+        let Self { id, checked, purpose } = *self;
         directory.create()?;
         directory.write("agent-file", &request.content)?;
         directory.write("prompt", request.prompt.as_bytes())?;
@@ -124,7 +140,9 @@ impl Accepted {
                 Durability::Soon,
             )?;
         }
-        let record = record(&request, id, &planned, &redactor, purpose);
+        let mut record = record(&request, id, &planned, &redactor, purpose);
+        record.storage = storage;
+        record.file_agents = checked.file.agents.iter().map(|a| a.id.clone()).collect();
         // Last: a directory without this file is no run.
         directory.save(&record, true)?;
         let agent = |(index, planned): (usize, Planned)| Agent {
@@ -135,8 +153,9 @@ impl Accepted {
             driver: Mutex::default(),
             link: Mutex::default(),
             before: Mutex::default(),
+            told: BTreeSet::new(),
         };
-        Ok(Self {
+        Ok(Accepted {
             agents: planned.into_iter().enumerate().map(agent).collect(),
             entry: Arc::new(Entry::new(directory.clone(), record)),
             journal,
@@ -174,6 +193,23 @@ pub(crate) fn for_tools(mut file: AgentFile) -> AgentFile {
     file
 }
 
+/// Agents that begin with a snapshot get a workspace of Cordon's own, whatever the file says.
+fn from_snapshots(shared: &Shared, file: &mut AgentFile, request: &StartRequest) -> Result<(), RunError> {
+    for (name, id) in &request.from_snapshots {
+        let chosen = request.agents.is_empty() || request.agents.contains(name);
+        let agent = file.agents.iter_mut().find(|a| a.id == *name && chosen);
+        let Some(agent) = agent else {
+            return Err(RunError::Agent {
+                what: format!("no agent of the run is named {name:?}, so none begins with snapshot {id}"),
+                agents: file.agents.iter().map(|a| a.id.clone()).collect(),
+            });
+        };
+        shared.stores.find(request.owner.uid, id)?;
+        agent.cwd = None;
+    }
+    Ok(())
+}
+
 fn record(
     request: &StartRequest,
     id: &str,
@@ -197,6 +233,10 @@ fn record(
         end: None,
         placeholders: p.placeholders.clone(),
         watched: p.watched.clone(),
+        identity: Some(p.workspace.identity),
+        trees: trees(p),
+        from_snapshot: request.from_snapshots.get(&p.context.agent.id).cloned(),
+        begun: false,
     };
     RunRecord {
         version: RunRecord::VERSION,
@@ -216,6 +256,9 @@ fn record(
         keys: Vec::new(),
         journal_events: 0,
         tools: purpose == Purpose::Tools,
+        storage: None,
+        file_agents: Vec::new(),
+        applied: Vec::new(),
     }
 }
 
@@ -225,8 +268,9 @@ pub(crate) fn fingerprint(request: &StartRequest) -> String {
     let parts = [request.name.as_bytes(), &request.content, request.prompt.as_bytes()];
     let wall = request.wall.map(|w| w.to_string()).unwrap_or_default();
     let agents = request.agents.iter().map(String::as_bytes);
+    let from = request.from_snapshots.iter().flat_map(|(agent, id)| [agent.as_bytes(), id.as_bytes()]);
     let mut bytes = 0;
-    for part in parts.into_iter().chain([wall.as_bytes()]).chain(agents) {
+    for part in parts.into_iter().chain([wall.as_bytes()]).chain(agents).chain(from) {
         sum.update(&(part.len() as u64).to_le_bytes());
         sum.update(part);
         bytes += part.len();

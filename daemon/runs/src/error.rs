@@ -1,6 +1,12 @@
 use crate::{journal::JournalError, plan::PlanError, store::StoreError};
 use cordon_config::Problem;
 use cordon_sandbox::SandboxError;
+use cordon_snapshots::{
+    StoreError as SnapshotError, TreeError,
+    apply::{ApplyError, JournalError as ApplyJournalError, PlanError as ApplyPlanError},
+    diff::{DiffError, RenderError},
+};
+use std::path::PathBuf;
 
 /// Why a request about runs cannot be met.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +75,116 @@ pub enum RunError {
         /// The run.
         run: String,
     },
+    /// The agent's turn has not been kept, so there is nothing to look at or apply.
+    #[error("there is no snapshot of agent {agent:?} of run {run} after its turn")]
+    NotKept {
+        /// The run.
+        run: String,
+        /// The agent.
+        agent: String,
+    },
+    /// No snapshot of the caller's begins with this id.
+    #[error("there is no snapshot {id:?}")]
+    SnapshotNotFound {
+        /// As asked for.
+        id: String,
+    },
+    /// Several snapshots begin with this id.
+    #[error("{count} snapshots begin with {id:?}")]
+    SnapshotAmbiguous {
+        /// As asked for.
+        id: String,
+        /// How many.
+        count: usize,
+    },
+    /// The snapshot is of no tree on this machine.
+    #[error("snapshot {id} is of no tree that is here: {why}")]
+    NoTree {
+        /// Which.
+        id: String,
+        /// Why.
+        why: String,
+    },
+    /// A run uses the tree.
+    #[error("run {run} uses {tree:?}")]
+    InUse {
+        /// The tree.
+        tree: PathBuf,
+        /// The run.
+        run: String,
+    },
+    /// Something else is being written there.
+    #[error("something else is being written into {tree:?} at this moment")]
+    Busy {
+        /// The tree.
+        tree: PathBuf,
+    },
+    /// The place of the snapshots cannot be used.
+    #[error("snapshots cannot be kept in {place:?} (orchestrator.snapshot_storage): {why}")]
+    Storage {
+        /// Where.
+        place: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The disk is nearly full.
+    #[error("{} MiB are free where {place:?} is, and snapshots leave {} MiB free", .free >> 20, .least >> 20)]
+    NoRoom {
+        /// Where.
+        place: PathBuf,
+        /// Bytes.
+        free: u64,
+        /// Bytes.
+        least: u64,
+    },
+    /// What would be applied is not what was shown.
+    #[error("the trees have changed since it was planned: look at the new plan")]
+    PlanChanged,
+    /// The plan refuses.
+    #[error("{count} changes are refused, so nothing is applied; the first: {first}")]
+    PlanRefused {
+        /// How many.
+        count: usize,
+        /// One of them, and why.
+        first: String,
+    },
+    /// Some trees have the changes, and others do not.
+    #[error("applied to {}; not applied to {tree:?}: {source}", shown(.done))]
+    HalfApplied {
+        /// Trees that have them.
+        done: Vec<PathBuf>,
+        /// The one where it failed.
+        tree: PathBuf,
+        /// Why.
+        source: Box<RunError>,
+    },
+    /// There is no such workspace.
+    #[error("there is no workspace {name:?}")]
+    WorkspaceNotFound {
+        /// As asked for.
+        name: String,
+    },
+    /// Cordon did not make it.
+    #[error("{path:?} was not made by Cordon, which removes only its own workspaces")]
+    NotMade {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The snapshot store.
+    #[error(transparent)]
+    Snapshots(#[from] SnapshotError),
+    /// A tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Two trees could not be compared.
+    #[error(transparent)]
+    Diff(DiffError),
+    /// A difference could not be told.
+    #[error("cannot tell the difference: {0}")]
+    Told(std::io::Error),
+    /// An apply or a restore.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -81,6 +197,43 @@ pub enum RunError {
     /// Something in the daemon itself.
     #[error("the daemon could not {0}")]
     Internal(&'static str),
+}
+
+fn shown(trees: &[PathBuf]) -> String {
+    trees.iter().map(|t| format!("{t:?}")).collect::<Vec<_>>().join(", ")
+}
+
+impl From<DiffError> for RunError {
+    fn from(error: DiffError) -> Self {
+        match error {
+            DiffError::Tree(e) => Self::Tree(e),
+            other => Self::Diff(other),
+        }
+    }
+}
+
+impl From<RenderError> for RunError {
+    fn from(error: RenderError) -> Self {
+        match error {
+            RenderError::Tree(e) => Self::Tree(e),
+            RenderError::Output(e) => Self::Told(e),
+        }
+    }
+}
+
+impl From<ApplyPlanError> for RunError {
+    fn from(error: ApplyPlanError) -> Self {
+        match error {
+            ApplyPlanError::Diff(e) => e.into(),
+            ApplyPlanError::Tree(e) => Self::Tree(e),
+        }
+    }
+}
+
+impl From<ApplyJournalError> for RunError {
+    fn from(error: ApplyJournalError) -> Self {
+        Self::Apply(error.into())
+    }
 }
 
 fn first_error(problems: &[Problem]) -> String {
@@ -104,6 +257,28 @@ impl RunError {
             Self::ShuttingDown => "shutting-down",
             Self::NotRunning { .. } => "not-running",
             Self::StillRunning { .. } => "still-running",
+            Self::NotKept { .. } => "not-kept",
+            Self::SnapshotNotFound { .. } | Self::Snapshots(SnapshotError::NotFound(_)) => {
+                "snapshot-not-found"
+            }
+            Self::SnapshotAmbiguous { .. } => "snapshot-id-ambiguous",
+            Self::NoTree { .. } => "no-tree",
+            Self::InUse { .. } => "workspace-in-use",
+            Self::Busy { .. } | Self::Apply(ApplyError::Busy(_)) => "tree-busy",
+            Self::Storage { .. } => "snapshot-storage",
+            Self::NoRoom { .. } => "disk-full",
+            Self::PlanChanged => "plan-changed",
+            Self::PlanRefused { .. } => "apply-refused",
+            Self::HalfApplied { .. } => "half-applied",
+            Self::WorkspaceNotFound { .. } => "workspace-not-found",
+            Self::NotMade { .. } => "not-made-by-cordon",
+            Self::Snapshots(e) => snapshot_reason(e),
+            Self::Tree(e) if e.absent => "no-such-path",
+            Self::Tree(_) => "tree-unreadable",
+            Self::Diff(_) => "too-different",
+            Self::Told(_) => "not-told",
+            Self::Apply(ApplyError::Drift { .. } | ApplyError::Changed { .. }) => "plan-changed",
+            Self::Apply(_) => "apply-failed",
             Self::Sandbox(e) => sandbox_reason(e),
             Self::Store(e) if e.is_full() => "disk-full",
             Self::Store(_) => "state-unusable",
@@ -123,6 +298,16 @@ impl RunError {
             Self::ShuttingDown => "try again when a daemon is running",
             Self::NotRunning { .. } => "`cordon ps` shows what runs",
             Self::StillRunning { .. } => "stop it first: `cordon stop`",
+            Self::SnapshotNotFound { .. } => "`cordon snapshots ls` lists the snapshots",
+            Self::SnapshotAmbiguous { .. } => "give more of the id",
+            Self::InUse { .. } => "wait for it to end, or stop it: `cordon stop`",
+            Self::Busy { .. } => "try again when it is done",
+            Self::NoRoom { .. } | Self::Snapshots(SnapshotError::Quota { .. }) => {
+                "`cordon snapshots gc` frees what is not to be kept"
+            }
+            Self::PlanChanged => "plan again",
+            Self::PlanRefused { .. } => "`cordon apply` shows each with its reason before it asks",
+            Self::WorkspaceNotFound { .. } => "`cordon workspaces ls` lists the workspaces",
             _ => "",
         }
     }
@@ -138,6 +323,19 @@ pub(crate) fn sandbox_reason(error: &SandboxError) -> &'static str {
         SandboxError::Guest { .. } => "guest-lost",
         SandboxError::Io { .. } => "sandbox-io",
         SandboxError::Engine { .. } => "engine",
+    }
+}
+
+fn snapshot_reason(error: &SnapshotError) -> &'static str {
+    match error {
+        SnapshotError::Quota { .. } => "snapshot-quota",
+        SnapshotError::Damaged { .. } => "snapshot-damaged",
+        SnapshotError::Format { .. } => "snapshot-store-format",
+        SnapshotError::Unreadable { .. } | SnapshotError::Changing { .. } | SnapshotError::Limit { .. } => {
+            "tree-not-kept"
+        }
+        SnapshotError::NotFound(_) => "snapshot-not-found",
+        _ => "snapshot-store",
     }
 }
 

@@ -3,11 +3,13 @@
 //! are the others' business. Whoever calls it has checked who is asking.
 
 mod accept;
+mod changes;
 mod entry;
 mod error;
 mod file;
 mod inspect;
 mod journal;
+mod keep;
 mod life;
 pub mod plan;
 mod record;
@@ -17,13 +19,18 @@ mod runs;
 mod serve;
 mod shared;
 mod store;
+mod trees;
+mod versions;
 mod walls;
 
+pub use changes::ApplyOptions;
+pub use cordon_snapshots::apply::OnDrift;
 pub use error::RunError;
 pub use inspect::{InspectRequest, Inspected};
 pub use journal::{JournalError, JournalReader};
 pub use runs::{Options, Runs, StartRequest};
 pub use store::StoreError;
+pub use versions::{Compared, DiffFormat};
 pub use walls::Walls;
 
 #[cfg(test)]

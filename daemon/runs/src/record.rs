@@ -1,11 +1,14 @@
 //! What is kept of a run beside its journal: `run.json`. It holds no secret.
 
-use crate::plan::Owner;
+use crate::{
+    keep::{Applied, TreeRecord},
+    plan::Owner,
+};
 use cordon_proto::v1;
-use cordon_sandbox::{SandboxRecord, WallKind};
+use cordon_sandbox::{Identity, SandboxRecord, WallKind};
 use serde::{Deserialize, Serialize};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -87,6 +90,18 @@ pub(crate) struct AgentRecord {
     pub(crate) end: Option<End>,
     pub(crate) placeholders: Vec<PathBuf>,
     pub(crate) watched: Vec<PathBuf>,
+    /// Who works in its trees.
+    #[serde(default)]
+    pub(crate) identity: Option<Identity>,
+    /// What snapshots are taken of, the workspace first.
+    #[serde(default)]
+    pub(crate) trees: Vec<TreeRecord>,
+    /// The snapshot that its workspace began with, where the person chose one.
+    #[serde(default)]
+    pub(crate) from_snapshot: Option<String>,
+    /// Something of the agent may have run.
+    #[serde(default)]
+    pub(crate) begun: bool,
 }
 
 /// The owner, as kept.
@@ -139,10 +154,24 @@ pub(crate) struct RunRecord {
     /// It serves tools to a client, and ends with the client's stream.
     #[serde(default)]
     pub(crate) tools: bool,
+    /// Where its snapshots are, when that is not the daemon's own store.
+    #[serde(default)]
+    pub(crate) storage: Option<PathBuf>,
+    /// Every agent of the file, in its order.
+    #[serde(default)]
+    pub(crate) file_agents: Vec<String>,
+    /// Applies that were done, oldest first.
+    #[serde(default)]
+    pub(crate) applied: Vec<Applied>,
 }
 
 impl RunRecord {
     pub(crate) const VERSION: u32 = 1;
+
+    /// The agent file itself, wherever its name was typed.
+    pub(crate) fn file_path(&self) -> PathBuf {
+        self.directory.join(Path::new(&self.file_name).file_name().unwrap_or_default())
+    }
 
     /// Whether a mutation with this key was done before; remembers it otherwise.
     pub(crate) fn seen(&mut self, key: &str) -> bool {

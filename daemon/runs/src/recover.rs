@@ -201,6 +201,9 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
         variables: &secrets.variables,
     };
     let mut checked = file::check_again(&source)?;
+    for agent in record.agents.iter().filter(|a| a.from_snapshot.is_some()) {
+        checked.file.agents.iter_mut().filter(|a| a.id == agent.id).for_each(|a| a.cwd = None);
+    }
     if record.tools {
         checked.file = crate::accept::for_tools(checked.file);
     }
@@ -229,6 +232,7 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
             driver: Mutex::default(),
             link: Mutex::default(),
             before: Mutex::default(),
+            told: overview.agents.get(&id).map(|s| s.kept.clone()).unwrap_or_default(),
         };
         let begun = overview.agents.get(&id).and_then(|s| s.turn_started);
         if let (Some(Resume::Sandbox(_)), Some(seq)) = (&agent.resume, begun) {

@@ -41,6 +41,8 @@ pub struct Options {
     pub host: Host,
     /// The largest journal of one run, bytes. A run that prints more is ended.
     pub journal_limit: u64,
+    /// The most bytes that the snapshots of one owner may take in one store; none: no limit.
+    pub snapshot_quota: Option<u64>,
 }
 
 /// A run that somebody wants.
@@ -60,6 +62,8 @@ pub struct StartRequest {
     pub agents: Vec<String>,
     /// Overrides the file's wall.
     pub wall: Option<WallKind>,
+    /// Agents that begin in a fresh workspace with the content of a snapshot.
+    pub from_snapshots: BTreeMap<String, String>,
     /// Empty: none.
     pub key: String,
     /// Who asks.
@@ -88,7 +92,7 @@ impl Runs {
         let directory = options.host.state.join("runs");
         DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         let removed = Removed::new(&options.host.state);
-        let shared = Shared::new(options.host, walls, directory, options.journal_limit);
+        let shared = Shared::new(options, walls, directory);
         Ok(Self(Arc::new(Inner {
             shared: Arc::new(shared),
             removed,
@@ -102,6 +106,11 @@ impl Runs {
     pub(crate) async fn ready(&self) {
         // The sender lives as long as `self`.
         let _ = self.0.loaded.subscribe().wait_for(|loaded| *loaded).await;
+    }
+
+    /// Waits until the earlier runs are known: what is asked before that finds none of them.
+    pub async fn known_all(&self) {
+        self.ready().await;
     }
 
     pub(crate) fn remember_key(&self, owner: u32, key: &str, id: &str) {
@@ -221,20 +230,12 @@ impl Runs {
 
     pub(crate) async fn find(&self, caller: u32, id: &str) -> Result<Arc<Entry>, RunError> {
         self.ready().await;
-        let entries = self.0.shared.entries();
-        let mut found = entries
-            .range(id.to_owned()..)
-            .take_while(|(key, _)| key.starts_with(id))
-            .map(|(_, e)| e)
-            .filter(|e| may_see(e, caller));
-        match (found.next(), found.next()) {
-            (Some(one), None) if !id.is_empty() => Ok(one.clone()),
-            (Some(one), Some(_)) if one.id == id => Ok(one.clone()),
-            (Some(_), Some(_)) if !id.is_empty() => {
-                Err(RunError::Ambiguous { id: id.to_owned(), count: found.count() + 2 })
-            }
-            _ => Err(RunError::NotFound { id: id.to_owned() }),
-        }
+        pick(&self.0.shared.entries(), id, |e| may_see(e, caller))
+    }
+
+    /// A run of this owner alone, once the earlier runs are known.
+    pub(crate) fn known(&self, owner: u32, id: &str) -> Result<Arc<Entry>, RunError> {
+        pick(&self.0.shared.entries(), id, |e| e.with(|r| r.owner.uid() == owner))
     }
 
     /// The journal of a run from a sequence number on.
@@ -311,7 +312,7 @@ impl Runs {
     ///
     /// # Errors
     /// When there is no such run or agent.
-    pub async fn workspace(&self, caller: u32, id: &str, agent: &str) -> Result<PathBuf, RunError> {
+    pub async fn directory(&self, caller: u32, id: &str, agent: &str) -> Result<PathBuf, RunError> {
         let entry = self.find(caller, id).await?;
         let found = entry.with(|r| {
             let mut named = r.agents.iter().filter(|a| agent.is_empty() || a.id == agent);
@@ -361,6 +362,27 @@ impl Runs {
     }
 }
 
+/// The one run whose id begins so.
+fn pick(
+    entries: &BTreeMap<String, Arc<Entry>>,
+    id: &str,
+    visible: impl Fn(&Arc<Entry>) -> bool,
+) -> Result<Arc<Entry>, RunError> {
+    let mut found = entries
+        .range(id.to_owned()..)
+        .take_while(|(key, _)| key.starts_with(id))
+        .map(|(_, e)| e)
+        .filter(|e| visible(e));
+    match (found.next(), found.next()) {
+        (Some(one), None) if !id.is_empty() => Ok(one.clone()),
+        (Some(one), Some(_)) if one.id == id => Ok(one.clone()),
+        (Some(_), Some(_)) if !id.is_empty() => {
+            Err(RunError::Ambiguous { id: id.to_owned(), count: found.count() + 2 })
+        }
+        _ => Err(RunError::NotFound { id: id.to_owned() }),
+    }
+}
+
 /// The answer to a request that came before.
 fn same(entry: &Entry, request: &StartRequest) -> Result<v1::Run, RunError> {
     if entry.with(|r| r.fingerprint == fingerprint(request)) {
@@ -392,7 +414,7 @@ fn may_see(entry: &Entry, caller: u32) -> bool {
     caller == 0 || entry.with(|r| r.owner.uid() == caller)
 }
 
-fn check_key(key: &str) -> Result<(), RunError> {
+pub(crate) fn check_key(key: &str) -> Result<(), RunError> {
     if key.len() > KEY_LIMIT {
         return Err(RunError::Invalid(format!("an idempotency key has at most {KEY_LIMIT} bytes")));
     }

@@ -1,7 +1,9 @@
 use crate::{
     entry::Entry,
+    keep::Stores,
     plan::Host,
-    store::{StoreError, remove_tree},
+    runs::Options,
+    store::{StoreError, make_private, remove_tree},
     walls::Walls,
 };
 use std::{
@@ -17,16 +19,28 @@ pub(crate) struct Shared {
     pub(crate) walls: Arc<dyn Walls>,
     pub(crate) directory: PathBuf,
     pub(crate) journal_limit: u64,
+    pub(crate) stores: Stores,
     entries: Mutex<BTreeMap<String, Arc<Entry>>>,
     /// Read from planning a run until it is among the entries; written while
     /// placeholders are taken away.
     pub(crate) planning: RwLock<()>,
+    /// Trees of users that something is being written into.
+    pub(crate) writing: Mutex<Vec<PathBuf>>,
 }
 
 impl Shared {
-    pub(crate) fn new(host: Host, walls: Arc<dyn Walls>, directory: PathBuf, journal_limit: u64) -> Self {
+    pub(crate) fn new(options: Options, walls: Arc<dyn Walls>, directory: PathBuf) -> Self {
+        let Options { host, journal_limit, snapshot_quota } = options;
         let (entries, planning) = (Mutex::default(), RwLock::new(()));
-        Self { host, walls, directory, journal_limit, entries, planning }
+        let stores = Stores::new(&host.state, snapshot_quota);
+        Self { host, walls, directory, journal_limit, stores, entries, planning, writing: Mutex::default() }
+    }
+
+    /// Where it is written down what is being done to users' trees. Blocks.
+    pub(crate) fn journals(&self) -> Result<PathBuf, StoreError> {
+        let directory = self.host.state.join("journals");
+        make_private(&directory)?;
+        Ok(directory)
     }
 
     pub(crate) fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Entry>>> {

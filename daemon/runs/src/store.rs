@@ -142,6 +142,12 @@ impl RunDirectory {
     }
 }
 
+/// Makes a directory, and those above it, for the daemon alone.
+pub(crate) fn make_private(directory: &Path) -> Result<(), StoreError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(StoreError::new("make", directory))
+}
+
 /// Removes a tree that an agent may have written. Follows no link.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(path) {

@@ -25,7 +25,8 @@ async fn runs(state: &Path) -> Runs {
         daemon: "test".to_owned(),
         program_path: vec!["/usr/bin".into(), "/bin".into()],
     };
-    let runs = Runs::open(Options { host, journal_limit: 1 << 30 }, Arc::new(NoWalls)).unwrap();
+    let runs = Runs::open(Options { host, journal_limit: 1 << 30, snapshot_quota: None }, Arc::new(NoWalls))
+        .unwrap();
     runs.recover().await;
     runs
 }
@@ -40,6 +41,7 @@ fn request(state: &Path, key: &str, prompt: &str) -> StartRequest {
         prompt: prompt.to_owned(),
         agents: Vec::new(),
         wall: Some(WallKind::Local),
+        from_snapshots: Default::default(),
         key: key.to_owned(),
         owner: Owner { uid, gid, home: state.to_path_buf() },
     }

@@ -1,6 +1,7 @@
 use cordon_proto::v1::{
-    self as pb, Event, agents_client::AgentsClient, event::Kind, runs_client::RunsClient,
-    system_client::SystemClient,
+    self as pb, Event, agents_client::AgentsClient, changes_client::ChangesClient, event::Kind,
+    runs_client::RunsClient, snapshots_client::SnapshotsClient, system_client::SystemClient,
+    workspaces_client::WorkspacesClient,
 };
 use hyper_util::rt::TokioIo;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,12 @@ pub struct Api {
     pub agents: AgentsClient<Channel>,
     /// The daemon itself.
     pub system: SystemClient<Channel>,
+    /// Stored trees.
+    pub snapshots: SnapshotsClient<Channel>,
+    /// What agents changed.
+    pub changes: ChangesClient<Channel>,
+    /// Agents' own trees.
+    pub workspaces: WorkspacesClient<Channel>,
 }
 
 impl Api {
@@ -36,7 +43,10 @@ impl Api {
         Self {
             runs: RunsClient::new(channel.clone()).max_decoding_message_size(64 << 20),
             agents: AgentsClient::new(channel.clone()),
-            system: SystemClient::new(channel),
+            system: SystemClient::new(channel.clone()),
+            snapshots: SnapshotsClient::new(channel.clone()),
+            changes: ChangesClient::new(channel.clone()),
+            workspaces: WorkspacesClient::new(channel),
         }
     }
 
@@ -71,6 +81,74 @@ impl Api {
             events.push(event);
         }
         events
+    }
+
+    /// The snapshots of a run, oldest first.
+    ///
+    /// # Panics
+    /// When the call fails.
+    pub async fn snapshots_of(&mut self, run: &str) -> Vec<pb::Snapshot> {
+        let request = pb::ListSnapshotsRequest { run: run.to_owned(), agent: String::new() };
+        let listed = self.snapshots.list_snapshots(request).await.expect("list snapshots");
+        let mut all = listed.into_inner().snapshots;
+        all.reverse();
+        all
+    }
+
+    /// What the agents of a run changed, as text.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn diff_run(&mut self, request: pb::DiffRunRequest) -> Result<String, tonic::Status> {
+        let mut stream = self.changes.diff_run(request).await?.into_inner();
+        let mut text = Vec::new();
+        while let Some(piece) = stream.message().await? {
+            text.extend_from_slice(&piece.text);
+        }
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// How a snapshot differs from another, or from the tree as it is now.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn diff(&mut self, request: pb::DiffRequest) -> Result<String, tonic::Status> {
+        let mut stream = self.snapshots.diff(request).await?.into_inner();
+        let mut text = Vec::new();
+        while let Some(piece) = stream.message().await? {
+            text.extend_from_slice(&piece.text);
+        }
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// A file of a workspace or a snapshot.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn read_file(&mut self, name: &str, path: &str) -> Result<Vec<u8>, tonic::Status> {
+        let path = path.as_bytes().to_vec().into();
+        let request = pb::ReadFileRequest { name: name.to_owned(), path };
+        let mut stream = self.workspaces.read_file(request).await?.into_inner();
+        let mut all = Vec::new();
+        while let Some(piece) = stream.message().await? {
+            all.extend_from_slice(&piece.data);
+        }
+        Ok(all)
+    }
+
+    /// The paths in a workspace or a snapshot.
+    ///
+    /// # Errors
+    /// What the daemon answers.
+    pub async fn tree(&mut self, name: &str) -> Result<Vec<String>, tonic::Status> {
+        let request = pb::ListTreeRequest { name: name.to_owned(), path: Default::default(), depth: 0 };
+        let mut stream = self.workspaces.list_tree(request).await?.into_inner();
+        let mut all = Vec::new();
+        while let Some(node) = stream.message().await? {
+            all.push(String::from_utf8_lossy(&node.path).into_owned());
+        }
+        all.sort();
+        Ok(all)
     }
 
     /// Waits for the first event that fits.

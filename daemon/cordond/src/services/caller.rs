@@ -24,6 +24,13 @@ impl Caller {
         peer.map(|p| Self { uid: p.uid(), gid: p.gid() }).ok_or_else(refuse)
     }
 
+    /// Whose trees, snapshots and workspaces are the caller's: as with a new run, and nobody
+    /// else's.
+    pub(crate) fn owns(self) -> u32 {
+        let own = Uid::effective();
+        if own.is_root() { self.uid } else { own.as_raw() }
+    }
+
     /// Whose a new run is. A daemon of an ordinary user works as that user only, for
     /// root too.
     pub(crate) async fn owner(self) -> Result<Owner, Status> {

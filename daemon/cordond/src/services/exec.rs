@@ -33,7 +33,7 @@ pub(crate) async fn exec(
         return Err(invalid("bad-argv", &why));
     }
     let guest = runs.guest(caller.uid, &open.run_id, &open.agent).await.map_err(|e| of_run(&e))?;
-    let cwd = runs.workspace(caller.uid, &open.run_id, &open.agent).await.map_err(|e| of_run(&e))?;
+    let cwd = runs.directory(caller.uid, &open.run_id, &open.agent).await.map_err(|e| of_run(&e))?;
     let process = guest.exec(start(open, &cwd)).await.map_err(of_sandbox)?;
     let (answers, receiver) = mpsc::channel(WAITING);
     tokio::spawn(pass_output(process.events, process.input.clone(), answers));

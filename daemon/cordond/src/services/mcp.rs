@@ -72,6 +72,7 @@ async fn start(caller: Caller, open: Open) -> Result<StartRequest, Status> {
         prompt: TITLE.to_owned(),
         agents: Some(open.agent).into_iter().filter(|a| !a.is_empty()).collect(),
         wall: wall(&open.wall)?,
+        from_snapshots: Default::default(),
         // A stream cannot be told twice.
         key: String::new(),
         owner: caller.owner().await?,

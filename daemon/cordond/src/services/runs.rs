@@ -37,6 +37,7 @@ impl runs_server::Runs for RunsService {
             prompt: request.prompt,
             agents: request.agents,
             wall: wall(&request.wall)?,
+            from_snapshots: request.from_snapshots.into_iter().collect(),
             key: request.idempotency_key,
             owner: caller.owner().await?,
         };

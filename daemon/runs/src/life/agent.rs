@@ -8,6 +8,7 @@ use super::{
     turn::{Begin, Turn, TurnError, Work},
 };
 use crate::{
+    error::RunError,
     journal::{Durability, JournalError},
     plan::Planned,
     record::{End, State},
@@ -18,6 +19,7 @@ use cordon_proto::v1::{ProbeFinding, SandboxReady, WarningEvent, event::Kind};
 use cordon_sandbox::{Sandbox, SandboxError, SandboxRecord, Wall};
 use cordon_snapshots::Index;
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -41,6 +43,8 @@ pub(crate) struct Agent {
     /// Of every watched tree, before the agent's first instruction, where it could not
     /// be kept on the disk.
     pub(crate) before: Mutex<Vec<Option<Index>>>,
+    /// Snapshots that an earlier daemon told of.
+    pub(crate) told: BTreeSet<String>,
 }
 
 /// What a restarted daemon goes on with.
@@ -75,6 +79,8 @@ pub(super) enum Trouble {
     Sandbox(SandboxError),
     Journal(JournalError),
     Backend(String),
+    /// The agent's trees cannot be kept.
+    Keep(RunError),
     Lost(String),
     /// Whoever uses the tools does not speak the protocol.
     Client(String),
@@ -89,6 +95,12 @@ impl From<SandboxError> for Trouble {
 impl From<JournalError> for Trouble {
     fn from(error: JournalError) -> Self {
         Self::Journal(error)
+    }
+}
+
+impl From<RunError> for Trouble {
+    fn from(error: RunError) -> Self {
+        Self::Keep(error)
     }
 }
 
@@ -151,7 +163,7 @@ impl Agent {
         let sandbox = match &self.resume {
             Some(Resume::Sandbox(record)) => self.reattach(life, record, sender).await?,
             _ => {
-                self.index_before(life).await?;
+                self.fill_workspace(life).await?;
                 let entry = life.entry.clone();
                 let index = self.index;
                 let remember = move |record: &SandboxRecord| {
@@ -159,7 +171,11 @@ impl Agent {
                         .update_agent(index, |a| a.sandbox = Some(record.clone()))
                         .map_err(crate::store::StoreError::into_io)
                 };
-                wall?.create(&self.planned.sandbox, &remember, sender).await?
+                let wall = wall?;
+                let create = wall.create(&self.planned.sandbox, &remember, sender);
+                let create = async { create.await.map_err(Trouble::from) };
+                // Nothing of the agent runs before its first turn: both can be done at once.
+                tokio::try_join!(create, self.keep_base(life), self.index_before(life))?.0
             }
         };
         Ok(Ready { sandbox, denials })
@@ -194,10 +210,10 @@ impl Agent {
         }
     }
 
-    /// What the watched trees look like before anyone could change them.
+    /// What watched trees of which no snapshots are taken look like before anyone could change
+    /// them.
     async fn index_before(&self, life: &Life) -> Result<(), Trouble> {
-        let (trees, directory, agent) =
-            (self.planned.watched.clone(), life.entry.directory.clone(), self.index);
+        let (trees, directory, agent) = (self.unkept(&life.entry), life.entry.directory.clone(), self.index);
         // Cordon's own: they are not there before, and not there after.
         let held: Vec<std::path::PathBuf> = life
             .entry

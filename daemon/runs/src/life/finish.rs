@@ -1,10 +1,14 @@
 use super::{
+    Life,
     agent::{Agent, destroy, index_name, warning},
     log::Tally,
 };
-use crate::{entry::Entry, plan::remove_placeholders, record::now_ms, shared::Shared, store::RunDirectory};
+use crate::{
+    entry::Entry, keep::changed, plan::remove_placeholders, record::now_ms, shared::Shared,
+    store::RunDirectory,
+};
 use cordon_proto::v1::{FileChangeEvent, RunSummary, event::Kind};
-use cordon_snapshots::{ChangeKind, Index, changes};
+use cordon_snapshots::{ChangeKind, Index, changes, diff::Limits};
 use std::{
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -13,6 +17,10 @@ use std::{
 
 /// Changed files that a summary names.
 const FILES_TOLD: usize = 1000;
+/// More changed files than these are not listed at all.
+const FILES_COMPARED: usize = 200_000;
+/// Bytes read to find renames and files whose addresses alone do not tell.
+const BYTES_COMPARED: u64 = 256 << 20;
 
 /// What an agent leaves behind.
 #[derive(Default)]
@@ -68,12 +76,18 @@ pub(super) async fn clear_placeholders(shared: &Arc<Shared>, entry: &Arc<Entry>)
 
 /// What changed in the agent's trees. Only after the end of every sandbox: nobody can
 /// change more.
-pub(super) async fn changed_files(agent: &Agent, entry: &Entry) -> Left {
+pub(super) async fn changed_files(agent: &Agent, life: &Life) -> Left {
     let mut left = Left::default();
     let before = std::mem::take(&mut *agent.before.lock().unwrap_or_else(PoisonError::into_inner));
-    let trees = agent.planned.watched.clone();
-    let (directory, index) = (entry.directory.clone(), agent.index);
-    let looked = tokio::task::spawn_blocking(move || look(&directory, index, &trees, before));
+    let trees = agent.unkept(&life.entry);
+    let (shared, entry, index) = (life.shared.clone(), life.entry.clone(), agent.index);
+    let looked = tokio::task::spawn_blocking(move || {
+        let (mut told, mut files) = between_snapshots(&shared, &entry, index);
+        let (more, others) = look(&entry.directory, index, &trees, before);
+        told.extend(more);
+        files.extend(others);
+        (told, files)
+    });
     match looked.await {
         Ok((told, mut files)) => {
             left.told = told;
@@ -84,6 +98,24 @@ pub(super) async fn changed_files(agent: &Agent, entry: &Entry) -> Left {
         Err(_) => left.told.push(warning("index", "the changed files could not be listed")),
     }
     left
+}
+
+fn between_snapshots(shared: &Shared, entry: &Entry, agent: usize) -> (Vec<Kind>, Vec<FileChangeEvent>) {
+    let (mut told, mut files) = (Vec::new(), Vec::new());
+    let (owner, storage, trees) = entry.with(|r| {
+        let trees = r.agents.get(agent).map(|a| a.trees.clone()).unwrap_or_default();
+        (r.owner.uid(), r.storage.clone(), trees)
+    });
+    let limits = Limits { changes: FILES_COMPARED, compared: BYTES_COMPARED, ..Limits::default() };
+    for tree in trees {
+        let found =
+            shared.stores.of(owner, storage.as_deref()).and_then(|store| changed(&store, &tree, &limits));
+        match found {
+            Ok(found) => files.extend(found),
+            Err(error) => told.push(warning("index", &format!("changed files are not listed: {error}"))),
+        }
+    }
+    (told, files)
 }
 
 fn look(

@@ -4,6 +4,7 @@ mod agent;
 mod finish;
 mod inside;
 mod intake;
+mod keep;
 mod launch;
 mod log;
 mod process;
@@ -124,6 +125,9 @@ impl Life {
     }
 
     async fn turn(&self, agent: &Agent, ready: Ready) -> AgentEnd {
+        if let Err(error) = agent.begin(self).await {
+            return self.trouble(agent, error.into());
+        }
         let link = agent.link.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let ended = match link {
             Some(link) => agent.serve_tools(self, ready, link).await,
@@ -146,6 +150,7 @@ impl Life {
                 (End::AgentFailed, journal_reason(e), e.to_string())
             }
             Trouble::Journal(e) => (End::Broken, journal_reason(e), e.to_string()),
+            Trouble::Keep(e) => (End::Refused, e.reason(), e.to_string()),
             Trouble::Backend(message) => (End::Refused, "backend-not-ready", message.clone()),
             Trouble::Lost(message) => (End::Broken, "guest-lost", message.clone()),
             Trouble::Client(message) => (End::AgentFailed, "mcp-client", message.clone()),
@@ -214,7 +219,11 @@ impl Life {
         }
         let (mut files, mut omitted) = (Vec::new(), 0);
         for agent in agents {
-            let left = finish::changed_files(agent, &self.entry).await;
+            if agent.keep_turn(self).await.is_err() {
+                agent.set_end(self, End::Broken).await;
+                worst = worst.max(End::Broken);
+            }
+            let left = finish::changed_files(agent, self).await;
             self.note(&agent.log, left.told).await;
             files.extend(left.files);
             omitted += left.omitted;

@@ -8,7 +8,10 @@ use crate::{
 };
 use cordon_backends::{Driver, ExecPlan, Step};
 use cordon_proto::v1::{Event, event::Kind};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Where an agent stands, as its journal tells.
 #[derive(Debug, Default)]
@@ -17,6 +20,8 @@ pub(crate) struct Standing {
     /// Sequence number of the start of the last turn.
     pub(crate) turn_started: Option<u64>,
     pub(crate) turn_ended: Option<(End, String)>,
+    /// Names of snapshots.
+    pub(crate) kept: BTreeSet<String>,
 }
 
 /// Where every agent stands, and whether the run has ended.
@@ -42,6 +47,9 @@ impl Overview {
         }
         let standing = self.agents.entry(event.agent).or_default();
         match kind {
+            Kind::SnapshotTaken(taken) => {
+                standing.kept.insert(taken.snapshot_id);
+            }
             Kind::SandboxReady(_) => standing.sandbox_ready = true,
             Kind::TurnStarted(_) => {
                 standing.turn_started = Some(event.seq);
