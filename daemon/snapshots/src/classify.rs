@@ -12,6 +12,10 @@ pub(crate) use names::is_git;
 use crate::{NodeKind, TreeEntry};
 use serde::Serialize;
 
+/// Below as many directories nothing is told apart: each name on the way says something, and no
+/// tree that people work in is as deep.
+const DEEP: usize = 256;
+
 /// What a change can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -77,6 +81,10 @@ pub fn wants_content(path: &[u8]) -> bool {
 /// What a change can do beyond being data; nothing: it is data. Each class once or more.
 #[must_use]
 pub fn classify(subject: &Subject<'_>) -> Vec<Finding> {
+    if subject.path.iter().filter(|b| **b == b'/').count() >= DEEP {
+        let finding = |class| Finding { class, reason: "it lies too deep to be looked at", alike: false };
+        return Class::MARKED.into_iter().map(finding).collect();
+    }
     let kinds = [subject.old, subject.new];
     let directory = kinds.iter().flatten().all(|e| e.kind == NodeKind::Directory) && kinds != [None, None];
     let mut findings = table::find(subject.path, directory);

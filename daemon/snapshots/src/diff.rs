@@ -28,6 +28,8 @@ pub struct Limits {
     pub changes: usize,
     /// Components of a path.
     pub depth: usize,
+    /// Bytes of all the paths that differ.
+    pub paths: usize,
     /// Bytes read to find out whether files without a common address are the same.
     pub compared: u64,
     /// A file larger than this is not read for that.
@@ -47,7 +49,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             changes: 1_000_000,
-            depth: 250,
+            depth: 4096,
+            paths: 256 << 20,
             compared: 64 << 30,
             compared_file: 4 << 30,
             renames: 200,
@@ -116,13 +119,29 @@ pub enum DiffError {
     #[error("the trees differ in more than {0} paths: compare a part of them")]
     TooMany(usize),
     /// A path has too many components.
-    #[error("the tree goes deeper than {depth} directories at {:?}", path.escape_ascii().to_string())]
+    #[error("the tree goes deeper than {depth} directories at {}: compare a part of it", brief(path))]
     TooDeep {
         /// Where.
         path: Vec<u8>,
         /// The most that is looked at.
         depth: usize,
     },
+    /// The paths are too long altogether.
+    #[error("the paths that differ have more than {bytes} bytes at {}: compare a part of them", brief(path))]
+    TooLong {
+        /// Where.
+        path: Vec<u8>,
+        /// The most that is taken.
+        bytes: usize,
+    },
+}
+
+/// A path for a message: the beginning of a long one.
+fn brief(path: &[u8]) -> String {
+    match path.get(..400) {
+        Some(first) => format!("{}... ({} bytes)", shown(first), path.len()),
+        None => shown(path),
+    }
 }
 
 /// What differs, in the order of the paths' bytes, with renames.
@@ -164,9 +183,10 @@ fn walk(
     budget: &mut Budget,
     times: bool,
 ) -> Result<Vec<Delta>, DiffError> {
-    let mut walk = Walk { old, new, limits, budget, times, found: Vec::new(), pending: Vec::new() };
+    let mut walk = Walk { old, new, limits, budget, times, long: 0, found: Vec::new(), pending: Vec::new() };
     walk.pending.push(Pending { path: Vec::new(), depth: 0, old: true, new: true });
     while let Some(next) = walk.pending.pop() {
+        walk.long -= next.path.len();
         walk.directory(&next)?;
     }
     let mut found = walk.found;
@@ -188,6 +208,7 @@ struct Walk<'a> {
     limits: &'a Limits,
     budget: &'a mut Budget,
     times: bool,
+    long: usize,
     found: Vec<Delta>,
     pending: Vec<Pending>,
 }
@@ -213,6 +234,14 @@ impl Walk<'_> {
             let b = if order.is_ge() { after.next() } else { None };
             self.entry(at, a, b)?;
         }
+    }
+
+    fn take(&mut self, path: &[u8]) -> Result<(), DiffError> {
+        self.long = self.long.saturating_add(path.len());
+        let whole = self.long <= self.limits.paths;
+        whole
+            .then_some(())
+            .ok_or_else(|| DiffError::TooLong { path: path.to_vec(), bytes: self.limits.paths })
     }
 
     fn entry(
@@ -249,6 +278,8 @@ impl Walk<'_> {
         };
         let known = matches!((&old, &new), (Some(a), Some(b)) if same_address(a, b));
         if (old_directory || new_directory) && !known {
+            // Those still to be looked at are kept as well.
+            self.take(&path)?;
             let (old, new) = (old_directory, new_directory);
             self.pending.push(Pending { path: path.clone(), depth: at.depth + 1, old, new });
         }
@@ -256,6 +287,7 @@ impl Walk<'_> {
             if self.found.len() >= self.limits.changes {
                 return Err(DiffError::TooMany(self.limits.changes));
             }
+            self.take(&path)?;
             self.found.push(Delta { path, what, old, new, unread });
         }
         Ok(())

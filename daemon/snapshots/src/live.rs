@@ -34,7 +34,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries: 1_000_000, depth: 200 }
+        Self { entries: 1_000_000, depth: 4096 }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::{
     Options,
+    execute::OPEN,
     parts::{Bytes, Part, Stand, Thing, Time, stands},
     plan::{Decided, Plan, PlanError, Planned, Verdict, Why},
 };
@@ -85,6 +86,8 @@ pub(super) struct Builder<'a> {
     directories: HashMap<Vec<u8>, usize>,
     /// Directories that go along with what they stood in.
     gone: HashSet<Vec<u8>>,
+    /// Done before all others.
+    opens: Vec<Step>,
     steps: Vec<Step>,
 }
 
@@ -121,8 +124,8 @@ impl<'a> Builder<'a> {
         exact: bool,
     ) -> Self {
         let (growing, directories) = (Vec::new(), HashMap::new());
-        let (budget, gone, steps) = (Budget::new(limits), HashSet::new(), Vec::new());
-        Self { agent, user, budget, exact, growing, directories, gone, steps }
+        let (budget, gone, opens, steps) = (Budget::new(limits), HashSet::new(), Vec::new(), Vec::new());
+        Self { agent, user, budget, exact, growing, directories, gone, opens, steps }
     }
 
     /// False: something is too large.
@@ -144,7 +147,10 @@ impl<'a> Builder<'a> {
                 None => Ok(true),
                 // What becomes something else takes all in it along.
                 Some(_) if self.goes_along(path) => Ok(true),
-                Some(_) if user_directory && !whole => {
+                Some(entry) if user_directory && !whole => {
+                    if entry.mode & OPEN != OPEN {
+                        self.mode(path, entry.mode, entry.mode);
+                    }
                     self.steps.push(Step::RemoveDirectory { path: path.to_vec() });
                     Ok(true)
                 }
@@ -159,10 +165,9 @@ impl<'a> Builder<'a> {
         };
         if new.kind == NodeKind::Directory && user_directory {
             let from = user.map_or(new.mode, |e| e.mode);
-            if from == new.mode {
-                return Ok(true);
+            if from != new.mode {
+                self.mode(path, from, new.mode);
             }
-            self.steps.push(Step::Mode { path: path.to_vec(), from, to: new.mode });
             return Ok(true);
         }
         let old = match user {
@@ -204,6 +209,16 @@ impl<'a> Builder<'a> {
         Ok(true)
     }
 
+    /// Who may not write to a directory of its own does so all the same when it is to change.
+    fn mode(&mut self, path: &[u8], from: u32, to: u32) {
+        let path = path.to_vec();
+        if from & to & OPEN == OPEN {
+            self.steps.push(Step::Mode { path, from, to });
+        } else {
+            self.opens.push(Step::Open { path, from, to });
+        }
+    }
+
     fn goes_along(&mut self, path: &[u8]) -> bool {
         // What it stands in was seen before it.
         let parent = split(path).0;
@@ -215,7 +230,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn finish(mut self) -> Vec<Step> {
-        let mut puts = Vec::new();
+        let mut puts = self.opens;
         for first in 0..self.growing.len() {
             if self.growing[first].inside {
                 continue;

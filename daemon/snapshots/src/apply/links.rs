@@ -6,20 +6,26 @@ use crate::{
     classify::{self, Finding, Subject},
     live::{join, split},
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, rc::Rc};
 
-/// Directories whose links are kept.
+/// Directories of which it is kept what leads into them.
 const KEPT: usize = 4096;
 
 /// Where a link of a known name leads, and what it makes of what is there.
-struct Known {
-    target: Vec<u8>,
-    findings: Vec<Finding>,
+type Leads = (Vec<u8>, Rc<Vec<Finding>>);
+
+/// What the links in a directory, and in those it stands in, make of it.
+#[derive(Clone, Debug, Default)]
+struct Around {
+    /// They lead to the directory itself or to one that it stands in.
+    here: Vec<Rc<Vec<Finding>>>,
+    /// They lead to something below it; in the order of the targets.
+    below: Vec<Leads>,
 }
 
 #[derive(Default)]
 pub(super) struct Links {
-    by_directory: HashMap<Vec<u8>, Vec<Known>>,
+    known: HashMap<Vec<u8>, Rc<Around>>,
 }
 
 /// Where a link leads to by its text alone; none: out of the tree.
@@ -41,6 +47,41 @@ pub(super) fn resolve(directory: &[u8], target: &[u8]) -> Option<Vec<u8>> {
     Some(at)
 }
 
+/// Whether `path` stands in `directory`.
+fn inside(path: &[u8], directory: &[u8]) -> bool {
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+impl Around {
+    /// What leads to a path, and stands around it.
+    fn to<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = &'a Leads> {
+        let first = self.below.partition_point(|(target, _)| target.as_slice() < path);
+        self.below[first..].iter().take_while(move |(target, _)| target == path)
+    }
+
+    /// The same for a directory in it, but for the links in that one.
+    fn enter(&self, directory: &[u8]) -> Self {
+        let mut here = self.here.clone();
+        here.extend(self.to(directory).map(|(_, findings)| Rc::clone(findings)));
+        let mut prefix = directory.to_vec();
+        prefix.push(b'/');
+        let first = self.below.partition_point(|(target, _)| *target < prefix);
+        let below = self.below[first..].iter().take_while(|(target, _)| target.starts_with(&prefix));
+        Self { here, below: below.cloned().collect() }
+    }
+
+    fn add(&mut self, directory: &[u8], links: Vec<Leads>) {
+        for (target, findings) in links {
+            if target == directory || inside(directory, &target) {
+                self.here.push(findings);
+            } else if inside(&target, directory) {
+                self.below.push((target, findings));
+            }
+        }
+        self.below.sort_by(|a, b| a.0.cmp(&b.0));
+    }
+}
+
 impl Links {
     /// What links in the directories around a path, the user's or the agent's, make of it.
     pub(super) fn leading_to(
@@ -49,32 +90,47 @@ impl Links {
         user: &dyn TreeSource,
         agent: &dyn TreeSource,
     ) -> Result<Vec<Finding>, TreeError> {
-        let mut found = Vec::new();
-        let mut directory = path;
-        while !directory.is_empty() {
-            directory = split(directory).0;
-            if !self.by_directory.contains_key(directory) {
-                if self.by_directory.len() >= KEPT {
-                    self.by_directory.clear();
-                }
-                let mut links = known(directory, user)?;
-                links.extend(known(directory, agent)?);
-                self.by_directory.insert(directory.to_vec(), links);
-            }
-            for Known { target, findings } in self.by_directory.get(directory).into_iter().flatten() {
-                let rest = path.strip_prefix(target.as_slice());
-                if rest.is_some_and(|r| r.is_empty() || r.starts_with(b"/")) {
-                    found.extend(findings.iter().cloned());
-                }
-            }
-        }
+        let around = self.around(split(path).0, user, agent)?;
+        let leading = around.here.iter().chain(around.to(path).map(|(_, findings)| findings));
+        let mut found: Vec<_> = leading.flat_map(|findings| findings.iter().cloned()).collect();
         found.sort_by_key(|f| (f.class, f.reason));
         found.dedup();
         Ok(found)
     }
+
+    fn around(
+        &mut self,
+        directory: &[u8],
+        user: &dyn TreeSource,
+        agent: &dyn TreeSource,
+    ) -> Result<Rc<Around>, TreeError> {
+        if self.known.len() >= KEPT {
+            self.known.clear();
+        }
+        let mut unknown = vec![directory];
+        let mut around = loop {
+            let Some(at) = unknown.last().copied() else { break Rc::default() };
+            match self.known.get(at) {
+                Some(known) => {
+                    unknown.pop();
+                    break Rc::clone(known);
+                }
+                None if at.is_empty() => break Rc::default(),
+                None => unknown.push(split(at).0),
+            }
+        };
+        for at in unknown.into_iter().rev() {
+            let mut next = if at.is_empty() { Around::default() } else { around.enter(at) };
+            next.add(at, known(at, user)?);
+            next.add(at, known(at, agent)?);
+            around = Rc::new(next);
+            self.known.insert(at.to_vec(), Rc::clone(&around));
+        }
+        Ok(around)
+    }
 }
 
-fn known(directory: &[u8], tree: &dyn TreeSource) -> Result<Vec<Known>, TreeError> {
+fn known(directory: &[u8], tree: &dyn TreeSource) -> Result<Vec<Leads>, TreeError> {
     let entries = match tree.children(directory) {
         Err(error) if error.absent => Vec::new(),
         other => other?,
@@ -88,7 +144,7 @@ fn known(directory: &[u8], tree: &dyn TreeSource) -> Result<Vec<Known>, TreeErro
         {
             let reason = "a link with a name of that kind leads to it";
             let findings = findings.into_iter().map(|f| Finding { reason, ..f }).collect();
-            links.push(Known { target, findings });
+            links.push((target, Rc::new(findings)));
         }
     }
     Ok(links)

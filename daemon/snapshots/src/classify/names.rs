@@ -11,10 +11,15 @@ pub(super) fn last(path: &[u8]) -> &[u8] {
 /// A component without what cannot be seen, in one case and one normal form, letters of other
 /// scripts as the Latin ones they look like, and without the endings that some filesystems drop.
 pub(crate) fn fold(component: &[u8]) -> String {
+    if component.iter().all(|b| matches!(b, b' '..=b'~')) {
+        let name = component.split(|b| *b == b':').next().unwrap_or_default();
+        let end = name.iter().rposition(|b| !matches!(b, b'.' | b' ')).map_or(name.len(), |last| last + 1);
+        return name[..end].iter().map(|b| char::from(b.to_ascii_lowercase())).collect();
+    }
     let text = String::from_utf8_lossy(component);
     let plain: String = text
         .nfkc()
-        .filter(|c| !hidden(*c))
+        .filter(|c| !hidden(*c) && *c != '\u{fe0f}')
         .flat_map(char::to_lowercase)
         .map(|c| looks_like(c).unwrap_or(c))
         .collect::<String>()
@@ -69,4 +74,20 @@ fn looks_like(c: char) -> Option<char> {
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{2043}' => '-',
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The short way for plain names is the long one.
+        #[test]
+        fn plain_names_are_folded_as_all_are(name in "[ -~&&[^/]]{0,20}") {
+            // A letter that folds to itself and is none of the plain ones, taken away again.
+            let long = fold(format!("\u{200b}{name}").as_bytes());
+            prop_assert_eq!(fold(name.as_bytes()), long);
+        }
+    }
 }

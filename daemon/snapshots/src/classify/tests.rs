@@ -139,6 +139,14 @@ fn names_that_only_look_like_known_ones_are_flagged() {
 }
 
 #[test]
+fn what_lies_too_deep_is_never_data() {
+    let classes = |depth: usize| named(&format!("{}x", "d/".repeat(depth)));
+    assert_eq!(classes(255), []);
+    assert_eq!(classes(256).len(), 3);
+    assert_eq!(classes(1_000_000).len(), 3);
+}
+
+#[test]
 fn what_is_executable_runs() {
     let (plain, runs) = (entry(NodeKind::File, 0o644), entry(NodeKind::File, 0o755));
     let classes = |old, new| {

@@ -286,3 +286,67 @@ fn a_link_through_the_users_own_link_out_of_the_tree_is_refused() {
         assert_eq!(verdict(&plan, "new"), expected, "{target}");
     }
 }
+
+/// Directories below each other with a file in the deepest.
+fn deep(depth: usize, text: &str) -> Node {
+    (0..depth).fold(dir([("file", file(text))]), |inner, _| dir([("d", inner)]))
+}
+
+#[test]
+fn a_link_of_a_known_name_counts_wherever_it_leads() {
+    use crate::classify::Class;
+    let links = || {
+        [
+            ("CLAUDE.md", link("a/b/notes")),
+            ("tools", dir([(".claude", link("../conf")), ("AGENTS.md", link("../a/b/notes"))])),
+            ("up", dir([(".mcp.json", link("..")), ("x", file("x"))])),
+        ]
+    };
+    let tree = |text: &str| {
+        let [one, two, three] = links();
+        dir([
+            one,
+            two,
+            three,
+            ("a", dir([("b", dir([("notes", file(text)), ("other", file(text))]))])),
+            ("conf", dir([("x", dir([("y", file(text))]))])),
+        ])
+    };
+    let world = World::new(&tree("1"));
+    let plan = world.plan(&tree("1"), &tree("2"), &Options::default());
+    assert_eq!(verdict(&plan, "a/b/notes"), Verdict::Refused(Why::Class));
+    // Links in other directories than those around it do not count: they are told with their own.
+    assert_eq!(verdict(&plan, "a/b/other"), Verdict::Apply);
+    assert_eq!(verdict(&plan, "conf/x/y"), Verdict::Apply);
+    let base = dir([("p", dir([(".claude", link(".")), ("f", file("1"))])), ("q", file("1"))]);
+    let agent = dir([("p", dir([(".claude", link(".")), ("f", file("2"))])), ("q", file("2"))]);
+    let world = World::new(&base);
+    let plan = world.plan(&base, &agent, &Options::default());
+    assert_eq!(verdict(&plan, "p/f"), Verdict::Refused(Why::Class));
+    assert_eq!(plan.needs(), [Class::SteersAgents].into());
+    assert_eq!(verdict(&plan, "q"), Verdict::Apply);
+}
+
+#[test]
+fn a_deep_tree_is_brought_in_and_taken_out_again() {
+    // Far deeper than there are descriptors, and on a small stack.
+    let run = || {
+        let none = dir([]);
+        let many = deep(2000, "x");
+        let world = World::new(&none);
+        world.execute(&world.plan(&none, &many, &all_classes()), &many).unwrap();
+        let replaced = deep(2000, "y");
+        world.execute(&world.plan(&many, &replaced, &all_classes()), &replaced).unwrap();
+        let live = world.live();
+        let mut path = vec![b"d".as_slice(); 2000].join(&b'/');
+        path.extend_from_slice(b"/file");
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut crate::TreeSource::read(&live, &path).unwrap(), &mut text)
+            .unwrap();
+        assert_eq!(text, "y");
+        world.execute(&world.plan(&replaced, &none, &all_classes()), &none).unwrap();
+        assert_eq!(fs::read_dir(world.user()).unwrap().count(), 0);
+        world.assert_no_journal();
+    };
+    std::thread::Builder::new().stack_size(16 << 20).spawn(run).unwrap().join().unwrap();
+}
