@@ -13,6 +13,8 @@ pub struct AgentFile {
     pub snapshot_storage: Option<PathBuf>,
     /// `orchestrator.agent_temporary_workspace`, as written.
     pub agent_temporary_workspace: Option<PathBuf>,
+    /// `orchestrator.coordination.drift_conflict_policy`; none: what applying does without.
+    pub drift: Option<DriftPolicy>,
     /// `timeout_settings`.
     pub timeouts: Timeouts,
 }
@@ -108,6 +110,39 @@ pub struct DockerOptions {
     pub sudo: bool,
 }
 
+/// What a writable context path is to its agent: `write_mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WriteMode {
+    /// A private fork at the user's own path; the tree changes when the fork is applied.
+    #[default]
+    Staged,
+    /// The tree itself, mounted.
+    Legacy,
+}
+
+/// What happens to a change whose place the user has changed too: `drift_conflict_policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DriftPolicy {
+    /// It is left out.
+    Skip,
+    /// The agent's stands.
+    Ours,
+    /// Nothing is applied.
+    Fail,
+}
+
+impl DriftPolicy {
+    /// The word that `cordon apply --on-drift` takes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Ours => "ours",
+            Self::Fail => "fail",
+        }
+    }
+}
+
 /// One entry of `context_paths`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContextPath {
@@ -115,6 +150,8 @@ pub struct ContextPath {
     pub path: PathBuf,
     /// `permission: write`.
     pub write: bool,
+    /// How it is written, when it is: its own `write_mode`, else the orchestrator's.
+    pub write_mode: WriteMode,
     /// `protected_paths`, relative to `path` or absolute inside it.
     pub protected: Vec<PathBuf>,
     /// Steering or secret names (relative) that this context path allows on purpose.

@@ -10,7 +10,7 @@ mod steps;
 mod tools;
 
 use crate::{
-    Agent, AgentFile, Source, Timeouts,
+    Agent, AgentFile, DriftPolicy, Source, Timeouts, WriteMode,
     check::Item,
     report::{At, Quoted, Report},
     variables::Variables,
@@ -33,11 +33,15 @@ pub(crate) struct Build<'b, 'a> {
     pub(crate) variables: &'b mut Variables<'a>,
     pub(crate) source: &'b Source<'a>,
     pub(crate) exists: &'b dyn Fn(&Path) -> io::Result<bool>,
+    /// What the file says of every writable context path.
+    pub(crate) write_mode: WriteMode,
 }
 
 impl Build<'_, '_> {
     pub(crate) fn file(&mut self, top: &Item) -> Option<AgentFile> {
         let orchestrator = top.get("orchestrator");
+        let coordination = orchestrator.and_then(|o| o.get("coordination"));
+        self.write_mode = coordination.and_then(|c| self.write_mode(c)).unwrap_or_default();
         let shared = orchestrator.and_then(|o| o.get("context_paths"));
         let shared = shared.map(|c| self.context_paths(c, &[])).unwrap_or_default();
         let items = self.agent_items(top)?;
@@ -52,8 +56,27 @@ impl Build<'_, '_> {
             agents: agents.into_iter().collect::<Option<_>>()?,
             snapshot_storage,
             agent_temporary_workspace,
+            drift: coordination.and_then(drift),
             timeouts,
         })
+    }
+
+    /// The `write_mode` of a map, when it has one.
+    fn write_mode(&mut self, map: &Item) -> Option<WriteMode> {
+        let item = map.get("write_mode")?;
+        match item.text()? {
+            "legacy" => Some(WriteMode::Legacy),
+            "worktree" => {
+                let message = "no git worktree is made: the daemon never runs git on a tree that an agent \
+                               can write"
+                    .to_owned();
+                let help = "the agent gets a private fork of the tree, git repository or not, as with \
+                            `isolated`";
+                self.report.warn(&item.at(), "other-mode", message, help);
+                Some(WriteMode::Staged)
+            }
+            _ => Some(WriteMode::Staged),
+        }
     }
 
     fn agent_items<'i>(&mut self, top: &'i Item) -> Option<&'i [Item]> {
@@ -203,5 +226,14 @@ impl Build<'_, '_> {
     fn missing(&mut self, map: &Item, key: &str, message: String, help: impl Into<String>) {
         let path = if map.path.is_empty() { key.to_owned() } else { format!("{}.{key}", map.path) };
         self.report.error(&At::new(&path, map.mark), "missing-key", message, help);
+    }
+}
+
+fn drift(coordination: &Item) -> Option<DriftPolicy> {
+    match coordination.get("drift_conflict_policy")?.text()? {
+        "prefer_presenter" => Some(DriftPolicy::Ours),
+        "fail" => Some(DriftPolicy::Fail),
+        "skip" => Some(DriftPolicy::Skip),
+        _ => None,
     }
 }

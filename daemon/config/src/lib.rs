@@ -21,7 +21,8 @@ mod tree;
 mod variables;
 
 pub use agent::{
-    Agent, AgentFile, BackendKind, ContextPath, DockerOptions, Effort, ExecutionMode, ReplayStep, Timeouts,
+    Agent, AgentFile, BackendKind, ContextPath, DockerOptions, DriftPolicy, Effort, ExecutionMode,
+    ReplayStep, Timeouts, WriteMode,
 };
 pub use parse::{Parsed, Source, parse, parse_with};
 pub use problem::{Problem, Severity};

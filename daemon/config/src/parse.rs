@@ -1,5 +1,5 @@
 use crate::{
-    AgentFile, Problem,
+    AgentFile, Problem, WriteMode,
     build::Build,
     check::{self, Checker},
     keys::TOP,
@@ -127,5 +127,5 @@ fn read<'a>(
         report.error(&At::new("", fault.mark), fault.reason, fault.message, fault.help);
     }
     let top = Checker { report, variables }.item(&root, &Shape::Map(&TOP), String::new());
-    Build { report, variables, source, exists }.file(&top)
+    Build { report, variables, source, exists, write_mode: WriteMode::default() }.file(&top)
 }

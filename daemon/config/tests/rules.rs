@@ -84,11 +84,11 @@ fn top_level() {
         "vote",
     );
     fails(
-        &format!("{agent}orchestrator: {{coordination: {{write_mode: auto}}}}\n"),
-        "not-supported-yet",
+        &format!("{agent}orchestrator: {{coordination: {{write_mode: direct}}}}\n"),
+        "bad-value",
         "orchestrator.coordination.write_mode",
-        "write_mode",
-        "write_mode",
+        "direct",
+        "auto, isolated, worktree, legacy",
     );
     fine(&format!("{agent}orchestrator: {{coordination: {{enable_planning_mode: false}}}}\n"));
 }
@@ -377,6 +377,48 @@ fn execution_mode_and_docker() {
         &key("network_mode"),
         "docker only",
     );
+}
+
+#[test]
+fn what_a_writable_context_path_is() {
+    use cordon_config::{DriftPolicy, WriteMode};
+    let file = |coordination: &str, entry: &str| {
+        format!(
+            "{}orchestrator:\n  coordination: {{{coordination}}}\n  context_paths: [{{path: /p{entry}}}]\n",
+            backend("type: codex\ncwd: w\ncontext_paths: [{path: /q, permission: write}]")
+        )
+    };
+    let modes = |coordination: &str, entry: &str| {
+        let file = fine(&file(coordination, entry));
+        file.agents[0].context_paths.iter().map(|c| c.write_mode).collect::<Vec<_>>()
+    };
+    let (staged, legacy) = (WriteMode::Staged, WriteMode::Legacy);
+    let write = ", permission: write";
+    assert_eq!(modes("", write), [staged, staged]);
+    assert_eq!(modes("write_mode: auto", write), [staged, staged]);
+    assert_eq!(modes("write_mode: isolated", write), [staged, staged]);
+    assert_eq!(modes("write_mode: legacy", write), [legacy, legacy]);
+    assert_eq!(modes("write_mode: legacy", &format!("{write}, write_mode: isolated")), [staged, legacy]);
+    assert_eq!(modes("", &format!("{write}, write_mode: legacy")), [legacy, staged]);
+    let worktree = file("write_mode: worktree", write);
+    warns(&worktree, "other-mode", "orchestrator.coordination.write_mode", "no git worktree");
+    assert_eq!(parse(&worktree).file.unwrap().agents[0].context_paths[0].write_mode, staged);
+    let key = "orchestrator.context_paths[0].write_mode";
+    warns(&file("", ", write_mode: legacy"), "no-effect", key, "only read");
+    fails(&file("", &format!("{write}, write_mode: git")), "bad-value", key, "git", "legacy");
+    for (word, policy) in
+        [("skip", DriftPolicy::Skip), ("prefer_presenter", DriftPolicy::Ours), ("fail", DriftPolicy::Fail)]
+    {
+        let file = fine(&file(&format!("drift_conflict_policy: {word}"), write));
+        assert_eq!(file.drift, Some(policy));
+    }
+    assert_eq!(fine(&file("", write)).drift, None);
+    // Two words about one path, in two places.
+    let twice = format!(
+        "{}orchestrator:\n  context_paths: [{{path: /q, permission: write, write_mode: legacy}}]\n",
+        backend("type: codex\ncwd: w\ncontext_paths: [{path: /q, permission: write}]")
+    );
+    warns(&twice, "contradictory-path", "agents[0].backend.context_paths[0]", "something else");
 }
 
 #[test]

@@ -47,9 +47,16 @@ impl Build<'_, '_> {
         let protected =
             entry.get("protected_paths").map(|p| self.inside(p, inside, false)).unwrap_or_default();
         let allow = entry.get("allow").map(|a| self.inside(a, inside, true)).unwrap_or_default();
+        let write = entry.get("permission").and_then(Item::text) == Some("write");
+        let write_mode = self.write_mode(entry);
+        if let (false, Some(mode)) = (write, entry.get("write_mode")) {
+            let message = "`write_mode` says nothing of a path that is only read".to_owned();
+            self.report.warn(&mode.at(), "no-effect", message, "add `permission: write`, or take it out");
+        }
         Some(ContextPath {
             path: path?,
-            write: entry.get("permission").and_then(Item::text) == Some("write"),
+            write,
+            write_mode: write_mode.unwrap_or(self.write_mode),
             protected,
             allow,
             place: self.place(item),
@@ -126,5 +133,6 @@ impl Build<'_, '_> {
 }
 
 fn is_same(one: &ContextPath, other: &ContextPath) -> bool {
-    one.write == other.write && one.protected == other.protected && one.allow == other.allow
+    let mode = !one.write || one.write_mode == other.write_mode;
+    one.write == other.write && mode && one.protected == other.protected && one.allow == other.allow
 }

@@ -7,6 +7,11 @@ pub(crate) static CONTEXT_PATH: Scope = Scope {
         on("path", Shape::Text, "Absolute, or relative to the agent file."),
         on("permission", Shape::Words(&["read", "write"]), "`read` when absent."),
         on(
+            "write_mode",
+            Shape::Words(&["auto", "isolated", "worktree", "legacy"]),
+            "For this path alone, over `orchestrator.coordination.write_mode`.",
+        ),
+        on(
             "protected_paths",
             Shape::List(&Shape::Text),
             "Read-only in spite of `permission: write`; inside `path`.",

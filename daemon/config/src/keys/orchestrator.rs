@@ -6,8 +6,8 @@ pub(crate) static ORCHESTRATOR: Scope = Scope {
     name: "orchestrator",
     keys: &[
         &[
-            on("snapshot_storage", Shape::Text, "Where MassGen kept snapshots; names this file's own."),
-            on("agent_temporary_workspace", Shape::Text, "Where agents see each other's snapshots."),
+            on("snapshot_storage", Shape::Text, "Where snapshots are kept: absolute, or relative to the daemon's stores of this user."),
+            on("agent_temporary_workspace", Shape::Text, "Where an agent sees the latest snapshots of all: absolute inside, or a name below its view."),
             on(
                 "context_paths",
                 Shape::List(&Shape::Map(&CONTEXT_PATH)),
@@ -61,8 +61,16 @@ pub(crate) static ORCHESTRATOR: Scope = Scope {
 pub(crate) static COORDINATION: Scope = Scope {
     name: "orchestrator.coordination",
     keys: &[&[
-        later("write_mode"),
-        later("drift_conflict_policy"),
+        on(
+            "write_mode",
+            Shape::Words(&["auto", "isolated", "worktree", "legacy"]),
+            "`auto` when absent: writable context paths are private forks until they are applied; `legacy`: the trees themselves.",
+        ),
+        on(
+            "drift_conflict_policy",
+            Shape::Words(&["skip", "prefer_presenter", "fail"]),
+            "What applying does where the user has changed the same place.",
+        ),
         off("use_two_tier_workspace"),
         off("enable_planning_mode"),
         off("use_skills"),
