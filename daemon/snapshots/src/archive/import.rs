@@ -249,7 +249,7 @@ impl Import<'_, '_> {
     fn skip(&mut self, name: &[u8], reason: SkipReason) -> Result<(), ArchiveError> {
         let path = self.tree.skip(name)?;
         self.statistics.skipped += 1;
-        if self.skipped.len() < NAMED_MOST {
+        if self.skipped.len() < NAMED_MOST && path.len() <= usize::from(u16::MAX) {
             self.skipped.push(Skipped { path, reason });
         }
         Ok(())

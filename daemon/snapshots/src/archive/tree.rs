@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 
 /// What an archive that does not tell gives to a directory.
 const MODE: u32 = 0o755;
+/// How many bytes all names and targets of links together may have: they are held in memory.
+const NAMES_MOST: u64 = 256 << 20;
 
 /// Directories and files are numbers into tables: ten thousand levels are no recursion.
 enum Node {
@@ -41,8 +43,12 @@ struct File {
 pub(super) struct Tree {
     limits: TreeLimits,
     entries: u64,
+    names: u64,
     directories: Vec<Directory>,
     files: Vec<File>,
+    /// Places of what was replaced: however often that happens, the tables do not grow.
+    free_directories: Vec<usize>,
+    free_files: Vec<usize>,
 }
 
 /// What is counted of a finished tree.
@@ -65,7 +71,15 @@ struct Level {
 impl Tree {
     pub(super) fn new(limits: TreeLimits) -> Self {
         let root = Directory { mode: MODE, mtime: (0, 0), children: BTreeMap::new() };
-        Self { limits, entries: 0, directories: vec![root], files: Vec::new() }
+        Self {
+            limits,
+            entries: 0,
+            names: 0,
+            directories: vec![root],
+            files: Vec::new(),
+            free_directories: Vec::new(),
+            free_files: Vec::new(),
+        }
     }
 
     pub(super) fn root(&self) -> (u32, (i64, u32)) {
@@ -86,6 +100,10 @@ impl Tree {
         mtime: (i64, u32),
     ) -> Result<(), ArchiveError> {
         let parts = self.parts(name)?;
+        let depth = self.limits.depth;
+        if parts.len() as u64 > depth {
+            return Err(ArchiveError::limit("directories below each other", depth, name));
+        }
         let mut at = Some(0);
         if let Some((above, last)) = self.above(name, &parts)? {
             at = match self.find(above, last) {
@@ -109,8 +127,9 @@ impl Tree {
         mode: u32,
         mtime: (i64, u32),
     ) -> Result<(), ArchiveError> {
-        self.files.push(File { id, size, mode, mtime, names: 0, group: None });
-        self.put(name, Node::File(self.files.len() - 1))
+        let file = File { id, size, mode, mtime, names: 0, group: None };
+        let at = place(&mut self.files, &mut self.free_files, file);
+        self.put(name, Node::File(at))
     }
 
     pub(super) fn symlink(
@@ -202,8 +221,8 @@ impl Tree {
         mode: u32,
         mtime: (i64, u32),
     ) -> Result<usize, ArchiveError> {
-        let at = self.directories.len();
-        self.directories.push(Directory { mode, mtime, children: BTreeMap::new() });
+        let made = Directory { mode, mtime, children: BTreeMap::new() };
+        let at = place(&mut self.directories, &mut self.free_directories, made);
         self.set(name, above, last, Node::Directory(at))?;
         Ok(at)
     }
@@ -218,13 +237,13 @@ impl Tree {
 
     fn set(&mut self, name: &[u8], above: usize, last: &[u8], node: Node) -> Result<(), ArchiveError> {
         self.vacate(name, above, last)?;
-        let TreeLimits { entries, directory, depth, .. } = self.limits;
+        let TreeLimits { entries, directory, .. } = self.limits;
         if self.entries >= entries {
             return Err(ArchiveError::limit("entries", entries, name));
         }
-        let deep = name.split(|b| *b == b'/').filter(|p| !matches!(*p, b"" | b".")).count() as u64;
-        if matches!(node, Node::Directory(_)) && deep > depth {
-            return Err(ArchiveError::limit("directories below each other", depth, name));
+        self.names += weight(last, &node);
+        if self.names > NAMES_MOST {
+            return Err(ArchiveError::limit("bytes of names", NAMES_MOST, name));
         }
         if let Node::File(file) = node
             && let Some(file) = self.files.get_mut(file)
@@ -242,24 +261,27 @@ impl Tree {
 
     /// Takes away what stands at a name, unless it holds anything.
     fn vacate(&mut self, name: &[u8], above: usize, last: &[u8]) -> Result<(), ArchiveError> {
-        match self.find(above, last) {
-            None => return Ok(()),
-            Some(Node::Directory(at))
-                if self.directories.get(*at).is_some_and(|d| !d.children.is_empty()) =>
-            {
-                return Err(ArchiveError::refused(name, Refusal::Replaces));
-            }
-            Some(Node::File(file)) => {
-                let file = *file;
-                if let Some(file) = self.files.get_mut(file) {
+        if let Some(Node::Directory(at)) = self.find(above, last)
+            && self.directories.get(*at).is_some_and(|d| !d.children.is_empty())
+        {
+            return Err(ArchiveError::refused(name, Refusal::Replaces));
+        }
+        let Some(gone) = self.directories.get_mut(above).and_then(|d| d.children.remove(last)) else {
+            return Ok(());
+        };
+        self.entries -= 1;
+        self.names -= weight(last, &gone);
+        match gone {
+            Node::Directory(at) => self.free_directories.push(at),
+            Node::File(at) => {
+                if let Some(file) = self.files.get_mut(at) {
                     file.names -= 1;
+                    if file.names == 0 {
+                        self.free_files.push(at);
+                    }
                 }
             }
-            Some(_) => {}
-        }
-        if let Some(at) = self.directories.get_mut(above) {
-            at.children.remove(last);
-            self.entries -= 1;
+            Node::Symlink(..) => {}
         }
         Ok(())
     }
@@ -342,4 +364,22 @@ impl Tree {
         level.waiting.reverse();
         level
     }
+}
+
+/// Puts something into a table, where there is a place or at the end.
+fn place<T>(table: &mut Vec<T>, free: &mut Vec<usize>, new: T) -> usize {
+    if let Some(at) = free.pop()
+        && let Some(place) = table.get_mut(at)
+    {
+        *place = new;
+        return at;
+    }
+    table.push(new);
+    table.len() - 1
+}
+
+/// The bytes that a name takes, with where it leads.
+fn weight(name: &[u8], node: &Node) -> u64 {
+    let target = if let Node::Symlink(target, _) = node { target.len() } else { 0 };
+    (name.len() + target) as u64
 }
