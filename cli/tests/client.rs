@@ -4,20 +4,12 @@
 mod double;
 
 use cordon_proto::v1::{Outcome, Problem, WarningEvent, event};
-use double::{Host, State, ended, event, message};
+use double::{Host, State, ended, event, message, terminal::terminal, text};
 use serde_json::Value;
-use std::{
-    os::unix::fs::PermissionsExt as _,
-    process::{Output, Stdio},
-};
+use std::{os::unix::fs::PermissionsExt as _, process::Stdio};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
 const MULTI: &str = "agents: []";
-
-fn text(output: &Output) -> (String, String, i32) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (text(&output.stdout), text(&output.stderr), output.status.code().unwrap())
-}
 
 fn run_of(events: Vec<cordon_proto::v1::Event>) -> State {
     State { events, ..State::default() }
@@ -224,21 +216,6 @@ async fn standard_output_carries_mcp_and_nothing_else() {
     host.look(|s| {
         assert_eq!((s.asked_mcp[0].agent.as_str(), s.asked_mcp[0].wall.as_str()), ("a", "local"));
     });
-}
-
-/// The two ends of a new terminal of this size.
-fn terminal(rows: u16, columns: u16) -> (std::fs::File, std::fs::File) {
-    use rustix::{
-        pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-        termios::{Winsize, tcsetwinsize},
-    };
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    let name = ptsname(&ours, Vec::new()).unwrap();
-    let theirs = std::fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-    tcsetwinsize(&theirs, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-    (ours.into(), theirs)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,21 @@
 //! A daemon for the client's tests: it says what it was told to say, and remembers what it was asked.
 
+// Each test program uses its part.
+#![allow(dead_code)]
+
+pub mod terminal;
+pub mod trees;
+
 use cordon_proto::v1::{
     agents_server::{Agents, AgentsServer},
+    changes_server::ChangesServer,
     images_server::{Images, ImagesServer},
     run_exec_request::Message as ExecRequest,
     run_exec_response::{ExecExit, Message as ExecAnswer},
     runs_server::{Runs, RunsServer},
+    snapshots_server::SnapshotsServer,
     system_server::{System, SystemServer},
+    workspaces_server::WorkspacesServer,
     *,
 };
 use std::{
@@ -39,6 +48,24 @@ pub struct State {
     pub asked_stop: Vec<StopRunRequest>,
     pub asked_exec: Vec<run_exec_request::Open>,
     pub asked_mcp: Vec<run_mcp_request::Open>,
+    /// What a difference reads, instead of something evil; empty: there is none.
+    pub diff: Option<String>,
+    /// What the agent changed, and what it will be found to have changed while it is applied.
+    pub changes: Vec<PlannedChange>,
+    pub changes_meanwhile: Option<Vec<PlannedChange>>,
+    /// Of an agent file.
+    pub agents: Vec<String>,
+    pub faulty: bool,
+    pub asked_diff_run: Vec<DiffRunRequest>,
+    pub asked_diff: Vec<DiffRequest>,
+    pub asked_plan: Vec<PlanApplyRequest>,
+    pub asked_apply: Vec<ApplyRequest>,
+    pub asked_list: Vec<ListSnapshotsRequest>,
+    pub asked_restore: Vec<RestoreRequest>,
+    pub asked_remove: Vec<RemoveSnapshotsRequest>,
+    pub asked_import: Vec<ImportRequest>,
+    pub asked_collect: Vec<CollectGarbageRequest>,
+    pub asked_tree: Vec<ListTreeRequest>,
     /// How many requests to start are answered as if the connection broke.
     pub refuse_starts: usize,
 }
@@ -65,6 +92,9 @@ impl Host {
             .add_service(AgentsServer::new(host.double.clone()))
             .add_service(ImagesServer::new(host.double.clone()))
             .add_service(SystemServer::new(host.double.clone()))
+            .add_service(SnapshotsServer::new(host.double.clone()))
+            .add_service(ChangesServer::new(host.double.clone()))
+            .add_service(WorkspacesServer::new(host.double.clone()))
             .serve_with_incoming(UnixListenerStream::new(listener));
         tokio::spawn(server);
         host
@@ -97,6 +127,12 @@ impl Host {
     pub fn look<T>(&self, at: impl FnOnce(&mut State) -> T) -> T {
         at(&mut self.double.state.lock().unwrap())
     }
+}
+
+/// Standard output, standard error and the exit code.
+pub fn text(output: &Output) -> (String, String, i32) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr), output.status.code().unwrap())
 }
 
 pub fn event(seq: u64, kind: event::Kind) -> Event {
@@ -265,7 +301,7 @@ impl Agents for Double {
             valid: !state.problems.iter().any(|p| p.severity == "error"),
             problems: state.problems.clone(),
             variables: state.variables.clone(),
-            agents: vec!["a".into()],
+            agents: if state.agents.is_empty() { vec!["a".into()] } else { state.agents.clone() },
         }))
     }
 

@@ -76,7 +76,7 @@ pub(super) fn render(
         }
         let path = neutral::path(&tree.tree);
         out += &crate::fold::fold(&format!("{}\n", look.tint(Tint::Bold, &path)), look.columns);
-        out += &table::render(&["VERDICT", "WHAT", "PATH", "CLASS", "WHY"], &rows, look);
+        out += &table::render(&["VERDICT", "WHAT", "CLASS", "PATH"], &rows, look);
         if hidden > 0 {
             out += &format!("and {hidden} more that are only data; `--dry-run | less` shows all\n");
         }
@@ -84,30 +84,28 @@ pub(super) fn render(
     out + &summary(plan, open) + "\n"
 }
 
-/// A row for each thing to know; the first names the path.
+/// The change, and below it a row for each thing to know about it.
 fn rows(change: &PlannedChange, open: &[String]) -> Vec<Vec<String>> {
     let mut path = neutral::path(&change.path);
     if !change.renamed_from.is_empty() {
         path += &format!(" (was {})", neutral::path(&change.renamed_from));
     }
     let verdict = verdict(change, open);
-    let mut notes: Vec<[String; 2]> =
-        further(change).map(|class| [neutral::word(&class.name), neutral::word(&class.why)]).collect();
-    if notes.is_empty() {
-        notes.push([DATA.to_owned(), String::new()]);
+    let mut classes: Vec<_> = further(change).map(|c| neutral::word(&c.name)).collect();
+    classes.dedup();
+    if classes.is_empty() {
+        classes.push(DATA.to_owned());
+    }
+    let mut rows = vec![vec![neutral::word(verdict), neutral::word(&change.what), classes.join(","), path]];
+    let mut note = |about: &str, why: &str| {
+        let text = format!("  {}: {}", neutral::word(about), neutral::word(why));
+        rows.push(vec![String::new(), String::new(), String::new(), text]);
+    };
+    for class in further(change).filter(|c| !c.why.is_empty()) {
+        note(&class.name, &class.why);
     }
     if !change.why.is_empty() && verdict != "ask" {
-        let why = format!("{}: {}", neutral::word(verdict), neutral::word(&change.why));
-        match notes.as_mut_slice() {
-            [[_, note]] if note.is_empty() => *note = why,
-            _ => notes.push([String::new(), why]),
-        }
-    }
-    let mut first = vec![neutral::word(verdict), neutral::word(&change.what), path];
-    let mut rows = Vec::new();
-    for note in notes {
-        let blank = vec![String::new(); first.len()];
-        rows.push([std::mem::replace(&mut first, blank), note.to_vec()].concat());
+        note(verdict, &change.why);
     }
     rows
 }
