@@ -1,6 +1,6 @@
 //! Archives made to escape, to exhaust or to deceive. Each is refused by the reason it has, and
 //! nothing beside the store is ever touched.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
@@ -10,7 +10,7 @@ use cordon_snapshots::{
     archive::{ArchiveError, ImportRequest, Refusal, export, import},
 };
 use proptest::{collection::vec, prelude::*};
-use std::{fs, io::Read as _, path::Path};
+use std::{fs, io::Read as _};
 use tar::Header;
 
 /// Entries as bytes; nothing is checked or completed.
@@ -600,5 +600,5 @@ fn a_good_one_is_good() {
     let world = world();
     let taken = world.import(&good()).unwrap();
     assert_eq!(world.names(&taken, ""), ["a", "b", "c", "l", "s"]);
-    assert!(Path::new("/proc").exists() && world.read(&taken, "c/d") == "pax");
+    assert_eq!(world.read(&taken, "c/d"), "pax");
 }
