@@ -132,3 +132,215 @@ async fn an_emptied_workspace_and_an_interrupted_turn_are_kept_too() {
     assert_eq!((kept[1].files, kept[0].files), (0, 1));
     assert_eq!(api.read_file(&base.id, "only").await.unwrap(), b"precious");
 }
+
+/// Runs a one-agent file in `ws` to its end.
+async fn run_in(host: &Host, ws: &std::path::Path, name: &str, script: &str) -> pb::Run {
+    let text = file(&[agent("worker", &ws.display().to_string(), script, "")]);
+    let path = host.agent_file(name, &text);
+    let _ = host.cordon(["run", path.to_str().unwrap(), "x"]).expect_code(0);
+    newest(host).await
+}
+
+async fn newest(host: &Host) -> pb::Run {
+    let mut runs = host.api().await.list().await;
+    runs.sort_by_key(|r| r.id.clone());
+    runs.pop().unwrap()
+}
+
+#[tokio::test]
+async fn a_workspace_is_put_back_and_what_was_there_is_kept() {
+    for user in users() {
+        let host = Host::start_as(user);
+        let ws = host.tree("ws");
+        host.put(&ws.join("a"), "before\n");
+        host.put(&ws.join("d/e"), "deep\n");
+        host.give(&ws.join("d"));
+        std::os::unix::fs::chown(ws.join("d"), Some(host.agent_uid()), Some(host.agent_uid())).unwrap();
+        let run = run_in(&host, &ws, "a.yaml", "echo after > a; rm -r d; echo x > new; ln -s a link").await;
+        let mut api = host.api().await;
+        let kept = api.snapshots_of(&run.id).await;
+        host.put(&ws.join("mine"), "the person's own");
+        let request = pb::RestoreRequest { id: kept[0].id.clone(), idempotency_key: "r1".to_owned() };
+        let restored = api.snapshots.restore(request.clone()).await.unwrap().into_inner();
+        assert!(restored.changed >= 4, "{restored:?}");
+        assert_eq!(restored.tree, ws.display().to_string().as_bytes());
+        assert_eq!(std::fs::read_to_string(ws.join("a")).unwrap(), "before\n");
+        assert_eq!(std::fs::read_to_string(ws.join("d/e")).unwrap(), "deep\n");
+        for gone in ["new", "link", "mine"] {
+            assert!(ws.join(gone).symlink_metadata().is_err(), "{gone}");
+        }
+        use std::os::unix::fs::MetadataExt as _;
+        assert_eq!(std::fs::metadata(ws.join("d/e")).unwrap().uid(), host.agent_uid());
+        // The same request again changes nothing, and answers the same.
+        host.put(&ws.join("later"), "x");
+        assert_eq!(api.snapshots.restore(request).await.unwrap().into_inner(), restored);
+        assert!(ws.join("later").exists());
+        let before = restored.before.unwrap();
+        assert_eq!(before.kind, "restore");
+        assert_eq!(api.read_file(&before.id, "mine").await.unwrap(), b"the person's own");
+        let again = pb::RestoreRequest { id: before.id, idempotency_key: String::new() };
+        api.snapshots.restore(again).await.unwrap();
+        assert_eq!(std::fs::read_to_string(ws.join("mine")).unwrap(), "the person's own");
+        assert_eq!(std::fs::read_link(ws.join("link")).unwrap(), std::path::Path::new("a"));
+    }
+}
+
+#[tokio::test]
+async fn a_workspace_that_a_run_uses_is_not_put_back() {
+    let host = Host::start();
+    let ws = host.tree("ws");
+    let run = run_in(&host, &ws, "a.yaml", "echo 1 > a").await;
+    let mut api = host.api().await;
+    let kept = api.snapshots_of(&run.id).await;
+    let text = file(&[agent("worker", &ws.display().to_string(), "touch b; sleep 360932", "")]);
+    let path = host.agent_file("b.yaml", &text);
+    let _ = host.cordon(["run", path.to_str().unwrap(), "--detach", "x"]).expect_code(0);
+    let request = pb::RestoreRequest { id: kept[0].id.clone(), ..Default::default() };
+    let refused = api.snapshots.restore(request.clone()).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (tonic::Code::FailedPrecondition, "workspace-in-use")
+    );
+    let stop = pb::StopRunRequest { id: newest(&host).await.id, ..Default::default() };
+    api.runs.stop_run(stop).await.unwrap();
+    api.snapshots.restore(request).await.unwrap();
+    assert!(std::fs::read_dir(&ws).unwrap().next().is_none());
+}
+
+#[tokio::test]
+async fn snapshots_are_labelled_carried_collected_and_removed() {
+    let host = Host::start();
+    let ws = host.tree("ws");
+    let mut runs = Vec::new();
+    for n in 0..3 {
+        let script = format!("head -c 300000 /dev/urandom > big; echo {n} > n");
+        runs.push(run_in(&host, &ws, "a.yaml", &script).await);
+    }
+    let mut api = host.api().await;
+    let all = api.snapshots_of("").await;
+    assert_eq!(all.len(), 6);
+    let first = &api.snapshots_of(&runs[0].id).await[1];
+    let label = |id: &str, label: &str| pb::LabelSnapshotRequest {
+        id: id.to_owned(),
+        label: label.to_owned(),
+        ..Default::default()
+    };
+    let labelled = api.snapshots.label_snapshot(label(&first.id[..9], "good")).await.unwrap().into_inner();
+    assert_eq!((labelled.label.as_str(), &labelled.id), ("good", &first.id));
+    let bad = api.snapshots.label_snapshot(label(&first.id, "a\x1b[2J")).await.unwrap_err();
+    assert_eq!(bad.code(), tonic::Code::InvalidArgument);
+
+    // Out as a tar, and in again as another snapshot of the same tree.
+    let mut stream =
+        api.snapshots.export(pb::ExportRequest { id: first.id.clone() }).await.unwrap().into_inner();
+    let mut tar = Vec::new();
+    while let Some(piece) = stream.message().await.unwrap() {
+        tar.extend_from_slice(&piece.data);
+    }
+    assert!(tar.len() > 300_000);
+    let pieces = |tar: &[u8]| {
+        let piece = |(n, data): (usize, &[u8])| pb::ImportRequest {
+            label: if n == 0 { "came in".to_owned() } else { String::new() },
+            data: data.to_vec().into(),
+            idempotency_key: String::new(),
+        };
+        tokio_stream::iter(tar.chunks(50_000).enumerate().map(piece).collect::<Vec<_>>())
+    };
+    let imported = api.snapshots.import(pieces(&tar)).await.unwrap().into_inner();
+    assert_eq!((imported.kind.as_str(), imported.label.as_str()), ("import", "came in"));
+    let compare = pb::DiffRequest { old: first.id.clone(), new: imported.id.clone(), ..Default::default() };
+    assert_eq!(api.diff(compare).await.unwrap(), "");
+    let cut = api.snapshots.import(pieces(&tar[..tar.len() / 2])).await.unwrap_err();
+    assert_eq!((cut.code(), reason(&cut).as_str()), (tonic::Code::InvalidArgument, "bad-archive"));
+    let homeless = pb::RestoreRequest { id: imported.id.clone(), ..Default::default() };
+    assert_eq!(reason(&api.snapshots.restore(homeless).await.unwrap_err()), "no-tree");
+
+    let removed = host.cordon(["rm", &runs[1].id]).expect_code(0);
+    assert!(removed.stderr.is_empty(), "{}", removed.stderr);
+    assert_eq!(api.snapshots_of(&runs[1].id).await.len(), 2, "a run's snapshots outlive it");
+    let collect = |dry_run| pb::CollectGarbageRequest { keep_count: 1, dry_run, ..Default::default() };
+    let told = api.snapshots.collect_garbage(collect(true)).await.unwrap().into_inner();
+    assert_eq!(api.snapshots_of("").await.len(), 7);
+    let done = api.snapshots.collect_garbage(collect(false)).await.unwrap().into_inner();
+    assert_eq!(done.removed, told.removed);
+    assert_eq!(done.removed.len(), 2, "{done:?}");
+    assert!(done.stored_bytes > 900_000, "{done:?}");
+    // The newest of each tree, what is labelled, and bases of runs that are there.
+    let kept: Vec<_> = api.snapshots_of("").await;
+    let mut expected =
+        vec![first.id.clone(), imported.id.clone(), all[5].id.clone(), all[0].id.clone(), all[4].id.clone()];
+    expected.sort();
+    let mut ids: Vec<_> = kept.iter().map(|s| s.id.clone()).collect();
+    ids.sort();
+    assert_eq!(ids, expected, "{kept:#?}");
+    let verified = api.snapshots.verify(pb::VerifyRequest {}).await.unwrap().into_inner();
+    assert_eq!(verified.snapshots, 5);
+    assert!(verified.faults.is_empty() && verified.bytes > 0, "{verified:?}");
+
+    let remove = |ids: &[&str], key: &str| pb::RemoveSnapshotsRequest {
+        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        idempotency_key: key.to_owned(),
+    };
+    let missing = api.snapshots.remove_snapshots(remove(&[&first.id, "00000000"], "")).await.unwrap_err();
+    assert_eq!((missing.code(), reason(&missing).as_str()), (tonic::Code::NotFound, "snapshot-not-found"));
+    assert_eq!(api.snapshots_of("").await.len(), 5, "all or nothing");
+    api.snapshots.remove_snapshots(remove(&[&first.id], "k")).await.unwrap();
+    api.snapshots.remove_snapshots(remove(&[&first.id], "k")).await.unwrap();
+    assert_eq!(api.snapshots_of("").await.len(), 4);
+    let rest: Vec<String> = api.snapshots_of("").await.into_iter().map(|s| s.id).collect();
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    api.snapshots.remove_snapshots(remove(&rest, "")).await.unwrap();
+    let done = api.snapshots.collect_garbage(collect(false)).await.unwrap().into_inner();
+    assert!(done.freed_bytes > 900_000 && done.stored_bytes < 10_000, "{done:?}");
+}
+
+#[tokio::test]
+async fn workspaces_are_listed_looked_into_and_removed_when_they_are_cordons_own() {
+    let host = Host::start();
+    let ws = host.tree("ws");
+    let theirs = run_in(&host, &ws, "a.yaml", "ln -s /etc/passwd link; mkfifo pipe; echo x > f").await;
+    let made = run_in(&host, std::path::Path::new("rel/ative"), "b.yaml", "echo y > g").await;
+    let mut api = host.api().await;
+    let list = api.workspaces.list_workspaces(pb::ListWorkspacesRequest {}).await.unwrap();
+    let list = list.into_inner().workspaces;
+    let rows: Vec<_> = list.iter().map(|w| (w.run.as_str(), w.made, w.in_use, w.files)).collect();
+    assert_eq!(rows, [(made.id.as_str(), true, false, 1), (theirs.id.as_str(), false, false, 1)]);
+    let get = |name: &str| pb::GetWorkspaceRequest { name: name.to_owned() };
+    for name in [theirs.id.as_str(), &format!("{}/worker", theirs.id), &ws.display().to_string()] {
+        let found = api.workspaces.get_workspace(get(name)).await.unwrap().into_inner();
+        assert_eq!(found.path, ws.display().to_string(), "{name}");
+    }
+    // No link is followed, nothing that is no file is opened, and nothing leaves the tree.
+    for (path, code) in [
+        ("link", tonic::Code::NotFound),
+        ("pipe", tonic::Code::NotFound),
+        ("../state/lock", tonic::Code::InvalidArgument),
+        ("none", tonic::Code::NotFound),
+    ] {
+        let refused = api.read_file(&theirs.id, path).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{path}: {refused:?}");
+    }
+    assert_eq!(api.tree(&theirs.id).await.unwrap(), ["f", "link"]);
+    let remove = |name: &str, key: &str| pb::RemoveWorkspaceRequest {
+        name: name.to_owned(),
+        idempotency_key: key.to_owned(),
+    };
+    let refused = api.workspaces.remove_workspace(remove(&theirs.id, "")).await.unwrap_err();
+    assert_eq!(reason(&refused), "not-made-by-cordon");
+    assert!(ws.join("f").exists());
+    api.workspaces.remove_workspace(remove(&made.id, "w")).await.unwrap();
+    api.workspaces.remove_workspace(remove(&made.id, "w")).await.unwrap();
+    assert!(!std::path::Path::new(&made.agents[0].workspace).exists());
+    assert_eq!(
+        api.workspaces
+            .list_workspaces(pb::ListWorkspacesRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+            .workspaces
+            .len(),
+        1
+    );
+    let unknown = api.workspaces.get_workspace(get("/nowhere")).await.unwrap_err();
+    assert_eq!((unknown.code(), reason(&unknown).as_str()), (tonic::Code::NotFound, "workspace-not-found"));
+}

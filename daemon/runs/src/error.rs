@@ -4,6 +4,7 @@ use cordon_sandbox::SandboxError;
 use cordon_snapshots::{
     StoreError as SnapshotError, TreeError,
     apply::{ApplyError, JournalError as ApplyJournalError, PlanError as ApplyPlanError},
+    archive::ArchiveError,
     diff::{DiffError, RenderError},
 };
 use std::path::PathBuf;
@@ -158,6 +159,14 @@ pub enum RunError {
         /// Why.
         source: Box<RunError>,
     },
+    /// What an agent is to see of the others cannot be shown.
+    #[error("cannot show the agent what the others left, at {path:?}: {source}")]
+    View {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// There is no such workspace.
     #[error("there is no workspace {name:?}")]
     WorkspaceNotFound {
@@ -182,6 +191,9 @@ pub enum RunError {
     /// A difference could not be told.
     #[error("cannot tell the difference: {0}")]
     Told(std::io::Error),
+    /// An archive.
+    #[error(transparent)]
+    Archive(ArchiveError),
     /// An apply or a restore.
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -217,6 +229,16 @@ impl From<RenderError> for RunError {
         match error {
             RenderError::Tree(e) => Self::Tree(e),
             RenderError::Output(e) => Self::Told(e),
+        }
+    }
+}
+
+impl From<ArchiveError> for RunError {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Store(e) => Self::Snapshots(e),
+            ArchiveError::Write(e) => Self::Told(e),
+            other => Self::Archive(other),
         }
     }
 }
@@ -270,6 +292,7 @@ impl RunError {
             Self::PlanChanged => "plan-changed",
             Self::PlanRefused { .. } => "apply-refused",
             Self::HalfApplied { .. } => "half-applied",
+            Self::View { .. } => "peers-view",
             Self::WorkspaceNotFound { .. } => "workspace-not-found",
             Self::NotMade { .. } => "not-made-by-cordon",
             Self::Snapshots(e) => snapshot_reason(e),
@@ -277,6 +300,8 @@ impl RunError {
             Self::Tree(_) => "tree-unreadable",
             Self::Diff(_) => "too-different",
             Self::Told(_) => "not-told",
+            Self::Archive(ArchiveError::Limit { .. }) => "archive-too-large",
+            Self::Archive(_) => "bad-archive",
             Self::Apply(ApplyError::Drift { .. } | ApplyError::Changed { .. }) => "plan-changed",
             Self::Apply(_) => "apply-failed",
             Self::Sandbox(e) => sandbox_reason(e),

@@ -30,7 +30,7 @@ pub use inspect::{InspectRequest, Inspected};
 pub use journal::{JournalError, JournalReader};
 pub use runs::{Options, Runs, StartRequest};
 pub use store::StoreError;
-pub use versions::{Compared, DiffFormat};
+pub use versions::{Compared, DiffFormat, ImportTar};
 pub use walls::Walls;
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::{
 };
 use cordon_proto::v1::{self, ErrorEvent, RunEnded, RunSummary, event::Kind};
 use cordon_sandbox::WallKind;
+use cordon_snapshots::apply::Recovered as RecoveredApply;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -27,6 +28,12 @@ impl Runs {
     pub async fn recover(&self) {
         let shared = self.0.shared.clone();
         let loading = shared.clone();
+        let tidying = shared.clone();
+        // Before anything else may write into a user's tree.
+        let finished = tokio::task::spawn_blocking(move || finish_applies(&tidying)).await;
+        if finished.is_err() {
+            tracing::error!("applies that were interrupted could not be looked at");
+        }
         let entries = tokio::task::spawn_blocking(move || load(&loading)).await.unwrap_or_default();
         for entry in &entries {
             let (owner, key) = entry.with(|r| (r.owner.uid(), r.start_key.clone()));
@@ -132,6 +139,38 @@ impl Runs {
         if done.await.is_err() {
             tracing::error!("a run was not ended");
         }
+    }
+}
+
+/// Brings applies and restores of an earlier daemon to an end. Blocks.
+fn finish_applies(shared: &Shared) {
+    let recovered = match shared.journals() {
+        Ok(journals) => cordon_snapshots::apply::recover(&journals),
+        Err(error) => {
+            tracing::error!(%error, "interrupted applies cannot be looked at");
+            return;
+        }
+    };
+    let shown = |left: &[Vec<u8>]| left.iter().map(|p| p.escape_ascii().to_string()).collect::<Vec<_>>();
+    match recovered {
+        Ok(all) => {
+            for one in all {
+                match one {
+                    RecoveredApply::Nothing => {}
+                    RecoveredApply::Undone { root, left } => {
+                        tracing::warn!(root = %root.display(), left = ?shown(&left), "an apply was undone");
+                    }
+                    RecoveredApply::Finished { root, outcome } => {
+                        let left = shown(&outcome.left);
+                        tracing::warn!(root = %root.display(), ?left, "an apply was finished");
+                    }
+                    RecoveredApply::Failed { journal, error } => {
+                        tracing::error!(journal = %journal.display(), %error, "an apply cannot be ended");
+                    }
+                }
+            }
+        }
+        Err(error) => tracing::error!(%error, "interrupted applies cannot be looked at"),
     }
 }
 

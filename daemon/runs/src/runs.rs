@@ -8,6 +8,7 @@ use crate::{
     record::now_ms,
     removed::Removed,
     shared::Shared,
+    versions::Answers,
     walls::Walls,
 };
 use cordon_backends::Variables;
@@ -81,6 +82,8 @@ pub(crate) struct Inner {
     keys: Mutex<BTreeMap<(u32, String), String>>,
     pub(crate) accepting: AtomicBool,
     pub(crate) loaded: watch::Sender<bool>,
+    pub(crate) restored: Answers<v1::RestoreResponse>,
+    pub(crate) imported: Answers<v1::Snapshot>,
 }
 
 impl Runs {
@@ -99,6 +102,8 @@ impl Runs {
             keys: Mutex::default(),
             accepting: AtomicBool::new(true),
             loaded: watch::channel(false).0,
+            restored: Answers::default(),
+            imported: Answers::default(),
         })))
     }
 

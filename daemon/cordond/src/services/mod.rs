@@ -5,6 +5,7 @@ mod caller;
 mod changes;
 mod exec;
 mod images;
+mod import;
 mod mcp;
 mod probe;
 mod runs;

@@ -107,24 +107,39 @@ impl snapshots_server::Snapshots for SnapshotsService {
 
     async fn restore(
         &self,
-        _request: Request<v1::RestoreRequest>,
+        request: Request<v1::RestoreRequest>,
     ) -> Result<Response<v1::RestoreResponse>, Status> {
-        Err(Status::unimplemented("restore"))
+        let owner = Caller::of(&request)?.owns();
+        let v1::RestoreRequest { id, idempotency_key } = request.into_inner();
+        // A client that hangs up must not leave half of it.
+        let runs = self.runs.clone();
+        let restored = tokio::spawn(async move { runs.restore(owner, &id, &idempotency_key).await }).await;
+        let restored = restored.map_err(|_| Status::internal("the snapshot could not be restored"))?;
+        Ok(Response::new(restored.map_err(|e| of_run(&e))?))
     }
 
     type ExportStream = Answers<v1::ExportResponse>;
 
     async fn export(
         &self,
-        _request: Request<v1::ExportRequest>,
+        request: Request<v1::ExportRequest>,
     ) -> Result<Response<Self::ExportStream>, Status> {
-        Err(Status::unimplemented("export"))
+        let owner = Caller::of(&request)?.owns();
+        let id = request.into_inner().id;
+        let runs = self.runs.clone();
+        runs.known_all().await;
+        Ok(Response::new(answer(move |to| {
+            let mut out = Pieces::new(to, |data| v1::ExportResponse { data: data.into() });
+            runs.export(owner, &id, &mut out)?;
+            out.flush().map_err(RunError::Told)
+        })))
     }
 
     async fn import(
         &self,
-        _request: Request<Streaming<v1::ImportRequest>>,
+        request: Request<Streaming<v1::ImportRequest>>,
     ) -> Result<Response<v1::Snapshot>, Status> {
-        Err(Status::unimplemented("import"))
+        let owner = Caller::of(&request)?.owns();
+        super::import::import(&self.runs, owner, request.into_inner()).await
     }
 }

@@ -13,13 +13,7 @@ use cordon_snapshots::{
     classify::Class,
     diff::What,
 };
-use std::{
-    collections::BTreeSet,
-    fmt::{self, Write as _},
-    os::unix::ffi::OsStrExt as _,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, os::unix::ffi::OsStrExt as _, path::PathBuf, sync::Arc};
 
 /// What is to be applied, and how.
 #[derive(Clone, Debug)]
@@ -87,18 +81,13 @@ impl Runs {
             for id in [base.snapshot().root, turn.snapshot().root] {
                 hasher.update(&id.0);
             }
-            // Everything that would be done, merged bytes included, and to what.
-            let said = write!(Hashed(&mut hasher), "{:?} {plan:?}", one.tree.path.as_os_str());
-            said.map_err(|_| RunError::Internal("name the plan"))?;
+            hasher.update(blake3::hash(&one.tree.origin()).as_bytes());
+            hasher.update(&plan.digest());
             trees.push(TreePlan { changed: one, plan });
         }
         let ApplyOptions { paths, on_drift, leave_out, .. } = options;
-        let said = write!(
-            Hashed(&mut hasher),
-            "{allowed:?} {paths:?} {on_drift:?} {leave_out} {} {agent}",
-            entry.id
-        );
-        said.map_err(|_| RunError::Internal("name the plan"))?;
+        let how = format!("{allowed:?} {paths:?} {on_drift:?} {leave_out} {} {agent}", entry.id);
+        hasher.update(how.as_bytes());
         let fingerprint = hasher.finalize().to_hex().to_string();
         Ok(Whole { entry, store, agent, trees, fingerprint })
     }
@@ -126,16 +115,6 @@ impl Runs {
             ..Options::default()
         };
         Ok(apply::plan(&base, &turn, &user, &options)?)
-    }
-}
-
-/// Text into a digest.
-struct Hashed<'a>(&'a mut blake3::Hasher);
-
-impl fmt::Write for Hashed<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.update(text.as_bytes());
-        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 //! other agents see of them.
 
 mod files;
+pub(crate) mod peers;
 mod record;
 mod stores;
 mod take;
@@ -17,5 +18,3 @@ pub(crate) const BASE: &str = "base";
 pub(crate) const TURN: &str = "turn";
 /// What stood there before something was put back.
 pub(crate) const RESTORE: &str = "restore";
-/// Somebody else's.
-pub(crate) const IMPORT: &str = "import";

@@ -1,9 +1,14 @@
 //! Snapshots as things that a person uses.
 
+mod answers;
+mod carry;
 mod compare;
 mod garbage;
+mod restore;
 mod show;
 
+pub(crate) use answers::Answers;
+pub use carry::ImportTar;
 pub use compare::{Compared, DiffFormat};
 pub(crate) use compare::{Filter, select, write};
 
@@ -98,10 +103,7 @@ impl Runs {
         key: &str,
     ) -> Result<v1::Snapshot, RunError> {
         check_key(key)?;
-        if label.len() > LABEL_LIMIT || label.chars().any(char::is_control) {
-            let what = format!("a label has at most {LABEL_LIMIT} bytes and no control characters");
-            return Err(RunError::Invalid(what));
-        }
+        check_label(label)?;
         let (id, label) = (id.to_owned(), label.to_owned());
         self.blocking("label the snapshot", move |runs| {
             let found = runs.0.shared.stores.find(owner, &id)?;
@@ -176,6 +178,14 @@ impl Runs {
         let runs = self.clone();
         tokio::task::spawn_blocking(move || work(&runs)).await.map_err(|_| RunError::Internal(what))?
     }
+}
+
+fn check_label(label: &str) -> Result<(), RunError> {
+    if label.len() > LABEL_LIMIT || label.chars().any(char::is_control) {
+        let what = format!("a label has at most {LABEL_LIMIT} bytes and no control characters");
+        return Err(RunError::Invalid(what));
+    }
+    Ok(())
 }
 
 /// The tree that a snapshot was taken of.

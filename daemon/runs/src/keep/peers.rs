@@ -1,0 +1,150 @@
+//! What an agent sees of the others: the latest snapshot of each one's workspace, under a
+//! number and without a name. Everything here blocks.
+
+use super::TreeRecord;
+use crate::{entry::Entry, error::RunError, record::RunRecord, shared::Shared, store::make_private};
+use cordon_snapshots::{RestoreOptions, SnapshotId, Store};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Where the views of a run are.
+pub(crate) fn views(state: &Path, run: &str) -> PathBuf {
+    state.join("views").join(run)
+}
+
+/// The view of one agent: a directory that stands in its sandbox, read-only.
+pub(crate) fn view(state: &Path, run: &str, agent: usize) -> PathBuf {
+    views(state, run).join(agent.to_string())
+}
+
+/// Shows the agent what the others left last. What it saw before goes.
+pub(crate) fn show(shared: &Shared, entry: &Entry, agent: usize) -> Result<(), RunError> {
+    let record = entry.record();
+    let state = &shared.host.state;
+    let view = view(state, &record.id, agent);
+    let identity = record.agents.get(agent).and_then(|a| a.identity);
+    let root = rustix::process::geteuid().is_root();
+    let owner = identity.filter(|_| root).map(|i| (i.uid, i.gid));
+    for (number, peer) in record.file_agents.iter().enumerate() {
+        let name = format!("agent{}", number + 1);
+        // Beside the view, on the same filesystem: the agent sees all of it or nothing.
+        let beside = views(state, &record.id).join("new").join(format!("{agent}-{number}"));
+        remove(&beside)?;
+        make_private(&beside)?;
+        match latest(shared, &record, peer)? {
+            Some((store, id)) => store.restore_with(&id, &beside, &RestoreOptions { owner })?,
+            None => open_up(&beside).map_err(failed(&beside))?,
+        }
+        swap(&beside, &view.join(name))?;
+    }
+    Ok(())
+}
+
+/// An empty directory that everybody may look into.
+fn open_up(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
+}
+
+/// Makes the directory of a view, before anything is mounted.
+pub(crate) fn prepare(state: &Path, run: &str, agent: usize) -> Result<PathBuf, RunError> {
+    let view = view(state, run, agent);
+    make_private(&view)?;
+    open_up(&view).map_err(failed(&view))?;
+    Ok(view)
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> RunError {
+    move |source| RunError::View { path: path.to_path_buf(), source }
+}
+
+/// Puts a new directory in the place of the old one, which goes.
+fn swap(new: &Path, at: &Path) -> Result<(), RunError> {
+    match renameat_with(CWD, new, CWD, at, RenameFlags::EXCHANGE) {
+        Ok(()) => remove(new),
+        Err(rustix::io::Errno::NOENT) => fs::rename(new, at).map_err(failed(at)),
+        Err(error) => Err(failed(at)(error.into())),
+    }
+}
+
+/// Removes a tree whatever the modes of its directories are.
+pub(crate) fn remove(tree: &Path) -> Result<(), RunError> {
+    match fs::remove_dir_all(tree) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(failed(tree)(error)),
+        Err(_) => {}
+    }
+    // Nobody but this process uses it any more.
+    let mut waiting = vec![tree.to_path_buf()];
+    while let Some(directory) = waiting.pop() {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).map_err(failed(&directory))?;
+        for entry in fs::read_dir(&directory).map_err(failed(&directory))?.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(entry.path());
+            }
+        }
+    }
+    fs::remove_dir_all(tree).map_err(failed(tree))
+}
+
+/// The latest snapshot of an agent's workspace: of this run where it takes part, else of the
+/// last run of the same person, file and agent.
+fn latest(
+    shared: &Shared,
+    record: &RunRecord,
+    peer: &str,
+) -> Result<Option<(Arc<Store>, SnapshotId)>, RunError> {
+    if let Some(found) = of(shared, record, peer)? {
+        return Ok(Some(found));
+    }
+    let file = record.file_path();
+    for entry in shared.all().iter().rev() {
+        let earlier = entry.record();
+        let same = earlier.id < record.id
+            && earlier.owner.uid() == record.owner.uid()
+            && earlier.file_path() == file;
+        if same && let Some(found) = of(shared, &earlier, peer)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn of(shared: &Shared, record: &RunRecord, peer: &str) -> Result<Option<(Arc<Store>, SnapshotId)>, RunError> {
+    let agent = record.agents.iter().find(|a| a.id == peer);
+    let newest = |tree: &TreeRecord| tree.turn.clone().or_else(|| tree.base.clone());
+    let id = agent.and_then(|a| a.trees.iter().find(|t| !t.staged)).and_then(newest);
+    let Some(id) = id.and_then(|id| id.parse::<SnapshotId>().ok()) else { return Ok(None) };
+    let store = shared.stores.of(record.owner.uid(), record.storage.as_deref())?;
+    match store.get(&id) {
+        Ok(_) => Ok(Some((store, id))),
+        // Somebody removed it.
+        Err(cordon_snapshots::StoreError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_put_in_the_place_of_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, file) in [("one", "a"), ("two", "b")] {
+            fs::create_dir(at(name)).unwrap();
+            fs::write(at(name).join(file), "").unwrap();
+        }
+        swap(&at("one"), &at("place")).unwrap();
+        assert!(at("place/a").is_file() && !at("one").exists());
+        fs::set_permissions(at("place"), fs::Permissions::from_mode(0o500)).unwrap();
+        swap(&at("two"), &at("place")).unwrap();
+        assert!(at("place/b").is_file() && !at("place/a").exists() && !at("two").exists());
+    }
+}
