@@ -55,7 +55,7 @@ impl CliError {
                 Code::InvalidArgument | Code::NotFound | Code::AlreadyExists | Code::OutOfRange => {
                     Exit::BadInput
                 }
-                // Asked at the wrong time, which is no refusal by a policy or a wall.
+                // Asked at the wrong time or of the wrong thing, which is no refusal by a policy or a wall.
                 Code::FailedPrecondition if is_untimely(status) => Exit::BadInput,
                 Code::PermissionDenied | Code::Unauthenticated | Code::FailedPrecondition => Exit::Refused,
                 Code::Cancelled => Exit::Cancelled,
@@ -120,9 +120,9 @@ impl CliError {
 }
 
 fn is_untimely(status: &Status) -> bool {
-    status
-        .get_details_error_info()
-        .is_some_and(|info| matches!(info.reason.as_str(), "not-running" | "still-running"))
+    const UNTIMELY: [&str; 6] =
+        ["not-running", "still-running", "workspace-in-use", "not-kept", "no-tree", "not-made-by-cordon"];
+    status.get_details_error_info().is_some_and(|info| UNTIMELY.contains(&info.reason.as_str()))
 }
 
 fn status_message(status: &Status) -> String {

@@ -138,9 +138,10 @@ pub(crate) struct Apply {
     /// Allow changes of these classes too; may be given several times
     #[arg(long, value_enum, value_delimiter = ',', value_name = "CLASS")]
     pub(crate) allow: Vec<ClassName>,
-    /// What to do where your tree is not any more what the agent started from
-    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Drift::Fail)]
-    pub(crate) on_drift: Drift,
+    /// What to do where your tree is not any more what the agent started from [default: as the
+    /// agent file says, else fail]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) on_drift: Option<Drift>,
     /// Leave out what may not be applied, instead of applying nothing
     #[arg(long)]
     pub(crate) leave_out: bool,

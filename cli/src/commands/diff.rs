@@ -10,7 +10,7 @@ use crate::{
     screen::Look,
     session::Session,
 };
-use cordon_proto::v1::{DiffFormat, DiffRequest, DiffResponse, DiffRunRequest};
+use cordon_proto::v1::{DiffFormat, DiffRequest, DiffResponse, DiffRunRequest, TreePlan};
 use std::{
     ffi::OsString,
     io::{self, Write as _},
@@ -87,13 +87,13 @@ impl Style {
         Self { format: DiffFormat::Stat, colour: look.colour, look }
     }
 
-    pub(crate) fn of_run(self, run: &str, agent: &str) -> DiffRunRequest {
+    pub(crate) fn of_run(self, run: &str, agent: &str, trees: &[TreePlan]) -> DiffRunRequest {
         DiffRunRequest {
             run: run.to_owned(),
             agent: agent.to_owned(),
             format: self.format.into(),
             colour: self.colour,
-            paths: Vec::new(),
+            paths: trees.iter().map(|t| t.tree.clone()).collect(),
         }
     }
 

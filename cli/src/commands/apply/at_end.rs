@@ -9,7 +9,7 @@ use crate::{
     json, neutral, progress,
     session::Session,
 };
-use cordon_proto::v1::{OnDrift, Outcome, PlanApplyRequest, Run};
+use cordon_proto::v1::{Outcome, PlanApplyRequest, Run};
 use serde_json::Value;
 
 /// Gives back what the whole command means: the run's outcome first, then what became of its changes.
@@ -39,7 +39,6 @@ pub(crate) async fn at_end(
         let request = PlanApplyRequest {
             run: run.id.clone(),
             agent: agent.id.clone(),
-            on_drift: OnDrift::Fail.into(),
             leave_out: mode == ApplyAtEnd::Data,
             ..PlanApplyRequest::default()
         };
@@ -85,10 +84,12 @@ async fn of_agent(
     }
     if mode == ApplyAtEnd::Ask {
         let (run, agent) = (&request.run, &request.agent);
-        outln!("cordon: {} changed in your trees' forks:", neutral::word(agent));
+        outln!("cordon: what {} changed and could be applied:", neutral::word(agent));
         let style = Style::stat();
+        // Not its workspace, which is no tree of the user's that waits for anything.
+        let asked = style.of_run(run, agent, &first.trees);
         let mut client = session.changes();
-        let answers = progress::during("comparing", client.diff_run(style.of_run(run, agent))).await?;
+        let answers = progress::during("comparing", client.diff_run(asked)).await?;
         diff::show(answers.into_inner(), style).await?;
     }
     let wishes = Wishes {

@@ -20,19 +20,25 @@ use crate::{
 };
 use cordon_proto::v1::{ApplyRequest, OnDrift, PlanApplyRequest, PlanApplyResponse};
 use std::collections::BTreeSet;
-use tonic::{Code, Status};
+use tonic::Status;
 use tonic_types::StatusExt as _;
 
 /// How often a plan that does not hold any more is made again without asking anybody.
 const PLANS: u32 = 3;
+/// The trees are not what the plan was made from.
+const STALE: &str = "plan-changed";
+/// What the daemon says when it refuses to apply, beyond what a plan foresees.
+const NOT_APPLIED: [&str; 3] = [STALE, "apply-refused", "half-applied"];
 
 pub(crate) async fn apply(session: &Session, args: Apply, output: Output) -> Result<Exit, CliError> {
     let asking = ask::possible(output);
     let on_drift = match args.on_drift {
-        Drift::Fail => OnDrift::Fail,
-        Drift::Skip => OnDrift::Skip,
-        Drift::Ours => OnDrift::Ours,
-        Drift::Merge => OnDrift::Merge,
+        // As the agent file says.
+        None => OnDrift::Unspecified,
+        Some(Drift::Fail) => OnDrift::Fail,
+        Some(Drift::Skip) => OnDrift::Skip,
+        Some(Drift::Ours) => OnDrift::Ours,
+        Some(Drift::Merge) => OnDrift::Merge,
     };
     let wishes = Wishes {
         asked: PlanApplyRequest {
@@ -48,7 +54,13 @@ pub(crate) async fn apply(session: &Session, args: Apply, output: Output) -> Res
         asking,
         show: output == Output::Table,
     };
-    let done = carry_out(session, &wishes).await?;
+    let done = match carry_out(session, &wishes).await {
+        Err(CliError::Rpc(status)) if NOT_APPLIED.contains(&reason(&status).as_str()) => {
+            eprint!("{}", CliError::Rpc(status).report());
+            return Ok(Exit::Failed);
+        }
+        other => other?,
+    };
     if output == Output::Json {
         let applied = done.ended == Ended::Applied;
         outln!("{}", json::encode(&json::apply(&done.plan, applied, done.changed)));
@@ -166,7 +178,7 @@ pub(crate) async fn carry_out(session: &Session, wishes: &Wishes) -> Result<Done
             return Ok(Done::without_change(Ended::Declined, found));
         }
         match execute(session, &answers.request, &found).await {
-            Err(CliError::Rpc(status)) if is_stale(&status) && (wishes.asking || plans < PLANS) => {
+            Err(CliError::Rpc(status)) if reason(&status) == STALE && (wishes.asking || plans < PLANS) => {
                 plans += 1;
                 eprintln!("cordon: your tree changed since this was planned; planning again");
                 answers = Answers::none(wishes);
@@ -250,10 +262,8 @@ async fn execute(
     Ok(Done { ended: Ended::Applied, plan, changed: answer.changed })
 }
 
-/// The trees are not what the plan was made from.
-fn is_stale(status: &Status) -> bool {
-    status.code() == Code::Aborted
-        || status.get_details_error_info().is_some_and(|info| info.reason == "plan-changed")
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
 /// What the person can do later.
