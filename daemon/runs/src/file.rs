@@ -72,8 +72,8 @@ pub(crate) fn plan_agents(
 ) -> Result<Vec<Planned>, RunError> {
     let mut planned: Vec<Planned> = Vec::new();
     let For { run, file, owner, variables, wall, purpose } = *shared;
-    for agent in select(file, selected)? {
-        match plan(host, &Request { run, agent, file, owner, variables, wall, purpose }) {
+    for (index, agent) in select(file, selected)?.into_iter().enumerate() {
+        match plan(host, &Request { run, index, agent, file, owner, variables, wall, purpose }) {
             Ok(mut one) => {
                 one.needs.secrets.extend(agent.tools.secrets().map(str::to_owned));
                 planned.push(one);

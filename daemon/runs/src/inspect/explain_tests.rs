@@ -42,6 +42,7 @@ fn planned(place: &Path) -> Planned {
     };
     let request = Request {
         run: "r",
+        index: 0,
         agent: &file.agents[0],
         file,
         owner: &Owner { uid, gid, home: place.to_path_buf() },

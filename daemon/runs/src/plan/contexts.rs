@@ -1,9 +1,11 @@
 //! The trees of one agent as rules: its workspace, the user's context paths, and what its
 //! backend needs. What stands inside is computed from the rules, and from nothing else.
 
-use super::{Host, PlanError, Purpose, Request, Workspace, linked::Names, workspace};
+use super::{
+    Host, Peers, PlanError, Purpose, Request, Staged, Workspace, linked::Names, staged::Staging, workspace,
+};
 use cordon_backends::Needs;
-use cordon_config::ContextPath;
+use cordon_config::{ContextPath, WriteMode};
 use cordon_policy::{Access, Fact, MountKind, Origin, Place, Policy, Rule, Source};
 use cordon_sandbox::{Identity, PathEntry, PathKind, PathSource, WallKind};
 use std::{
@@ -34,9 +36,11 @@ pub(super) struct View<'a> {
     /// Where each root was written.
     places: HashMap<PathBuf, Place>,
     pub(super) names: Names,
+    pub(super) staging: Staging,
     rules: Vec<Rule>,
     watched: Vec<PathBuf>,
     logins: HashMap<PathBuf, PathBuf>,
+    peers: Option<Peers>,
     warnings: Vec<String>,
 }
 
@@ -50,6 +54,8 @@ pub(super) struct Built {
 /// Where what stands inside comes from, where that is not the same path outside.
 pub(super) struct Sources {
     logins: HashMap<PathBuf, PathBuf>,
+    staging: Staging,
+    peers: Option<Peers>,
 }
 
 impl<'a> View<'a> {
@@ -62,9 +68,11 @@ impl<'a> View<'a> {
             granted: HashMap::new(),
             places: HashMap::new(),
             names: Names::default(),
+            staging: Staging::default(),
             rules: Vec::new(),
             watched: Vec::new(),
             logins: HashMap::new(),
+            peers: None,
             warnings: Vec::new(),
         }
     }
@@ -90,12 +98,20 @@ impl<'a> View<'a> {
             }
             self.rule(&path, access, origin);
             self.places.insert(path.clone(), context.place.clone());
-            if context.write && is_directory && !again && path != self.workspace.path {
+            let direct = context.write && context.write_mode == WriteMode::Legacy;
+            if direct && is_directory && !again && path != self.workspace.path {
                 self.watched.push(path.clone());
             }
             self.roots.push(Root { path, context: Some(context), is_directory });
         }
+        self.staging.settle(self.host, self.request, &self.roots);
         Ok(())
+    }
+
+    /// The other agents' trees.
+    pub(super) fn add_peers(&mut self, peers: &Peers) {
+        self.rule(&peers.inside, Access::Read, Origin::built_in(Source::PeersView));
+        self.peers = Some(peers.clone());
     }
 
     /// One path, named twice.
@@ -105,6 +121,21 @@ impl<'a> View<'a> {
         context: &ContextPath,
         earlier: Option<&ContextPath>,
     ) -> Result<(), PlanError> {
+        if let Some(earlier) = earlier
+            && earlier.write
+            && context.write
+            && earlier.write_mode != context.write_mode
+            && path != self.workspace.path
+        {
+            return Err(PlanError::Contradiction {
+                path: path.to_path_buf(),
+                first: mode(earlier.write_mode),
+                first_at: Box::new(earlier.place.clone()),
+                second: mode(context.write_mode),
+                second_at: Box::new(context.place.clone()),
+                fix: "Take one of them out, or give both the same write_mode",
+            });
+        }
         let (first, first_at) = match earlier {
             Some(earlier) => (permission(earlier.write), &earlier.place),
             None if path == self.workspace.path => ("the workspace", &self.request.agent.place),
@@ -219,7 +250,7 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn build(self) -> Built {
-        let sources = Sources { logins: self.logins };
+        let sources = Sources { logins: self.logins, staging: self.staging, peers: self.peers };
         Built { rules: self.rules, watched: self.watched, sources, warnings: self.warnings }
     }
 }
@@ -227,7 +258,7 @@ impl<'a> View<'a> {
 impl Sources {
     /// What stands inside, from the rules alone.
     pub(super) fn view(&self, policy: &Policy) -> Result<Vec<PathEntry>, PlanError> {
-        let fact = |path: &Path| if self.logins.contains_key(path) { Fact::File } else { seen(path) };
+        let fact = |path: &Path| self.fact(path);
         let mounts = policy.compile(fact, MOST_MOUNTS).map_err(PlanError::Unenforceable)?;
         let entry = |mount: cordon_policy::Mount<'_>| {
             let login = match mount.rule.origin.source {
@@ -236,8 +267,10 @@ impl Sources {
             };
             let (source, access) = match mount.kind {
                 MountKind::Hidden => (PathSource::Empty, Access::None),
-                MountKind::ReadOnly => (PathSource::Host(mount.path.clone()), Access::Read),
-                MountKind::Writable | MountKind::Pin => (PathSource::Host(mount.path.clone()), Access::Write),
+                MountKind::ReadOnly => (PathSource::Host(self.outside(&mount.path)), Access::Read),
+                MountKind::Writable | MountKind::Pin => {
+                    (PathSource::Host(self.outside(&mount.path)), Access::Write)
+                }
             };
             PathEntry {
                 source: login.map_or(source, |host| PathSource::Host(host.clone())),
@@ -248,6 +281,33 @@ impl Sources {
             }
         };
         Ok(mounts.into_iter().map(entry).collect())
+    }
+
+    /// What is staged, for these rules.
+    pub(super) fn staged(self, policy: &Policy) -> Vec<Staged> {
+        self.staging.finish(policy)
+    }
+
+    /// What stands at a path of the agent's: what will stand there, where nothing does yet.
+    fn fact(&self, path: &Path) -> Fact {
+        if self.logins.contains_key(path) {
+            return Fact::File;
+        }
+        if self.peers.as_ref().is_some_and(|peers| peers.inside == path) {
+            return Fact::Directory;
+        }
+        match self.staging.held(path) {
+            Some(PathKind::Directory) => Fact::Directory,
+            Some(PathKind::File) => Fact::File,
+            None => seen(path),
+        }
+    }
+
+    fn outside(&self, path: &Path) -> PathBuf {
+        match &self.peers {
+            Some(peers) if peers.inside == path => peers.outside.clone(),
+            _ => self.staging.outside(path),
+        }
     }
 }
 
@@ -267,4 +327,11 @@ fn access(context: &ContextPath) -> Access {
 
 fn permission(write: bool) -> &'static str {
     if write { "a context path with permission: write" } else { "a context path to read" }
+}
+
+fn mode(mode: WriteMode) -> &'static str {
+    match mode {
+        WriteMode::Staged => "a context path that is staged",
+        WriteMode::Legacy => "a context path with write_mode: legacy",
+    }
 }

@@ -223,6 +223,10 @@ impl View<'_> {
             let name = Path::new(component.as_os_str());
             let path = parent.join(name);
             let last = components.peek().is_none();
+            if self.staging.held(&path).is_some() {
+                self.rule(&target, Access::Read, origin.clone());
+                return Ok(());
+            }
             match path.symlink_metadata() {
                 Ok(meta) if meta.is_dir() && !last => parent = path,
                 // Whether it can be guarded in spite of what stands in its way, the view says.
@@ -232,7 +236,10 @@ impl View<'_> {
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     let kind = if last { kind } else { PathKind::Directory };
-                    made.make(&parent, name, kind, self.workspace.identity)?;
+                    // Where it is a fork that the agent sees, the user's own tree is left as it is.
+                    if !self.staging.hold(&path, kind) {
+                        made.make(&parent, name, kind, self.workspace.identity)?;
+                    }
                     self.rule(&path, Access::Read, origin.clone());
                     return Ok(());
                 }

@@ -2,7 +2,7 @@
 //! other names too, wherever they are: so it is read-only unless all of them are writable anyway.
 //! And what is hidden by one name is hidden by all.
 
-use super::{PlanError, contexts::View, guards::MOST_CARVED};
+use super::{PlanError, contexts::View, guards::MOST_CARVED, staged::Realm};
 use cordon_policy::{Access, Origin, Source};
 use cordon_snapshots::Linked;
 use std::{
@@ -57,11 +57,23 @@ impl View<'_> {
                 narrowed.extend(shown.filter(|p| self.granted_at(p).is_none()).map(|p| (p, Access::None)));
                 continue;
             }
-            let writable: Vec<PathBuf> =
-                seen.names.into_iter().filter(|path| self.access_at(path) == Access::Write).collect();
-            if (writable.len() as u64) < seen.links {
-                let free = writable.into_iter().filter(|path| self.granted_at(path).is_none());
-                narrowed.extend(free.map(|path| (path, Access::Read)));
+            // A fork has files of its own: in there the names of one fork are all that it has, and
+            // what is written by them is written nowhere else.
+            let mut realms: BTreeMap<Realm, Vec<PathBuf>> = BTreeMap::new();
+            for path in seen.names {
+                realms.entry(self.staging.realm(&path)).or_default().push(path);
+            }
+            for (realm, names) in realms {
+                let all = match realm {
+                    Realm::Live => seen.links,
+                    Realm::Fork(_) => names.len() as u64,
+                };
+                let writable: Vec<PathBuf> =
+                    names.into_iter().filter(|path| self.access_at(path) == Access::Write).collect();
+                if (writable.len() as u64) < all {
+                    let free = writable.into_iter().filter(|path| self.granted_at(path).is_none());
+                    narrowed.extend(free.map(|path| (path, Access::Read)));
+                }
             }
         }
         if narrowed.len() > MOST_CARVED

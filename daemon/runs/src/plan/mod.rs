@@ -6,23 +6,31 @@ mod error;
 mod guards;
 mod linked;
 mod network;
+mod peers;
 mod placeholders;
 mod protected;
 mod rules;
+mod staged;
 mod workspace;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::PlanError;
+pub use peers::Peers;
 pub use placeholders::remove_placeholders;
+pub use staged::{Held, Staged};
 pub use workspace::Workspace;
 
 use cordon_backends::{BackendError, Context, Needs, Variables, backend};
 use cordon_config::{Agent, AgentFile, ExecutionMode};
 use cordon_policy::{Limits, Policy};
 use cordon_sandbox::{Identity, Labels, SandboxSpec, ToolSettings, WallKind};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// The private home of every agent, behind every wall.
 pub const HOME: &str = "/home/agent";
@@ -58,6 +66,8 @@ pub struct Owner {
 pub struct Request<'a> {
     /// Run id.
     pub run: &'a str,
+    /// Its place among the run's agents.
+    pub index: usize,
     /// The agent.
     pub agent: &'a Agent,
     /// The file it is from.
@@ -98,17 +108,22 @@ pub struct Planned {
     pub policy: Arc<Policy>,
     /// The agent's tree.
     pub workspace: Workspace,
-    /// Empty names that were made in the user's trees to be held; to be removed at
-    /// the end with [`remove_placeholders`].
+    /// Empty names that were made in trees of the user's that are mounted directly, to be held;
+    /// to be removed at the end with [`remove_placeholders`].
     pub placeholders: Vec<PathBuf>,
+    /// Forks that have to stand before the sandbox is made.
+    pub staged: Vec<Staged>,
+    /// Where the agent sees the others' trees; a directory that has to stand before the sandbox
+    /// is made.
+    pub peers: Peers,
     /// What the person should know before the run.
     pub warnings: Vec<String>,
-    /// Trees whose changes the summary tells, the workspace first.
+    /// Trees that the agent changes directly, the workspace first.
     pub watched: Vec<PathBuf>,
 }
 
 /// Plans one agent. Makes the workspace where it is Cordon's own, and placeholders in
-/// writable context paths; touches nothing else.
+/// context paths that are mounted directly; touches nothing else.
 ///
 /// # Errors
 /// When a path, a login or a setting is missing or must not be used, with the fix.
@@ -143,26 +158,22 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
     let mut placeholders = placeholders::Made::default();
     let mut view = contexts::View::new(host, request, &workspace);
     view.add_roots(&agent.context_paths)?;
+    let peers = peers::resolve(host, request, &view.roots)?;
+    storage(request, &view.roots)?;
+    view.add_peers(&peers);
     view.guard(&mut placeholders)?;
     view.add_backend(&needs, wall, workspace.identity)?;
     view.narrow_linked()?;
     let contexts::Built { rules, watched, sources, warnings: said } = view.build();
     let mut warnings = network.warnings;
     warnings.extend(said);
-    for (key, given) in [
-        ("snapshot_storage", &request.file.snapshot_storage),
-        ("agent_temporary_workspace", &request.file.agent_temporary_workspace),
-    ] {
-        if given.is_some() {
-            warnings.push(format!("orchestrator.{key} is accepted and not used: snapshots are not kept yet"));
-        }
-    }
     if agent.docker.sudo && wall == WallKind::Docker {
         warnings.push("the sudo image is a weaker wall: the agent can become root inside".to_owned());
     }
 
     let policy = Policy::new(rules::built_in(&home).into_iter().chain(rules))?;
     let paths = sources.view(&policy)?;
+    let staged = sources.staged(&policy);
     let canaries = canaries(host, request.owner, &policy);
     let defaults = Limits::default();
     let sandbox = SandboxSpec {
@@ -207,9 +218,41 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         policy: Arc::new(policy),
         workspace,
         placeholders: placeholders.keep(),
+        staged,
+        peers,
         warnings,
         watched,
     })
+}
+
+/// Snapshots are nobody's to see: not in a tree of an agent's, and not around one.
+fn storage(request: &Request<'_>, roots: &[contexts::Root<'_>]) -> Result<(), PlanError> {
+    let Some(store) = request.file.snapshot_storage.as_ref().filter(|path| path.is_absolute()) else {
+        return Ok(());
+    };
+    // What is not there is an error of whoever opens the store.
+    let store = store.canonicalize().unwrap_or_else(|_| store.clone());
+    match roots.iter().find(|root| store.starts_with(&root.path) || root.path.starts_with(&store)) {
+        Some(root) => Err(PlanError::path(
+            "snapshot_storage",
+            store,
+            format!("it is, holds or lies in {:?}, which is an agent's", root.path),
+            "Name a directory outside the agents' trees, or use a relative path",
+        )),
+        None => Ok(()),
+    }
+}
+
+impl Planned {
+    /// Whether what the agent does at a path is done in a fork.
+    #[must_use]
+    pub fn is_staged(&self, path: &Path) -> bool {
+        let innermost = self.staged.iter().filter(|s| path.starts_with(&s.path)).max_by_key(|s| s.path.as_os_str().len());
+        innermost.is_some_and(|staged| {
+            let left_out = |relative: &PathBuf| path.starts_with(staged.path.join(relative));
+            !staged.leave_out.iter().any(left_out)
+        })
+    }
 }
 
 /// Things of this host that no agent may read, for the probe to try: only those that

@@ -79,6 +79,7 @@ impl World {
         let file = parsed.file.unwrap_or_else(|| panic!("{:?}\n{text}", parsed.problems));
         let request = Request {
             run: "run",
+            index: 0,
             agent: &file.agents[0],
             file: &file,
             owner: &self.owner,
