@@ -92,7 +92,7 @@ async fn show(session: &Session, name: String, output: Output) -> Result<(), Cli
     outln!("agent      {}", neutral::word(&w.agent));
     if !w.last_snapshot.is_empty() {
         outln!("snapshot   {}", neutral::word(&w.last_snapshot));
-        outln!("held then  {}, {}", table::count(w.files, "file"), bytes(w.bytes));
+        outln!("holding    {}, {}", table::count(w.files, "file"), bytes(w.bytes));
     }
     Ok(())
 }
@@ -125,7 +125,10 @@ async fn tree(
     depth: Option<u32>,
     output: Output,
 ) -> Result<(), CliError> {
-    let request = ListTreeRequest { name, path: path.into_vec().into(), depth: depth.unwrap_or(0) };
+    let path = path.into_vec();
+    // Of the directory that was asked for: what is in it stands at the left.
+    let above = path.split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b".").count();
+    let request = ListTreeRequest { name, path: path.into(), depth: depth.unwrap_or(0) };
     let mut client = session.workspaces();
     let mut nodes = progress::during("listing", client.list_tree(request)).await?.into_inner();
     let look = Look::of(&io::stdout());
@@ -133,7 +136,7 @@ async fn tree(
     let mut first = true;
     while let Some(node) = progress::during("listing", nodes.message()).await? {
         match output {
-            Output::Table => out.write_all(fold(&line(&node), look.columns).as_bytes())?,
+            Output::Table => out.write_all(fold(&line(&node, above), look.columns).as_bytes())?,
             // One document, and yet nothing waits for its end.
             Output::Json => {
                 let before = if first { "[" } else { "," };
@@ -149,9 +152,9 @@ async fn tree(
 }
 
 /// One entry, below the directory it is in.
-fn line(n: &TreeNode) -> String {
+fn line(n: &TreeNode, above: usize) -> String {
     let slash = n.path.iter().rposition(|b| *b == b'/');
-    let depth = n.path.iter().filter(|b| **b == b'/').count();
+    let depth = n.path.iter().filter(|b| **b == b'/').count().saturating_sub(above);
     let name = neutral::path(&n.path[slash.map_or(0, |at| at + 1)..]);
     let (kind, end, size) = match n.kind.as_str() {
         "directory" => ('d', "/".to_owned(), String::new()),
@@ -180,10 +183,11 @@ mod tests {
             target: b"\x1b[2J".to_vec().into(),
             ..TreeNode::default()
         };
-        assert_eq!(line(&node(b"src", "directory", 0o755)), "drwxr-xr-x          src/\n");
-        assert_eq!(line(&node(b"src/a\nb", "file", 0o640)), "-rw-r-----  1.2 kB    a\\nb\n");
-        assert_eq!(line(&node(b"l", "symlink", 0o777)), "lrwxrwxrwx          l -> \\x1b[2J\n");
+        assert_eq!(line(&node(b"src", "directory", 0o755), 0), "drwxr-xr-x          src/\n");
+        assert_eq!(line(&node(b"src/a\nb", "file", 0o640), 0), "-rw-r-----  1.2 kB    a\\nb\n");
+        assert_eq!(line(&node(b"l", "symlink", 0o777), 0), "lrwxrwxrwx          l -> \\x1b[2J\n");
+        assert_eq!(line(&node(b"src/x", "file", 0), 1), "----------  1.2 kB  x\n");
         let deep = b"a/".repeat(2000);
-        assert!(line(&node(&deep, "file", 0)).len() < 300);
+        assert!(line(&node(&deep, "file", 0), 0).len() < 300);
     }
 }

@@ -138,7 +138,9 @@ pub(crate) async fn carry_out(session: &Session, wishes: &Wishes) -> Result<Done
         let found = plan_of(session, &answers.request).await?;
         if found.trees.iter().all(|t| t.changes.is_empty()) {
             if wishes.show {
-                eprintln!("cordon: there is nothing to apply");
+                eprintln!(
+                    "cordon: there is nothing to apply: the agent changed nothing in a tree that waits for it"
+                );
             }
             return Ok(Done::without_change(Ended::Nothing, found));
         }
