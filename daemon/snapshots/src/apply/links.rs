@@ -17,6 +17,8 @@ type Leads = (Vec<u8>, Rc<Vec<Finding>>);
 /// What the links in a directory, and in those it stands in, make of it.
 #[derive(Clone, Debug, Default)]
 struct Around {
+    /// Whether it is a directory of the user's tree, and of the agent's.
+    there: [bool; 2],
     /// They lead to the directory itself or to one that it stands in.
     here: Vec<Rc<Vec<Finding>>>,
     /// They lead to something below it; in the order of the targets.
@@ -67,7 +69,7 @@ impl Around {
         prefix.push(b'/');
         let first = self.below.partition_point(|(target, _)| *target < prefix);
         let below = self.below[first..].iter().take_while(|(target, _)| target.starts_with(&prefix));
-        Self { here, below: below.cloned().collect() }
+        Self { there: self.there, here, below: below.cloned().collect() }
     }
 
     fn add(&mut self, directory: &[u8], links: Vec<Leads>) {
@@ -120,9 +122,15 @@ impl Links {
             }
         };
         for at in unknown.into_iter().rev() {
-            let mut next = if at.is_empty() { Around::default() } else { around.enter(at) };
-            next.add(at, known(at, user)?);
-            next.add(at, known(at, agent)?);
+            let root = || Around { there: [true; 2], ..Around::default() };
+            let mut next = if at.is_empty() { root() } else { around.enter(at) };
+            for (n, tree) in
+                [user, agent].into_iter().enumerate().filter(|(n, _)| around.there[*n] || at.is_empty())
+            {
+                let links = known(at, tree)?;
+                next.there[n] = links.is_some();
+                next.add(at, links.unwrap_or_default());
+            }
             around = Rc::new(next);
             self.known.insert(at.to_vec(), Rc::clone(&around));
         }
@@ -130,9 +138,10 @@ impl Links {
     }
 }
 
-fn known(directory: &[u8], tree: &dyn TreeSource) -> Result<Vec<Leads>, TreeError> {
+/// The links of a known name in a directory; none: there is no such directory.
+fn known(directory: &[u8], tree: &dyn TreeSource) -> Result<Option<Vec<Leads>>, TreeError> {
     let entries = match tree.children(directory) {
-        Err(error) if error.absent => Vec::new(),
+        Err(error) if error.absent => return Ok(None),
         other => other?,
     };
     let mut links = Vec::new();
@@ -147,5 +156,5 @@ fn known(directory: &[u8], tree: &dyn TreeSource) -> Result<Vec<Leads>, TreeErro
             links.push((target, Rc::new(findings)));
         }
     }
-    Ok(links)
+    Ok(Some(links))
 }

@@ -1,4 +1,4 @@
-use crate::{TreeEntry, TreeError, TreeSource, live::split};
+use crate::{NodeKind, TreeEntry, TreeError, TreeSource, live::split};
 use std::collections::HashMap;
 
 /// Directories whose listings are kept.
@@ -21,13 +21,23 @@ impl<'a> Listings<'a> {
             if self.known.len() >= KEPT {
                 self.known.clear();
             }
-            let found = match self.tree.children(path) {
+            let found = if self.absent(path) { Ok(Vec::new()) } else { self.tree.children(path) };
+            let found = match found {
                 Err(error) if error.absent => Vec::new(),
                 other => other?,
             };
             self.known.insert(path.to_vec(), found);
         }
         Ok(self.known.get(path).map_or(&[], Vec::as_slice))
+    }
+
+    /// Whether it is known already that no directory stands there. To ask a tree for what lies
+    /// deep in nothing takes it long.
+    fn absent(&self, path: &[u8]) -> bool {
+        let (parent, name) = split(path);
+        let Some(listed) = self.known.get(parent).filter(|_| !path.is_empty()) else { return false };
+        let found = listed.binary_search_by(|e| e.name.as_slice().cmp(name));
+        !found.is_ok_and(|n| listed[n].kind == NodeKind::Directory)
     }
 
     /// What stands at a path.
