@@ -176,7 +176,8 @@ impl Policy {
             return Err(Never("it holds the sandbox's own places, and no agent file can grant it"));
         }
         let access = operation.needs();
-        if operation.is_recursive() && self.below(path).any(|rule| rule.access < access) {
+        let stays = |rule: &Rule| rule.access < access || rule.origin.source.is_tree();
+        if operation.is_recursive() && self.below(path).any(stays) {
             return Err(Never("it holds what other rules keep from being changed"));
         }
         Ok(Step::Add(tree, access))

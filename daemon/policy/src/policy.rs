@@ -199,11 +199,13 @@ impl Policy {
         Ok(rule)
     }
 
-    /// Whether a rule is the root of a tree that is mounted among what the wall makes itself (or
-    /// has nothing around it): such a root can be neither moved nor removed.
+    /// Whether a rule is the root of a tree that is mounted by itself, or has nothing around it:
+    /// such a root can be neither moved nor removed.
     pub(crate) fn is_fixed(&self, rule: &Rule) -> bool {
         match rule.path.parent().and_then(|parent| self.rule_for(parent)) {
-            Some(around) => self.is_of_wall(around) && !self.is_of_wall(rule),
+            Some(around) => {
+                rule.origin.source.is_tree() || (self.is_of_wall(around) && !self.is_of_wall(rule))
+            }
             None => true,
         }
     }
@@ -324,7 +326,8 @@ mod tests {
             ("/tmp/a", false),
             ("/tmp/a/w", false),
             ("/tmp/a/w/x", true),
-            ("/tmp/a/w/c", true),
+            ("/tmp/a/w/c", false),
+            ("/tmp/a/w/c/x", true),
         ] {
             assert_eq!(p.decide(Path::new(path), Operation::Rename).is_allowed(), allowed, "{path}");
         }

@@ -89,6 +89,13 @@ impl Source {
         )
     }
 
+    /// Whether such a rule is the root of a tree of its own, wherever it lies: it may come from
+    /// elsewhere than what is around it, so it is always mounted, and stays where it is.
+    #[must_use]
+    pub fn is_tree(self) -> bool {
+        matches!(self, Self::Workspace | Self::ContextPath | Self::PeersView)
+    }
+
     /// Whether every wall makes such a tree by itself: the machine's programs, and the private
     /// places of a sandbox. Nothing of the host's is mounted for it.
     #[must_use]

@@ -160,9 +160,11 @@ impl Policy {
                 continue;
             }
             let host = around.filter(|tree| !tree.of_wall).map(|tree| tree.rule);
-            // A login is mounted from elsewhere, whatever is around it.
+            // A login is mounted from elsewhere, whatever is around it, and so may be a tree in a tree.
             let placed = place(rule, host, &facts);
-            if source != Source::Credential && host.is_some_and(|host| host.access == rule.access) {
+            let repeats = host.is_some_and(|host| host.access == rule.access);
+            let apart = source == Source::Credential || (source.is_tree() && rule.access == Access::Write);
+            if repeats && !apart {
                 // A link is no place of its own, even for a rule that only repeats what is around it.
                 if let Err(why @ (Why::Link | Why::BelowLink(_))) = placed {
                     refused.push(Unenforceable { rule: rule.clone(), why });

@@ -45,7 +45,7 @@ fn the_view_has_what_differs_from_what_is_around_it() {
             ("/c/.env", Hidden),
             ("/c/keep", ReadOnly),
             ("/c/keep/deep/out", Writable),
-            ("/c/same", Pin),
+            ("/c/same", Writable),
             ("/c/same/.git", ReadOnly),
             ("/home/agent", ReadOnly),
             ("/home/agent/.codex/auth.json", ReadOnly),
@@ -54,6 +54,26 @@ fn the_view_has_what_differs_from_what_is_around_it() {
         ]
         .map(|(path, kind)| (path.to_owned(), kind))
     );
+}
+
+/// A fork in a tree that is mounted directly, or the reverse: what looks the same is elsewhere.
+#[test]
+fn a_writable_tree_in_a_writable_tree_is_mounted_and_held_in_its_place() {
+    use MountKind::{Pin, Writable};
+    let rules = [
+        rule("/w", Access::Write, Source::Workspace),
+        rule("/w/a/c", Access::Write, Source::ContextPath),
+        rule("/r", Access::Read, Source::ContextPath),
+        rule("/r/c", Access::Read, Source::ContextPath),
+    ];
+    let view = compiled(&rules, &[]).unwrap();
+    let expected = [("/r", MountKind::ReadOnly), ("/w", Writable), ("/w/a", Pin), ("/w/a/c", Writable)]
+        .map(|(path, kind)| (path.to_owned(), kind));
+    assert_eq!(view, expected);
+    let policy = Policy::new(rules).unwrap();
+    for (path, allowed) in [("/w/a/c", false), ("/w/a", false), ("/w/a/c/x", true), ("/w/a/x", true)] {
+        assert_eq!(policy.decide(Path::new(path), Operation::Delete).is_allowed(), allowed, "{path}");
+    }
 }
 
 #[test]

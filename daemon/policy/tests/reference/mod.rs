@@ -6,7 +6,8 @@
 //! - Reading, listing and executing need `read`; everything else needs `write`.
 //! - To delete or move something is to do it to everything below: each rule there must agree.
 //! - To make, delete, move or link a name is to write the directory that holds it.
-//! - The root of a granted tree stays where it is, unless it lies in another granted tree.
+//! - The root of a tree (workspace, context path, peers view) stays where it is, and so does any
+//!   other root that lies in no granted tree.
 //! - A move and a link are decided at both ends.
 
 use cordon_policy::{Access, Operation, Source};
@@ -61,7 +62,11 @@ fn of_wall(rules: &[Line], rule: &Line) -> bool {
 fn stays(rules: &[Line], path: &Path) -> bool {
     let Some(rule) = speaks(rules, path).filter(|rule| rule.path == path) else { return false };
     match path.parent().and_then(|holder| speaks(rules, holder)) {
-        Some(around) => of_wall(rules, around) && !of_wall(rules, rule),
+        Some(around) => {
+            use Source::{ContextPath, PeersView, Workspace};
+            matches!(rule.source, Workspace | ContextPath | PeersView)
+                || (of_wall(rules, around) && !of_wall(rules, rule))
+        }
         None => true,
     }
 }
