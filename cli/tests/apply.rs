@@ -3,7 +3,9 @@
 
 mod double;
 
-use cordon_proto::v1::{DiffFormat, OnDrift, Outcome, PlannedChange};
+use cordon_proto::v1::{
+    DiffFormat, FileChangeEvent, OnDrift, Outcome, PlannedChange, RunEnded, RunSummary, SnapshotTaken, event,
+};
 use double::{
     Host, State, ended, message,
     terminal::Dialogue,
@@ -249,6 +251,17 @@ async fn the_end_of_a_run_asks_on_a_terminal_and_is_silent_without_one() {
     let (stdout, stderr, code) = text(&host.cordon(&["run", "f.yaml", "t"]).await);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert_eq!(host.look(|s| s.asked_plan.len()), 0);
+    assert!(!stderr.contains("cordon apply"), "{stderr}");
+    // Silent but for what waits.
+    let taken = event::Kind::SnapshotTaken(SnapshotTaken { tree: "/w".into(), ..SnapshotTaken::default() });
+    let file = FileChangeEvent { path: "/w/a".into(), change: "modified".into() };
+    let summary = Some(RunSummary { files: vec![file], ..RunSummary::default() });
+    let end = event::Kind::RunEnded(RunEnded { outcome: Outcome::Success.into(), summary });
+    let events =
+        host.look(|s| std::mem::replace(&mut s.events, vec![double::event(0, taken), double::event(1, end)]));
+    let (_, stderr, code) = text(&host.cordon(&["run", "f.yaml", "t"]).await);
+    assert!(code == 0 && stderr.contains("your trees are as they were; `cordon diff 0199-run`"), "{stderr}");
+    host.look(|s| s.events = events);
     let (_, stderr, code) = text(&host.cordon(&["run", "f.yaml", "--apply", "ask", "t"]).await);
     assert!(code == 2 && stderr.contains("nobody can be asked"), "{stderr}");
 

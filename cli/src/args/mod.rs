@@ -18,6 +18,8 @@ Exit codes:
   130  cancelled
 `cordon exec` ends with the code of its process, 128 + n for signal n.";
 
+const EVERYWHERE: &str = "Options of every command";
+
 /// Run AI agents where they can do their work and nothing else.
 #[derive(Debug, Parser)]
 #[command(name = "cordon", version, after_help = EXIT_CODES, max_term_width = 100)]
@@ -31,16 +33,16 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The daemon's socket [default: one of this user; as root /run/cordon/cordond.sock]
-    #[arg(long, global = true, env = "CORDON_SOCKET", value_name = "PATH", value_hint = ValueHint::FilePath)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "CORDON_SOCKET", value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) socket: Option<PathBuf>,
     /// State directory of a daemon started by this command
-    #[arg(long, global = true, env = "CORDON_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "CORDON_STATE_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state_dir: Option<PathBuf>,
     /// Fail when no daemon answers, and start none
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) no_start: bool,
     /// How results are printed; json: one document, for `run` and `logs` one event a line
-    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
 }
 
@@ -77,6 +79,8 @@ pub(crate) enum Command {
     /// Give a task to the agents of an agent file and watch them
     ///
     /// Ctrl-C stops the run and waits for its end; pressed again, it leaves the run to the daemon.
+    /// Agents write into forks of your trees; --apply says what comes of that. Where changes are
+    /// refused at the end of a successful run, it ends with 1.
     #[command(after_help = EXIT_CODES)]
     Run(Run),
     /// List runs
@@ -112,7 +116,7 @@ pub(crate) enum Command {
         #[arg(long)]
         workspace: bool,
     },
-    /// Show what the agents of an ended run changed in your trees' forks
+    /// Show what the agents of an ended run changed
     Diff(Diff),
     /// Bring what an agent changed into your trees: all of it or nothing
     ///

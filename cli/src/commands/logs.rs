@@ -1,5 +1,6 @@
 //! Watching a run: `cordon run` and `cordon logs`.
 
+use super::waiting::Waiting;
 use crate::{
     args::{Logs, Output},
     error::CliError,
@@ -11,7 +12,7 @@ use crate::{
     signals::Signals,
     watch::{self, Told},
 };
-use cordon_proto::v1::{GetRunRequest, Outcome, Run, event::Kind};
+use cordon_proto::v1::{Event, GetRunRequest, Outcome, Run, event::Kind};
 use std::{
     future::Future,
     io::{BufWriter, ErrorKind, Stdout},
@@ -68,12 +69,14 @@ pub(crate) struct Seen {
     pub(crate) exit: Exit,
     /// Of the run, when its end was seen.
     pub(crate) outcome: Option<Outcome>,
+    /// Changes to the person's trees, which are as they were.
+    pub(crate) waiting: bool,
 }
 
 impl Seen {
     /// The run goes on.
     fn left(exit: Exit) -> Self {
-        Self { exit, outcome: None }
+        Self { exit, outcome: None, waiting: false }
     }
 }
 
@@ -88,6 +91,7 @@ pub(crate) async fn show(
         screen: Screen::stdout(),
         renderer: Renderer::new(show.raw, run.agents.len() > 1),
         output: show.output,
+        waiting: Waiting::of(run),
     };
     let id = neutral::word(&run.id);
     let mut signals = Signals::new()?;
@@ -145,7 +149,8 @@ pub(crate) async fn show(
         return Ok(Seen::left(Exit::Cancelled));
     }
     let outcome = viewer.renderer.outcome;
-    Ok(Seen { exit: outcome.map_or(Exit::Success, Exit::of), outcome })
+    let waiting = viewer.waiting.changed();
+    Ok(Seen { exit: outcome.map_or(Exit::Success, Exit::of), outcome, waiting })
 }
 
 fn daemon_is_away(error: &CliError) -> bool {
@@ -164,6 +169,7 @@ struct Viewer {
     screen: Screen<BufWriter<Stdout>>,
     renderer: Renderer,
     output: Output,
+    waiting: Waiting,
 }
 
 impl Viewer {
@@ -171,16 +177,7 @@ impl Viewer {
         self.screen.look_again();
         for told in batch.drain(..) {
             match told {
-                Told::Event(event) => match self.output {
-                    Output::Table => self.renderer.event(&event, &mut self.screen)?,
-                    Output::Json => {
-                        if let Some(Kind::RunEnded(end)) = &event.kind {
-                            self.renderer.outcome = Some(end.outcome());
-                        }
-                        self.screen.raw(json::encode(&json::event(&event)).as_bytes())?;
-                        self.screen.raw(b"\n")?;
-                    }
-                },
+                Told::Event(event) => self.event(&event)?,
                 Told::Notice(notice) => self.say(&neutral::word(&notice))?,
                 Told::Failed(e) => {
                     self.screen.clear_status()?;
@@ -190,6 +187,18 @@ impl Viewer {
             }
         }
         self.redraw()
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), CliError> {
+        self.waiting.event(event);
+        if self.output == Output::Table {
+            return Ok(self.renderer.event(event, &mut self.screen)?);
+        }
+        if let Some(Kind::RunEnded(end)) = &event.kind {
+            self.renderer.outcome = Some(end.outcome());
+        }
+        self.screen.raw(json::encode(&json::event(event)).as_bytes())?;
+        Ok(self.screen.raw(b"\n")?)
     }
 
     /// Cordon's own word about the watching: not part of the run, so not of its JSON either.

@@ -12,6 +12,7 @@ mod mcp;
 mod run;
 mod snapshots;
 mod system;
+mod waiting;
 mod workspaces;
 
 use crate::{

@@ -1,6 +1,6 @@
 use super::{
     again::{insist, new_key},
-    apply::at_end,
+    apply::{at_end, later},
     logs::{Interrupts, Show},
     snapshots,
 };
@@ -107,6 +107,9 @@ async fn begin(
         async move { stop(&session, id).await }
     });
     let seen = super::logs::show(session, &run, show, interrupts).await?;
+    if seen.waiting && apply == ApplyAtEnd::Never {
+        eprintln!("cordon: your trees are as they were; {}", later(&run.id));
+    }
     match seen.outcome {
         Some(outcome) => interruptible(at_end(session, &run, outcome, apply, output)).await,
         None => Ok(seen.exit),
