@@ -1,5 +1,7 @@
 //! From an agent file and trees on the disk to rules and a view, without a wall.
 
+mod staged;
+
 use super::*;
 use cordon_config::Source as FileSource;
 use cordon_policy::{Access, Operation, Verdict};
@@ -62,10 +64,16 @@ impl World {
     /// Plans an agent whose `cwd` and `context_paths` are written below, one path in a line;
     /// `@` stands for the root of this world.
     fn plan(&self, cwd: &str, contexts: &str) -> Result<Planned, PlanError> {
+        self.plan_with(cwd, contexts, "")
+    }
+
+    /// The same with lines of the orchestrator's.
+    fn plan_with(&self, cwd: &str, contexts: &str, more: &str) -> Result<Planned, PlanError> {
+        let more = if more.is_empty() { String::new() } else { format!("orchestrator:\n{more}") };
         let contexts =
             if contexts.is_empty() { String::new() } else { format!("    context_paths:\n{contexts}") };
         let text = format!(
-            "agent:\n  id: a\n  backend:\n    type: command\n    command: [\"true\"]\n    cwd: {cwd}\n{contexts}"
+            "agent:\n  id: a\n  backend:\n    type: command\n    command: [\"true\"]\n    cwd: {cwd}\n{contexts}{more}"
         )
         .replace('@', self.root.to_str().unwrap());
         let variables = Variables::new();
@@ -118,6 +126,7 @@ fn fix(planned: &Planned, path: &Path, operation: Operation) -> String {
 }
 
 const WRITE: &str = "    - path: '@/c'\n      permission: write\n";
+const LEGACY: &str = "    - path: '@/c'\n      permission: write\n      write_mode: legacy\n";
 /// The line of the first context path.
 const LINE: &str = "a.yaml:8";
 
@@ -312,7 +321,7 @@ fn a_file_with_a_name_outside_is_read_only_by_every_name_inside() {
     fs::hard_link(c.join("own"), ws.join("own")).unwrap();
     world.file("c/part");
     fs::hard_link(c.join("part"), c.join("keep/part")).unwrap();
-    let planned = world.plan("'@/ws'", &format!("{WRITE}      protected_paths: [keep]\n")).unwrap();
+    let planned = world.plan("'@/ws'", &format!("{LEGACY}      protected_paths: [keep]\n")).unwrap();
     for (name, expected) in [
         ("c/two", Access::Read),
         ("c/three", Access::Read),
@@ -368,7 +377,7 @@ fn too_many_names_to_guard_are_an_error_that_says_which() {
         fs::write(c.join(&name), "").unwrap();
         fs::hard_link(c.join(&name), outside.join(&name)).unwrap();
     }
-    let told = world.error("w", WRITE);
+    let told = world.error("w", LEGACY);
     assert!(told.contains("hard links") && told.contains("2001 files") && told.contains(LINE), "{told}");
 }
 
@@ -382,6 +391,7 @@ fn many_context_paths_are_planned_in_time() {
     }
     let started = std::time::Instant::now();
     let planned = world.plan("w", &contexts).unwrap();
-    assert_eq!(planned.sandbox.paths.len(), 1_001);
+    // The workspace and the peers view beside them.
+    assert_eq!(planned.sandbox.paths.len(), 1_002);
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
