@@ -90,3 +90,26 @@ fn the_documented_forms_parse() {
         assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
     }
 }
+
+#[test]
+fn nothing_is_the_beginning_of_every_id_and_names_none() {
+    for line in [
+        "diff X",
+        "apply X",
+        "snapshots rm X",
+        "snapshots rm 3f X",
+        "snapshots restore X",
+        "snapshots show X",
+        "snapshots diff X",
+        "snapshots export X",
+        "snapshots fork X f.yaml t",
+        "workspaces rm X",
+    ] {
+        let words = |id: &'static str| {
+            std::iter::once("cordon")
+                .chain(line.split(' ').map(move |word| if word == "X" { id } else { word }))
+        };
+        assert!(Cli::try_parse_from(words("3f")).is_ok(), "{line}");
+        assert!(Cli::try_parse_from(words("")).is_err(), "{line}");
+    }
+}

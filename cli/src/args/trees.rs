@@ -1,7 +1,7 @@
 //! The command line of what concerns trees: differences, applying, snapshots, workspaces.
 
 use super::Watching;
-use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, Subcommand, ValueEnum, ValueHint, builder::NonEmptyStringValueParser};
 use std::{ffi::OsString, path::PathBuf};
 
 const DIFF_EXAMPLES: &str = "\
@@ -78,6 +78,7 @@ pub(crate) struct DiffStyle {
 #[command(after_help = DIFF_EXAMPLES)]
 pub(crate) struct Diff {
     /// Id of the run, or an unambiguous beginning of it
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) run: String,
     /// Only this agent
     #[arg(default_value = "", hide_default_value = true)]
@@ -125,6 +126,7 @@ pub(crate) enum Drift {
 #[command(after_help = APPLY_EXAMPLES)]
 pub(crate) struct Apply {
     /// Id of the run, or an unambiguous beginning of it
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) run: String,
     /// Which agent's changes, when several have some
     #[arg(default_value = "", hide_default_value = true)]
@@ -164,11 +166,13 @@ pub(crate) enum Snapshots {
     /// Show what is known of one
     Show {
         /// Its id, or an unambiguous beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
     },
     /// Compare one with another, or with its tree as it is now
     Diff {
         /// Id of the older one, or an unambiguous beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         old: String,
         /// Id of the newer one [default: the tree as it is now]
         #[arg(default_value = "", hide_default_value = true)]
@@ -180,6 +184,7 @@ pub(crate) enum Snapshots {
     #[command(after_help = RESTORE_EXAMPLES)]
     Restore {
         /// Its id, or an unambiguous beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         /// Do not ask
         #[arg(short, long)]
@@ -192,6 +197,7 @@ pub(crate) enum Snapshots {
     #[command(after_help = TRANSFER_EXAMPLES)]
     Export {
         /// Its id, or an unambiguous beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         /// Where to; `-` is standard output
         #[arg(default_value = "-", hide_default_value = true, value_hint = ValueHint::FilePath)]
@@ -213,6 +219,7 @@ pub(crate) enum Snapshots {
     /// Give one a label, which also keeps it; without a label, take it away
     Label {
         /// Its id, or an unambiguous beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
         /// The label
         #[arg(default_value = "", hide_default_value = true)]
@@ -221,7 +228,7 @@ pub(crate) enum Snapshots {
     /// Remove some
     Rm {
         /// Their ids, or unambiguous beginnings of them
-        #[arg(required = true, value_name = "ID")]
+        #[arg(required = true, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
         ids: Vec<String>,
     },
     /// Remove what is beyond what is to be kept of each tree, and free what nothing refers to
@@ -249,6 +256,7 @@ pub(crate) enum Snapshots {
 #[derive(Debug, Args)]
 pub(crate) struct Fork {
     /// Id of the snapshot, or an unambiguous beginning of it
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) id: String,
     /// The agent file
     #[arg(value_hint = ValueHint::FilePath)]
@@ -269,16 +277,19 @@ pub(crate) enum Workspaces {
     /// Show what is known of one
     Show {
         /// Its path, a run's id, or RUN/AGENT
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
     },
     /// Remove one that Cordon made and no run uses
     Rm {
         /// Its path, a run's id, or RUN/AGENT
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
     },
     /// Print a file of one, byte for byte; on a terminal, neutralised
     Cat {
         /// Its path, a run's id, RUN/AGENT, or a snapshot's id
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
         /// The file, relative to it
         path: OsString,
@@ -286,6 +297,7 @@ pub(crate) enum Workspaces {
     /// Show what is in one
     Tree {
         /// Its path, a run's id, RUN/AGENT, or a snapshot's id
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
         /// Only below this directory, relative to it
         #[arg(default_value = "", hide_default_value = true)]
