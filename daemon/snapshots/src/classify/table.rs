@@ -51,7 +51,17 @@ const TABLE: &[(Class, &str, &str)] = &[
          rollup.config.* rspack.config.* esbuild.config.* babel.config.* .babelrc* \
          next.config.* nuxt.config.* svelte.config.* astro.config.* tailwind.config.* \
          postcss.config.* .postcssrc* metro.config.* .pnpmfile.* .yarn/releases/** \
-         .yarn/plugins/** patches/** snapcraft.yaml debian/rules *.spec PKGBUILD",
+         .yarn/plugins/** patches/** snapcraft.yaml debian/rules *.spec PKGBUILD .pnp.* \
+         tsup.config.* rush.json .moon/** moon.yml manage.py config.ru Guardfile global.json \
+         Fastfile fastlane/** dune *.opam stack.yaml *.cabal Setup.hs Setup.lhs \
+         cabal.project* artisan .replit replit.nix .projectile",
+    ),
+    (
+        RunsLater,
+        "it is deployed and run",
+        "netlify.toml vercel.json wrangler.toml fly.toml app.yaml serverless.yml ansible.cfg \
+         *.tf .terraformrc pulumi.yaml Pulumi.*.yaml bitrise.yml codemagic.yaml crontab \
+         *.service *.timer *.plist",
     ),
     (
         RunsLater,
@@ -74,7 +84,7 @@ const TABLE: &[(Class, &str, &str)] = &[
     (
         RunsLater,
         "a shell runs it",
-        ".envrc .env .env.* .bashrc .bash_* .profile .zshrc .zprofile .zshenv .zlogin \
+        ".envrc .direnvrc .env .env.* .bashrc .bash_* .profile .zshrc .zprofile .zshenv .zlogin \
          .zlogout .xprofile .xinitrc .xsession* .kshrc .cshrc .tcshrc .login .logout .inputrc \
          .pam_environment .config/fish/** .config/autostart/** .config/systemd/** \
          .config/environment.d/** .tmux.conf .screenrc .mise.toml mise.toml .mise/** \
@@ -86,7 +96,7 @@ const TABLE: &[(Class, &str, &str)] = &[
     (
         RunsLater,
         "it stands before the system's programs",
-        "node_modules/.bin/** .venv/** venv/bin/** .pyenv/** .local/bin/** .asdf/** .rbenv/** \
+        "node_modules/** .venv/** venv/bin/** .pyenv/** .local/bin/** .asdf/** .rbenv/** \
          vendor/bin/**",
     ),
     (

@@ -235,3 +235,45 @@ proptest! {
         prop_assert!(named(&name).contains(&(Class::SteersAgents, true)));
     }
 }
+
+/// What tools of all kinds run, read as instructions or trust, each known to act by its name alone.
+#[test]
+fn nothing_that_acts_by_its_name_is_data() {
+    let names = ".github/workflows/ci.yml .github/actions/x/action.yml action.yml .gitlab-ci.yml .gitlab/ci/x.yml .circleci/config.yml \
+        Jenkinsfile azure-pipelines.yml .drone.yml .buildkite/pipeline.yml .travis.yml bitbucket-pipelines.yml appveyor.yml \
+        .woodpecker.yml .woodpecker/x.yml cloudbuild.yaml buildspec.yml .forgejo/workflows/x.yml .gitea/workflows/x.yml \
+        .semaphore/semaphore.yml .cirrus.yml .teamcity/settings.kts netlify.toml vercel.json wrangler.toml fly.toml \
+        Procfile app.yaml skaffold.yaml Tiltfile Earthfile docker-compose.yml docker-compose.override.yml compose.yaml \
+        Dockerfile Containerfile x.Dockerfile  Makefile GNUmakefile x.mk justfile .justfile Taskfile.yml \
+        CMakeLists.txt x.cmake CMakePresets.json meson.build BUILD BUILD.bazel WORKSPACE MODULE.bazel .bazelrc x.bzl \
+        configure configure.ac Makefile.am SConstruct SConscript wscript build.rs .cargo/config.toml rust-toolchain.toml rust-toolchain \
+        package.json .npmrc .yarnrc.yml .yarn/releases/x.cjs .yarn/plugins/x.cjs .pnp.cjs .pnpmfile.cjs bunfig.toml deno.json \
+        node_modules/x/index.js webpack.config.js vite.config.ts rollup.config.mjs jest.config.js vitest.config.ts babel.config.js \
+        .babelrc.js .eslintrc.js eslint.config.js .prettierrc.js prettier.config.js postcss.config.js tailwind.config.js next.config.js \
+        playwright.config.ts cypress.config.js gulpfile.js Gruntfile.js tsup.config.ts .mocharc.js karma.conf.js \
+        setup.py setup.cfg pyproject.toml conftest.py noxfile.py tox.ini sitecustomize.py usercustomize.py x.pth tasks.py fabfile.py \
+        manage.py pytest.ini .pythonrc Pipfile hatch_build.py Gemfile Rakefile x.gemspec .irbrc .pryrc .rspec config.ru Guardfile Vagrantfile \
+        mix.exs rebar.config build.gradle build.gradle.kts settings.gradle gradlew gradle/wrapper/gradle-wrapper.properties \
+        gradle.properties pom.xml .mvn/extensions.xml .mvn/jvm.config mvnw build.xml build.sbt project/plugins.sbt \
+        Directory.Build.props Directory.Build.targets x.csproj x.sln global.json nuget.config flake.nix shell.nix default.nix \
+        Package.swift Podfile Fastfile dune dune-project x.opam stack.yaml x.cabal Setup.hs cabal.project \
+        composer.json artisan build.zig go.work .envrc .env mise.toml .mise.toml .tool-versions .nvmrc .python-version .ruby-version \
+        .vscode/tasks.json .vscode/settings.json .vscode/launch.json .vscode/extensions.json x.code-workspace .idea/workspace.xml .idea/runConfigurations/x.xml \
+        .zed/tasks.json .zed/settings.json .fleet/run.json .devcontainer/devcontainer.json .devcontainer.json .gitpod.yml .replit \
+        .vimrc .exrc .nvim.lua .nvimrc .dir-locals.el .emacs .projectile .gdbinit .lldbinit  \
+        .bashrc .bash_profile .profile .zshrc .zshenv .zprofile .inputrc .tmux.conf .screenrc .config/fish/config.fish \
+        .husky/pre-commit .pre-commit-config.yaml lefthook.yml .lefthook.yml .overcommit.yml .lintstagedrc .githooks/pre-push \
+        .git/hooks/x .hg/hgrc ansible.cfg  x.tf .terraformrc  serverless.yml pulumi.yaml \
+        .ssh/config .ssh/authorized_keys .ssh/rc .gnupg/gpg.conf .gitconfig .gitmodules .gitattributes .netrc .curlrc .wgetrc .pypirc \
+        CLAUDE.md CLAUDE.local.md AGENTS.md AGENT.md GEMINI.md QWEN.md .cursorrules .windsurfrules .clinerules .clinerules/x.md \
+        .cursor/rules/x.mdc .cursor/mcp.json .claude/settings.json .claude/settings.local.json .claude/agents/x.md .claude/skills/a/SKILL.md \
+        .mcp.json .codex/config.toml .codex/AGENTS.md .gemini/settings.json .gemini/commands/x.toml .qwen/settings.json .opencode/agent/x.md opencode.json \
+        .github/copilot-instructions.md .github/instructions/x.instructions.md .github/prompts/x.prompt.md .github/chatmodes/x.chatmode.md \
+        .github/agents/x.agent.md .vscode/mcp.json .roo/rules/x.md .roomodes .kiro/steering/x.md .amazonq/rules/x.md .augment/rules/x.md \
+        .aider.conf.yml .continue/config.yaml .continuerules .junie/guidelines.md .trae/rules/x.md .goosehints .windsurf/rules/x.md cordon.yaml \
+        CODEOWNERS .github/CODEOWNERS .github/dependabot.yml renovate.json .mergify.yml \
+        HEAD docs.git/config crontab x.service x.desktop x.plist Brewfile .direnvrc lerna.json nx.json turbo.json rush.json moon.yml \
+        .github/settings.yml bitrise.yml codemagic.yaml";
+    let missed: Vec<_> = names.split_whitespace().filter(|n| named(n).is_empty()).collect();
+    assert!(missed.is_empty(), "{missed:?}");
+}
