@@ -344,3 +344,291 @@ async fn workspaces_are_listed_looked_into_and_removed_when_they_are_cordons_own
     let unknown = api.workspaces.get_workspace(get("/nowhere")).await.unwrap_err();
     assert_eq!((unknown.code(), reason(&unknown).as_str()), (tonic::Code::NotFound, "workspace-not-found"));
 }
+
+/// `context_paths` with one writable tree.
+fn staged(tree: &std::path::Path) -> String {
+    format!("      context_paths:\n        - path: {}\n          permission: write\n", tree.display())
+}
+
+fn plan_of(run: &str) -> pb::PlanApplyRequest {
+    pb::PlanApplyRequest { run: run.to_owned(), ..Default::default() }
+}
+
+fn apply_of(plan: pb::PlanApplyRequest, fingerprint: &str, key: &str) -> pb::ApplyRequest {
+    let (fingerprint, idempotency_key) = (fingerprint.to_owned(), key.to_owned());
+    pb::ApplyRequest { plan: Some(plan), fingerprint, idempotency_key }
+}
+
+fn rows(plan: &pb::PlanApplyResponse) -> Vec<(String, String, String)> {
+    let changes = plan.trees.iter().flat_map(|t| &t.changes);
+    let row = |c: &pb::PlannedChange| {
+        (String::from_utf8_lossy(&c.path).into_owned(), c.what.clone(), c.verdict.clone())
+    };
+    changes.map(row).collect()
+}
+
+fn row(path: &str, what: &str, verdict: &str) -> (String, String, String) {
+    (path.to_owned(), what.to_owned(), verdict.to_owned())
+}
+
+/// A user's project with a hidden and a guarded file.
+fn project(host: &Host) -> std::path::PathBuf {
+    let tree = host.tree("project");
+    host.put(&tree.join("src/a.txt"), "one\ntwo\nthree\nfour\nfive\n");
+    host.put(&tree.join("gone.txt"), "bye\n");
+    host.put(&tree.join(".env"), "TOKEN=sk-hidden-4711\n");
+    host.put(&tree.join(".git/config"), "[core]\n");
+    for dir in ["src", ".git"] {
+        std::os::unix::fs::chown(tree.join(dir), Some(host.agent_uid()), Some(host.agent_uid())).unwrap();
+    }
+    tree
+}
+
+const EDIT: &str =
+    "cd PROJECT; sed -i s/two/TWO/ src/a.txt; rm gone.txt; echo made > new.txt; cat .env; ls -a";
+
+fn names(tree: &std::path::Path) -> Vec<String> {
+    let mut all: Vec<String> =
+        std::fs::read_dir(tree).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    all.sort();
+    all
+}
+
+#[tokio::test]
+async fn a_staged_tree_stays_as_it_is_until_the_changes_are_applied() {
+    for user in users() {
+        let host = Host::start_as(user);
+        let (ws, tree) = (host.tree("ws"), project(&host));
+        let script = EDIT.replace("PROJECT", &tree.display().to_string());
+        let text = file(&[agent("worker", &ws.display().to_string(), &script, &staged(&tree))]);
+        let path = host.agent_file("a.yaml", &text);
+        let ran = host.cordon(["run", path.to_str().unwrap(), "x"]).expect_code(0);
+        let mut api = host.api().await;
+        let run = api.only_run().await;
+        let events = api.events(&run.id, false).await;
+        assert!(!ran.stdout.contains("sk-hidden"), "{}", ran.stdout);
+        assert_eq!(
+            names(&tree),
+            [".env", ".git", "gone.txt", "src"],
+            "{user:?}: the user's tree was touched"
+        );
+        assert!(std::fs::read_to_string(tree.join("src/a.txt")).unwrap().contains("two"));
+        let told = taken(&events);
+        assert_eq!(told.len(), 4, "{told:?}");
+        let mut changed: Vec<_> = summary(&events)
+            .summary
+            .unwrap()
+            .files
+            .iter()
+            .map(|f| (String::from_utf8_lossy(&f.path).into_owned(), f.change.clone()))
+            .collect();
+        changed.sort();
+        let at = |name: &str, how: &str| (tree.join(name).display().to_string(), how.to_owned());
+        assert_eq!(changed, [at("gone.txt", "removed"), at("new.txt", "added"), at("src/a.txt", "modified")]);
+        let left = |place: &str| std::fs::read_dir(host.path("state").join(place)).map_or(0, Iterator::count);
+        assert_eq!((left("forks"), left("views")), (0, 0), "{}", host.log());
+
+        let diff = api.diff_run(diff_of(&run.id, pb::DiffFormat::NameOnly)).await.unwrap();
+        assert!(diff.contains("D gone.txt\nA new.txt\nM src/a.txt\n"), "{diff}");
+        let plan = api.changes.plan_apply(plan_of(&run.id)).await.unwrap().into_inner();
+        assert_eq!(
+            rows(&plan),
+            [
+                row("gone.txt", "removed", "apply"),
+                row("new.txt", "added", "apply"),
+                row("src/a.txt", "modified", "apply")
+            ]
+        );
+        assert!(!plan.refused && !plan.empty && plan.needs.is_empty(), "{plan:?}");
+        let wrong = api.changes.apply(apply_of(plan_of(&run.id), "0000", "")).await.unwrap_err();
+        assert_eq!(
+            (wrong.code(), reason(&wrong).as_str()),
+            (tonic::Code::FailedPrecondition, "plan-changed")
+        );
+        let request = apply_of(plan_of(&run.id), &plan.fingerprint, "k1");
+        let applied = api.changes.apply(request.clone()).await.unwrap().into_inner();
+        assert_eq!(applied.changed, 3, "{applied:?}");
+        assert_eq!(names(&tree), [".env", ".git", "new.txt", "src"]);
+        assert!(std::fs::read_to_string(tree.join("src/a.txt")).unwrap().contains("TWO"));
+        use std::os::unix::fs::MetadataExt as _;
+        assert_eq!(std::fs::metadata(tree.join("new.txt")).unwrap().uid(), host.agent_uid());
+        // The same request again is the same answer, and another one with its key is none.
+        let again = api.changes.apply(request).await.unwrap().into_inner();
+        assert_eq!(again.changed, 3);
+        let other = api.changes.apply(apply_of(plan_of(&run.id), "ffff", "k1")).await.unwrap_err();
+        assert_eq!(reason(&other), "idempotency-key-reused");
+        let plan = api.changes.plan_apply(plan_of(&run.id)).await.unwrap().into_inner();
+        assert!(plan.empty, "{plan:?}");
+        // What the user's rules hide is nowhere in the store.
+        assert!(!found_below(&host.path("state").join("snapshots"), b"sk-hidden-4711"));
+        let kept = api.snapshots_of(&run.id).await;
+        let of_tree: Vec<_> =
+            kept.iter().filter(|s| s.tree == tree.display().to_string().as_bytes()).collect();
+        assert_eq!(of_tree.len(), 2);
+        assert!(of_tree[0].skipped.iter().any(|s| s.path == b".env".as_slice() && s.reason == "hidden"));
+    }
+}
+
+/// Whether some bytes stand in any file below a directory, as they are.
+fn found_below(directory: &std::path::Path, bytes: &[u8]) -> bool {
+    let mut waiting = vec![directory.to_path_buf()];
+    while let Some(at) = waiting.pop() {
+        for entry in std::fs::read_dir(&at).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_type().unwrap().is_dir() {
+                waiting.push(path);
+            } else if std::fs::read(&path).unwrap().windows(bytes.len()).any(|w| w == bytes) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn changes_are_classed_filtered_and_merged() {
+    let host = Host::start();
+    let (ws, tree) = (host.tree("ws"), project(&host));
+    let script = format!(
+        "cd {}; sed -i s/two/TWO/ src/a.txt; echo 'all: evil' > Makefile; echo x > CLAUDE.md; ln -s /etc/passwd out; chmod +x gone.txt",
+        tree.display()
+    );
+    let text = file(&[agent("worker", &ws.display().to_string(), &script, &staged(&tree))]);
+    let path = host.agent_file("a.yaml", &text);
+    let _ = host.cordon(["run", path.to_str().unwrap(), "x"]).expect_code(0);
+    let mut api = host.api().await;
+    let run = api.only_run().await;
+
+    // Whatever is more than data is refused until it is named, and links that leave never come.
+    let plan = api.changes.plan_apply(plan_of(&run.id)).await.unwrap().into_inner();
+    assert!(plan.refused, "{plan:?}");
+    assert_eq!(plan.needs, ["runs-later", "steers-agents"]);
+    let refused = api.changes.apply(apply_of(plan_of(&run.id), &plan.fingerprint, "")).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (tonic::Code::FailedPrecondition, "apply-refused")
+    );
+    let unknown = pb::PlanApplyRequest { classes: vec!["everything".to_owned()], ..plan_of(&run.id) };
+    assert_eq!(api.changes.plan_apply(unknown).await.unwrap_err().code(), tonic::Code::InvalidArgument);
+
+    let only = pb::PlanApplyRequest { paths: vec![b"src".to_vec().into()], ..plan_of(&run.id) };
+    let plan = api.changes.plan_apply(only.clone()).await.unwrap().into_inner();
+    assert_eq!(rows(&plan), [row("src/a.txt", "modified", "apply")]);
+    let absolute = tree.join("src/a.txt").display().to_string().into_bytes();
+    let same = pb::PlanApplyRequest { paths: vec![absolute.into()], ..plan_of(&run.id) };
+    assert_eq!(rows(&api.changes.plan_apply(same).await.unwrap().into_inner()), rows(&plan));
+    let outside = pb::PlanApplyRequest { paths: vec![b"/etc/passwd".to_vec().into()], ..plan_of(&run.id) };
+    assert_eq!(api.changes.plan_apply(outside).await.unwrap_err().code(), tonic::Code::InvalidArgument);
+
+    // The user went on meanwhile: what was planned no longer holds, and drift is asked about.
+    host.put(&tree.join("src/a.txt"), "one\ntwo\nthree\nfour\nFIVE\n");
+    let late = api.changes.apply(apply_of(only.clone(), &plan.fingerprint, "")).await.unwrap_err();
+    assert_eq!(reason(&late), "plan-changed");
+    let drifted = api.changes.plan_apply(only.clone()).await.unwrap().into_inner();
+    assert_eq!(rows(&drifted), [row("src/a.txt", "modified", "refused")]);
+    let merge = pb::PlanApplyRequest {
+        on_drift: pb::OnDrift::Merge.into(),
+        classes: vec!["runs-later".to_owned()],
+        leave_out: true,
+        ..plan_of(&run.id)
+    };
+    let plan = api.changes.plan_apply(merge.clone()).await.unwrap().into_inner();
+    assert_eq!(
+        rows(&plan),
+        [
+            row("CLAUDE.md", "added", "left-out"),
+            row("Makefile", "added", "apply"),
+            row("gone.txt", "mode", "apply"),
+            row("out", "added", "left-out"),
+            row("src/a.txt", "modified", "merge"),
+        ]
+    );
+    // Merged bytes are part of what was agreed to.
+    host.put(&tree.join("src/a.txt"), "one\ntwo\nthree\nFOUR\nFIVE\n");
+    let late = api.changes.apply(apply_of(merge.clone(), &plan.fingerprint, "")).await.unwrap_err();
+    assert_eq!(reason(&late), "plan-changed");
+    let plan = api.changes.plan_apply(merge.clone()).await.unwrap().into_inner();
+    api.changes.apply(apply_of(merge, &plan.fingerprint, "")).await.unwrap();
+    assert_eq!(std::fs::read_to_string(tree.join("src/a.txt")).unwrap(), "one\nTWO\nthree\nFOUR\nFIVE\n");
+    assert_eq!(names(&tree), [".env", ".git", "Makefile", "gone.txt", "src"]);
+}
+
+#[tokio::test]
+async fn a_run_begins_from_a_snapshot() {
+    for user in users() {
+        let host = Host::start_as(user);
+        let ws = host.tree("ws");
+        host.put(&ws.join("a"), "1\n");
+        let first = run_in(&host, &ws, "a.yaml", "echo 2 >> a; mkdir d; chmod 700 d; echo in > d/f").await;
+        let mut api = host.api().await;
+        let kept = api.snapshots_of(&first.id).await.pop().unwrap();
+        let text = file(&[agent("worker", &ws.display().to_string(), "cat a d/f; echo 3 >> a", "")]);
+        let start = |from: &str| pb::StartRunRequest {
+            agent_file: Some(pb::AgentFile {
+                name: "b.yaml".to_owned(),
+                content: text.clone().into(),
+                directory: host.path("files").display().to_string(),
+                variables: Default::default(),
+            }),
+            prompt: "x".to_owned(),
+            wall: "local".to_owned(),
+            from_snapshots: [("worker".to_owned(), from.to_owned())].into(),
+            ..Default::default()
+        };
+        let unknown = api.runs.start_run(start("0000000000")).await.unwrap_err();
+        assert_eq!(
+            (unknown.code(), reason(&unknown).as_str()),
+            (tonic::Code::NotFound, "snapshot-not-found")
+        );
+        let run = api.runs.start_run(start(&kept.id[..16])).await.unwrap().into_inner().run.unwrap();
+        let events = api.events(&run.id, true).await;
+        assert_eq!(summary(&events).outcome(), Outcome::Success, "{events:#?}");
+        let out = cordon_tests::harness::output(&events, pb::OutputStream::Stdout);
+        assert_eq!(String::from_utf8_lossy(&out), "1\n2\nin\n");
+        let own = std::path::PathBuf::from(&run.agents[0].workspace);
+        assert!(own.starts_with(host.path("state").join("workspaces")), "{own:?}");
+        assert_eq!(std::fs::read_to_string(own.join("a")).unwrap(), "1\n2\n3\n");
+        assert_eq!(
+            std::fs::read_to_string(ws.join("a")).unwrap(),
+            "1\n2\n",
+            "the first workspace was touched"
+        );
+        let began = api.snapshots_of(&run.id).await.remove(0);
+        let compare = pb::DiffRequest { old: kept.id.clone(), new: began.id, ..Default::default() };
+        assert_eq!(api.diff(compare).await.unwrap(), "");
+    }
+}
+
+#[tokio::test]
+async fn agents_see_each_others_latest_trees_and_no_names() {
+    let host = Host::start();
+    let (one, two) = (host.tree("first-secret-name"), host.tree("second-secret-name"));
+    host.put(&one.join("plan"), "from one, before\n");
+    let look = "p=$(ls -d /peers); ls $p; cat $p/agent1/plan; cat $p/agent2/answer; touch $p/x $p/agent1/x 2>/dev/null && echo LEAK; grep -h peers /proc/self/mountinfo";
+    let agents = |first: &str, second: &str| {
+        let text = file(&[
+            agent("alpha-id", &one.display().to_string(), first, ""),
+            agent("beta-id", &two.display().to_string(), second, ""),
+        ]);
+        format!("{text}orchestrator:\n  agent_temporary_workspace: /peers\n")
+    };
+    let first =
+        agents("sed -i s/before/after/ plan; ls /peers", "echo from two > answer; cat /peers/agent1/plan");
+    let path = host.agent_file("a.yaml", &first);
+    let ran = host.cordon(["run", path.to_str().unwrap(), "x"]).expect_code(0);
+    assert!(ran.stdout.contains("from one, before"), "{}", ran.stdout);
+    let path = host.agent_file("a.yaml", &agents(look, "true"));
+    let _ = host.cordon(["run", path.to_str().unwrap(), "-a", "alpha-id", "x"]).expect_code(0);
+    let mut api = host.api().await;
+    let run = newest(&host).await;
+    assert_eq!(run.agents.len(), 1);
+    let events = api.events(&run.id, false).await;
+    let out = cordon_tests::harness::output(&events, pb::OutputStream::Stdout);
+    let out = String::from_utf8_lossy(&out).into_owned();
+    assert!(out.starts_with("agent1\nagent2\nfrom one, after\nfrom two\n"), "{out}");
+    assert!(!out.contains("LEAK"), "{out}");
+    for name in ["alpha", "beta", "secret-name"] {
+        assert!(!out.contains(name), "{name}: {out}");
+    }
+    assert_eq!(std::fs::read_dir(host.path("state/views")).map_or(0, Iterator::count), 0);
+}

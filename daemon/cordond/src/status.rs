@@ -56,7 +56,9 @@ pub(crate) fn of_run(error: &RunError) -> Status {
         RunError::Tree(_) => Code::FailedPrecondition,
         RunError::Archive(_) => Code::InvalidArgument,
         RunError::Apply(e) => apply_code(e),
-        RunError::HalfApplied { .. } | RunError::View { .. } | RunError::Told(_) => Code::Internal,
+        RunError::HalfApplied { .. } | RunError::View { .. } | RunError::Fork(_) | RunError::Told(_) => {
+            Code::Internal
+        }
         RunError::Store(_) | RunError::Journal(_) | RunError::Internal(_) => Code::Internal,
     };
     status(code, error.reason(), &error.to_string(), error.help())

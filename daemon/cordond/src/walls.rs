@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 /// The walls of this machine. Nothing is asked of an engine before somebody needs it.
 pub(crate) struct HostWalls {
+    #[cfg(feature = "docker")]
+    docker_host: Option<String>,
     local: Arc<LocalWall>,
     #[cfg(feature = "docker")]
     docker: Arc<cordon_sandbox::DockerWall>,
@@ -15,6 +17,8 @@ impl HostWalls {
     pub(crate) fn new(places: &Places, docker_host: Option<String>, allow_host_network: bool) -> Self {
         let (state, guest) = (places.state.clone(), places.guest.clone());
         Self {
+            #[cfg(feature = "docker")]
+            docker_host: docker_host.clone(),
             #[cfg(feature = "docker")]
             docker: Arc::new(cordon_sandbox::DockerWall::connect(cordon_sandbox::DockerOptions {
                 state: state.clone(),
@@ -51,4 +55,34 @@ impl Walls for HostWalls {
             }),
         }
     }
+
+    async fn shares_mounts(&self, kind: WallKind) -> bool {
+        match kind {
+            WallKind::Local => true,
+            #[cfg(feature = "docker")]
+            WallKind::Docker => {
+                let host = self.docker_host.clone();
+                tokio::task::spawn_blocking(move || engine_shares_mounts(host.as_deref()))
+                    .await
+                    .unwrap_or(false)
+            }
+            #[cfg(not(feature = "docker"))]
+            WallKind::Docker => false,
+        }
+    }
+}
+
+/// Whether the engine lives among this process's mounts: on this machine, and not in a container
+/// of its own. Blocks.
+#[cfg(feature = "docker")]
+fn engine_shares_mounts(host: Option<&str>) -> bool {
+    let Some(socket) = host.unwrap_or("unix:///var/run/docker.sock").strip_prefix("unix://") else {
+        return false;
+    };
+    let Ok(stream) = std::os::unix::net::UnixStream::connect(socket) else { return false };
+    // Of whoever listens there, as the kernel tells.
+    let Ok(peer) = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials) else {
+        return false;
+    };
+    u32::try_from(peer.pid()).is_ok_and(|pid| cordon_forks::same_mounts(pid).unwrap_or(false))
 }

@@ -143,6 +143,8 @@ impl Accepting<'_> {
         let mut record = record(&request, id, &planned, &redactor, purpose);
         record.storage = storage;
         record.file_agents = checked.file.agents.iter().map(|a| a.id.clone()).collect();
+        // One alone sees only itself, where nobody asks for more.
+        record.show_peers = record.file_agents.len() > 1 || checked.file.agent_temporary_workspace.is_some();
         // Last: a directory without this file is no run.
         directory.save(&record, true)?;
         let agent = |(index, planned): (usize, Planned)| Agent {
@@ -258,6 +260,7 @@ fn record(
         tools: purpose == Purpose::Tools,
         storage: None,
         file_agents: Vec::new(),
+        show_peers: false,
         applied: Vec::new(),
     }
 }

@@ -1,5 +1,6 @@
 use crate::{journal::JournalError, plan::PlanError, store::StoreError};
 use cordon_config::Problem;
+use cordon_forks::ForkError;
 use cordon_sandbox::SandboxError;
 use cordon_snapshots::{
     StoreError as SnapshotError, TreeError,
@@ -191,6 +192,9 @@ pub enum RunError {
     /// A difference could not be told.
     #[error("cannot tell the difference: {0}")]
     Told(std::io::Error),
+    /// A private copy of a user's tree.
+    #[error(transparent)]
+    Fork(#[from] ForkError),
     /// An archive.
     #[error(transparent)]
     Archive(ArchiveError),
@@ -293,6 +297,7 @@ impl RunError {
             Self::PlanRefused { .. } => "apply-refused",
             Self::HalfApplied { .. } => "half-applied",
             Self::View { .. } => "peers-view",
+            Self::Fork(_) => "fork",
             Self::WorkspaceNotFound { .. } => "workspace-not-found",
             Self::NotMade { .. } => "not-made-by-cordon",
             Self::Snapshots(e) => snapshot_reason(e),

@@ -5,6 +5,7 @@ mod explain;
 use crate::{
     error::RunError,
     file::{self, FileSource},
+    keep::peers,
     plan::{Owner, Planned, Purpose, remove_placeholders},
     runs::Runs,
     shared::Shared,
@@ -127,7 +128,24 @@ impl Runs {
     }
 }
 
+/// Forks what the plan stages, for as long as the sandbox is looked at.
 async fn probe(shared: &Shared, planned: &Planned) -> Result<Inspected, RunError> {
+    let (staged, identity) = (planned.staged.clone(), planned.workspace.identity);
+    let (forks, view) = (shared.host.state.join("forks"), planned.peers.outside.clone());
+    let mounts = shared.walls.shares_mounts(planned.context.wall).await;
+    let made = tokio::task::spawn_blocking(move || -> Result<(), RunError> {
+        peers::prepare(&view)?;
+        for one in &staged {
+            let detect = if mounts { cordon_forks::detect } else { cordon_forks::detect_unmounted };
+            one.make(detect(&forks, &one.path), identity, None, &mut |_, _| {})?;
+        }
+        Ok(())
+    });
+    made.await.map_err(|_| RunError::Internal("fork the trees"))??;
+    probe_made(shared, planned).await
+}
+
+async fn probe_made(shared: &Shared, planned: &Planned) -> Result<Inspected, RunError> {
     let wall = shared.walls.wall(planned.context.wall).await?;
     let (denials, _nobody_connects) = mpsc::channel(1);
     let made: Arc<Mutex<Option<SandboxRecord>>> = Arc::default();
@@ -157,6 +175,18 @@ async fn discard(shared: &Arc<Shared>, planned: Vec<Planned>) {
     let done = tokio::task::spawn_blocking(move || {
         for one in planned {
             let run = one.sandbox.labels.run;
+            for staged in &one.staged {
+                if let Err(error) = cordon_forks::Fork::remove(&staged.fork) {
+                    tracing::warn!(fork = %staged.fork.display(), %error, "a fork was left");
+                }
+            }
+            // Only when nothing is left in them.
+            let forks = shared.host.state.join("forks").join(&run);
+            let _ = std::fs::remove_dir(forks.join("0"));
+            let _ = std::fs::remove_dir(&forks);
+            if let Err(error) = peers::remove(&peers::views(&shared.host.state, &run)) {
+                tracing::warn!(run, %error, "what an inspection made was left");
+            }
             let free: Vec<PathBuf> =
                 one.placeholders.into_iter().filter(|path| !shared.hand_over(&run, path)).collect();
             remove_placeholders(&free);

@@ -160,6 +160,9 @@ pub(crate) struct RunRecord {
     /// Every agent of the file, in its order.
     #[serde(default)]
     pub(crate) file_agents: Vec<String>,
+    /// Its agents see what the agents of the file left last.
+    #[serde(default)]
+    pub(crate) show_peers: bool,
     /// Applies that were done, oldest first.
     #[serde(default)]
     pub(crate) applied: Vec<Applied>,

@@ -9,7 +9,7 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 use tokio::sync::RwLock;
 
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) planning: RwLock<()>,
     /// Trees of users that something is being written into.
     pub(crate) writing: Mutex<Vec<PathBuf>>,
+    /// Of agents whose trees are being forked, or whose forks go.
+    forking: Mutex<BTreeMap<(String, usize), Weak<Mutex<()>>>>,
 }
 
 impl Shared {
@@ -33,7 +35,30 @@ impl Shared {
         let Options { host, journal_limit, snapshot_quota } = options;
         let (entries, planning) = (Mutex::default(), RwLock::new(()));
         let stores = Stores::new(&host.state, snapshot_quota);
-        Self { host, walls, directory, journal_limit, stores, entries, planning, writing: Mutex::default() }
+        Self {
+            host,
+            walls,
+            directory,
+            journal_limit,
+            stores,
+            entries,
+            planning,
+            writing: Mutex::default(),
+            forking: Mutex::default(),
+        }
+    }
+
+    /// What is held while the forks of an agent are made or removed.
+    pub(crate) fn forking(&self, run: &str, agent: usize) -> Arc<Mutex<()>> {
+        let mut all = self.forking.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, held| held.strong_count() > 0);
+        let key = (run.to_owned(), agent);
+        if let Some(held) = all.get(&key).and_then(Weak::upgrade) {
+            return held;
+        }
+        let held = Arc::default();
+        all.insert(key, Arc::downgrade(&held));
+        held
     }
 
     /// Where it is written down what is being done to users' trees. Blocks.

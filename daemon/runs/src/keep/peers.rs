@@ -17,16 +17,13 @@ pub(crate) fn views(state: &Path, run: &str) -> PathBuf {
     state.join("views").join(run)
 }
 
-/// The view of one agent: a directory that stands in its sandbox, read-only.
-pub(crate) fn view(state: &Path, run: &str, agent: usize) -> PathBuf {
-    views(state, run).join(agent.to_string())
-}
-
-/// Shows the agent what the others left last. What it saw before goes.
-pub(crate) fn show(shared: &Shared, entry: &Entry, agent: usize) -> Result<(), RunError> {
+/// Shows the agent what the others left last, in the directory `view`. What it saw before goes.
+pub(crate) fn show(shared: &Shared, entry: &Entry, agent: usize, view: &Path) -> Result<(), RunError> {
     let record = entry.record();
+    if !record.show_peers {
+        return Ok(());
+    }
     let state = &shared.host.state;
-    let view = view(state, &record.id, agent);
     let identity = record.agents.get(agent).and_then(|a| a.identity);
     let root = rustix::process::geteuid().is_root();
     let owner = identity.filter(|_| root).map(|i| (i.uid, i.gid));
@@ -51,11 +48,9 @@ fn open_up(directory: &Path) -> io::Result<()> {
 }
 
 /// Makes the directory of a view, before anything is mounted.
-pub(crate) fn prepare(state: &Path, run: &str, agent: usize) -> Result<PathBuf, RunError> {
-    let view = view(state, run, agent);
-    make_private(&view)?;
-    open_up(&view).map_err(failed(&view))?;
-    Ok(view)
+pub(crate) fn prepare(view: &Path) -> Result<(), RunError> {
+    make_private(view)?;
+    open_up(view).map_err(failed(view))
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> RunError {

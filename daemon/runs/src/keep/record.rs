@@ -66,9 +66,20 @@ pub(crate) struct Applied {
 }
 
 impl TreeRecord {
-    /// The directory that a snapshot of the tree is taken of. A single file stands alone in it.
-    pub(crate) fn root(&self) -> PathBuf {
-        self.path.clone()
+    /// The directory that a base snapshot is taken of. A single file is only ever looked at where
+    /// it stands alone.
+    pub(crate) fn base_root(&self) -> PathBuf {
+        match &self.fork {
+            Some(fork) if !self.is_directory => cordon_forks::place(fork, &self.path, true),
+            _ => self.path.clone(),
+        }
+    }
+
+    /// The directory that the agent has changed.
+    pub(crate) fn turn_root(&self) -> PathBuf {
+        self.fork
+            .as_ref()
+            .map_or_else(|| self.path.clone(), |fork| cordon_forks::place(fork, &self.path, true))
     }
 
     pub(crate) fn origin(&self) -> Vec<u8> {
@@ -95,25 +106,33 @@ pub(crate) fn trees(planned: &Planned) -> Vec<TreeRecord> {
         base: None,
         turn: None,
     };
-    let mut all = vec![workspace];
-    let paths: Vec<PathBuf> = all.iter().map(|t| t.path.clone()).collect();
-    for tree in &mut all {
-        let hidden = planned
-            .sandbox
-            .paths
-            .iter()
-            .filter(|entry| entry.source == PathSource::Empty)
-            .map(|entry| entry.path.as_path());
-        // A tree within this one has snapshots of its own.
-        let others = paths.iter().map(PathBuf::as_path).filter(|path| *path != tree.path);
-        let held = planned.placeholders.iter().map(PathBuf::as_path);
-        let mut names: Vec<Name> =
-            hidden.chain(others).chain(held).filter_map(|path| below(&tree.path, path)).collect();
-        names.sort();
-        names.dedup();
-        tree.leave_out = names;
-    }
-    all
+    // What is staged in the workspace has snapshots of its own.
+    let own = &planned.workspace.path;
+    let hidden = planned.sandbox.paths.iter().filter(|entry| entry.source == PathSource::Empty);
+    let staged = planned.staged.iter().map(|s| s.path.as_path());
+    let held = planned.placeholders.iter().map(PathBuf::as_path);
+    let all = hidden.map(|entry| entry.path.as_path()).chain(staged).chain(held);
+    let leave_out = sorted(all.filter_map(|path| below(own, path)).collect());
+    let forked = planned.staged.iter().map(|staged| TreeRecord {
+        path: staged.path.clone(),
+        is_directory: staged.is_directory,
+        staged: true,
+        fork: Some(staged.fork.clone()),
+        leave_out: sorted(staged.unrecorded().iter().map(|path| Name(bytes(path))).collect()),
+        base: None,
+        turn: None,
+    });
+    std::iter::once(TreeRecord { leave_out, ..workspace }).chain(forked).collect()
+}
+
+fn sorted(mut names: Vec<Name>) -> Vec<Name> {
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().to_vec()
 }
 
 /// `path` relative to the tree, when it lies in it.

@@ -40,6 +40,10 @@ pub(crate) fn turn(
     if again && let Some((id, snapshot)) = what.earlier(&store, tree, TURN)? {
         return Ok(Some(Kept { tree: number, id, told: told(&id, &snapshot, tree, 0) }));
     }
+    if let Some(fork) = &tree.fork {
+        // After a reboot it is not mounted.
+        cordon_forks::Fork::open(fork)?;
+    }
     what.take(&store, number, tree, TURN, 1, parents).map(Some)
 }
 
@@ -104,7 +108,8 @@ impl What {
             ..SnapshotRequest::default()
         };
         let begun = Instant::now();
-        let taken = store.snapshot(&tree.root(), &request)?;
+        let root = if kind == BASE { tree.base_root() } else { tree.turn_root() };
+        let taken = store.snapshot(&root, &request)?;
         let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let told = told(&taken.id, &taken.snapshot, tree, ms);
         Ok(Kept { tree: number, id: taken.id, told })

@@ -123,6 +123,11 @@ impl Agent {
         self.resume.is_some()
     }
 
+    /// Whether an earlier daemon began the turn.
+    pub(super) fn has_begun(&self) -> bool {
+        self.driver.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
+    }
+
     /// Makes the sandbox, or finds it again.
     pub(super) async fn prepare(&self, life: &Life) -> Result<Ready, Trouble> {
         let begun = Instant::now();
@@ -164,6 +169,7 @@ impl Agent {
             Some(Resume::Sandbox(record)) => self.reattach(life, record, sender).await?,
             _ => {
                 self.fill_workspace(life).await?;
+                self.fork_trees(life).await?;
                 let entry = life.entry.clone();
                 let index = self.index;
                 let remember = move |record: &SandboxRecord| {

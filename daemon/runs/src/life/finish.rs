@@ -4,7 +4,11 @@ use super::{
     log::Tally,
 };
 use crate::{
-    entry::Entry, keep::changed, plan::remove_placeholders, record::now_ms, shared::Shared,
+    entry::Entry,
+    keep::{changed, peers},
+    plan::remove_placeholders,
+    record::now_ms,
+    shared::Shared,
     store::RunDirectory,
 };
 use cordon_proto::v1::{FileChangeEvent, RunSummary, event::Kind};
@@ -71,6 +75,15 @@ pub(super) async fn clear_placeholders(shared: &Arc<Shared>, entry: &Arc<Entry>)
     });
     if cleared.await.is_err() {
         tracing::error!("the placeholders of a run were left");
+    }
+}
+
+/// Takes away what the agents saw of each other.
+pub(super) async fn clear_views(shared: &Arc<Shared>, entry: &Arc<Entry>) {
+    let views = peers::views(&shared.host.state, &entry.id);
+    let cleared = tokio::task::spawn_blocking(move || peers::remove(&views)).await;
+    if let Ok(Err(error)) = cleared {
+        tracing::warn!(run = entry.id, %error, "what the agents saw of each other was left");
     }
 }
 

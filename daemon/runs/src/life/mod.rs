@@ -13,6 +13,7 @@ mod tools;
 mod turn;
 
 pub(crate) use agent::{Agent, Recovered, Resume, finding, warning};
+pub(crate) use keep::{Leaving, remove_forks};
 pub(crate) use launch::{deadline, launch};
 pub(crate) use log::{Log, Tally};
 pub(crate) use rebuild::{Overview, Replayed, replay};
@@ -28,7 +29,7 @@ use crate::{
 use agent::{Ready, Trouble};
 use cordon_backends::Redactor;
 use cordon_proto::v1::{self, ErrorEvent, RunEnded, TurnEnded, event::Kind};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -100,6 +101,15 @@ impl Life {
             }
             return ends;
         }
+        if let Some(refused) = self.show_peers(agents, &ready).await {
+            ends.push(refused);
+            for agent in agents {
+                if !ends.iter().any(|e| e.index == agent.index) {
+                    ends.push(AgentEnd::quiet(agent.index, End::Cancelled));
+                }
+            }
+            return ends;
+        }
         self.set_state(State::Running).await;
         let mut turns = JoinSet::new();
         for (index, one) in ready {
@@ -122,6 +132,26 @@ impl Life {
             }
         }
         ends
+    }
+
+    /// What everybody begins with is shown to everybody, before anybody begins.
+    async fn show_peers(
+        self: &Arc<Self>,
+        agents: &[Arc<Agent>],
+        ready: &[(usize, Ready)],
+    ) -> Option<AgentEnd> {
+        let mut showing = JoinSet::new();
+        for agent in ready.iter().filter_map(|(index, _)| agents.get(*index)).filter(|a| !a.has_begun()) {
+            let (life, agent) = (self.clone(), agent.clone());
+            showing.spawn(async move { (agent.index, agent.show_peers(&life).await) });
+        }
+        let mut refused = None;
+        while let Some(done) = showing.join_next().await {
+            if let Ok((index, Err(error))) = done {
+                refused = agents.get(index).map(|agent| self.trouble(agent, error.into()));
+            }
+        }
+        refused
     }
 
     async fn turn(&self, agent: &Agent, ready: Ready) -> AgentEnd {
@@ -203,23 +233,23 @@ impl Life {
             let (agent, shared, entry) = (agent.clone(), self.shared.clone(), self.entry.clone());
             leaving.spawn(async move { (agent.index, finish::end_sandbox(&agent, &shared, &entry).await) });
         }
-        let mut all_gone = true;
+        let mut gone = BTreeSet::new();
         while let Some(done) = leaving.join_next().await {
-            let Ok((index, told)) = done else {
-                all_gone = false;
-                continue;
-            };
-            all_gone &= told.is_none();
+            let Ok((index, told)) = done else { continue };
+            if told.is_none() {
+                gone.insert(index);
+            }
             if let (Some(agent), Some(told)) = (agents.get(index), told) {
                 self.note(&agent.log, vec![told]).await;
             }
         }
-        if all_gone {
+        if gone.len() == agents.len() {
             finish::clear_placeholders(&self.shared, &self.entry).await;
+            finish::clear_views(&self.shared, &self.entry).await;
         }
         let (mut files, mut omitted) = (Vec::new(), 0);
         for agent in agents {
-            if agent.keep_turn(self).await.is_err() {
+            if !agent.keep_turn(self, gone.contains(&agent.index)).await {
                 agent.set_end(self, End::Broken).await;
                 worst = worst.max(End::Broken);
             }
