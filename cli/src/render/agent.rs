@@ -26,7 +26,7 @@ pub(super) struct AgentView {
 impl AgentView {
     /// Whether the backend's output is a protocol, told by other events too.
     pub(super) fn speaks_protocol(&self) -> bool {
-        matches!(self.backend.as_str(), "codex" | "claude_code")
+        matches!(self.backend.as_str(), "codex" | "claude_code" | "gemini_cli" | "copilot")
     }
 
     pub(super) fn doing(&mut self, what: &str) {

@@ -24,6 +24,8 @@ pub(crate) enum Verdict {
 pub(crate) trait Parser: Send {
     /// Turns one event into ours. False: it is of no known type.
     fn event(&mut self, event: &Value, out: &mut Vec<Kind>) -> bool;
+    /// The output has ended: what was held back comes out.
+    fn end(&mut self, _out: &mut Vec<Kind>) {}
     /// What the events so far say of the turn.
     fn verdict(&self) -> Verdict;
 }
@@ -117,7 +119,8 @@ impl<P: Parser> Driver for CliDriver<P> {
     }
 
     fn exited(&mut self, exit: &Exit) -> Vec<Kind> {
-        let events = self.read(|lines, each| lines.finish(each));
+        let mut events = self.read(|lines, each| lines.finish(each));
+        self.parser.end(&mut events);
         self.outcome = Some(self.judge(exit));
         events
     }

@@ -40,6 +40,8 @@ pub fn backend(kind: BackendKind) -> &'static dyn Backend {
     match kind {
         BackendKind::Codex => &cli::codex::Codex,
         BackendKind::ClaudeCode => &cli::claude_code::ClaudeCode,
+        BackendKind::GeminiCli => &cli::gemini::Gemini,
+        BackendKind::Copilot => &cli::copilot::Copilot,
         BackendKind::Command => &command::Command,
         BackendKind::Replay => &replay::Replay,
     }

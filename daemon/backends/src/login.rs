@@ -28,6 +28,22 @@ pub(crate) struct LoginFile {
 ///
 /// `Ok(None)`: there is none. `Err`: why what is there cannot be used.
 pub(crate) fn read(owner_home: &Path, relative: &str) -> Result<Option<LoginFile>, String> {
+    read_as(owner_home, relative, |text| text)
+}
+
+/// The same for a file that may have lines of comment in it, beginning with `//`.
+pub(crate) fn read_commented(owner_home: &Path, relative: &str) -> Result<Option<LoginFile>, String> {
+    read_as(owner_home, relative, |text| {
+        let lines = text.split(|b| *b == b'\n').filter(|l| !l.trim_ascii_start().starts_with(b"//"));
+        lines.collect::<Vec<_>>().join(&b'\n')
+    })
+}
+
+fn read_as(
+    owner_home: &Path,
+    relative: &str,
+    json: impl FnOnce(Vec<u8>) -> Vec<u8>,
+) -> Result<Option<LoginFile>, String> {
     let written = owner_home.join(relative);
     let (Some(parent), Some(name)) = (written.parent(), written.file_name()) else { return Ok(None) };
     let Ok(owner) = std::fs::metadata(owner_home).map(|m| m.uid()) else { return Ok(None) };
@@ -54,7 +70,7 @@ pub(crate) fn read(owner_home: &Path, relative: &str) -> Result<Option<LoginFile
         return Err(format!("it is larger than {LARGEST} bytes"));
     }
     // What a parser says of the place could quote a secret.
-    let content = serde_json::from_slice(&text).map_err(|_| "it is not JSON".to_owned())?;
+    let content = serde_json::from_slice(&json(text)).map_err(|_| "it is not JSON".to_owned())?;
     Ok(Some(LoginFile { path, content }))
 }
 
@@ -139,6 +155,16 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &file, FileType::Fifo, Mode::RUSR, 0).unwrap();
         assert_eq!(read(home.path(), ".codex/auth.json").unwrap_err(), "it is not a regular file");
+    }
+
+    #[test]
+    fn lines_of_comment_are_passed_over_where_they_belong() {
+        let home = home();
+        let text = "// managed\n{\n  // more\n  \"url\": \"https://x\"\n}\n";
+        std::fs::write(home.path().join(".codex/auth.json"), text).unwrap();
+        assert!(read(home.path(), ".codex/auth.json").is_err());
+        let login = read_commented(home.path(), ".codex/auth.json").unwrap().unwrap();
+        assert_eq!(login.content["url"], "https://x");
     }
 
     #[test]

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// Directories that every local sandbox sees anyway.
 const SYSTEM: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"];
 
+/// A `package.json` larger than this is none.
+const LARGEST_MANIFEST: u64 = 1 << 20;
+
 /// A program, and what has to be visible for it to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Program {
@@ -33,6 +36,69 @@ pub(crate) struct Package {
     pub(crate) depth: usize,
     /// What to do when it is missing.
     pub(crate) fix: &'static str,
+}
+
+/// How a package is laid out whose program is a script for an interpreter.
+pub(crate) struct Interpreted {
+    /// The program's name on the search path.
+    pub(crate) name: &'static str,
+    /// The package's name: only a directory that says so is made visible.
+    pub(crate) package: &'static str,
+    /// Where its script stands in the package.
+    pub(crate) script: &'static str,
+    /// The interpreter's name on the search path.
+    pub(crate) interpreter: &'static str,
+    /// What to do when one of them is missing.
+    pub(crate) fix: &'static str,
+}
+
+/// A script, its interpreter, and what has to be visible for them to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Script {
+    /// Canonical native executable.
+    pub(crate) interpreter: PathBuf,
+    /// Canonical script.
+    pub(crate) script: PathBuf,
+    /// Canonical files and directories outside the system's.
+    pub(crate) needs: Vec<PathBuf>,
+}
+
+/// Finds a package's script and the interpreter for it on the search path. The interpreter
+/// beside the program comes first: a version manager installs both in one place.
+pub(crate) fn find_interpreted(package: &Interpreted, search: &[PathBuf]) -> Result<Script, BackendError> {
+    let mut looked_at = Vec::new();
+    let missing = |program: &str, looked_at: Vec<String>| BackendError::NoProgram {
+        program: program.to_owned(),
+        looked_at: if looked_at.is_empty() { vec!["an empty search path".to_owned()] } else { looked_at },
+        fix: package.fix.to_owned(),
+    };
+    for directory in search {
+        let candidate = directory.join(package.name);
+        let Ok(script) = std::fs::canonicalize(&candidate) else {
+            looked_at.push(directory.display().to_string());
+            continue;
+        };
+        let depth = Path::new(package.script).components().count();
+        let is_package = |root: &&Path| {
+            root.join(package.script) == script
+                && manifest(root).is_some_and(|manifest| manifest["name"] == package.package)
+        };
+        let Some(root) = script.ancestors().nth(depth).filter(is_package) else {
+            looked_at.push(format!("{} (it is no part of {})", candidate.display(), package.package));
+            continue;
+        };
+        let places = || std::iter::once(directory).chain(search);
+        let Some(interpreter) = places()
+            .filter_map(|d| std::fs::canonicalize(d.join(package.interpreter)).ok())
+            .find(|i| is_native(i))
+        else {
+            let places = search.iter().map(|d| d.display().to_string()).collect();
+            return Err(missing(package.interpreter, places));
+        };
+        let needs = [interpreter.clone(), root.to_path_buf()].into_iter().flat_map(outside_system).collect();
+        return Ok(Script { interpreter, script, needs });
+    }
+    Err(missing(package.name, looked_at))
 }
 
 /// Finds a native executable on the search path. What stands there may be a script
@@ -88,12 +154,35 @@ fn standalone(package: &Package, path: PathBuf) -> Program {
     Program { path, needs: needs.into_iter().flat_map(outside_system).collect() }
 }
 
-fn of_package(package: &Package, script: &Path) -> Option<PathBuf> {
-    let arch = match std::env::consts::ARCH {
+/// What npm calls this machine's processor.
+pub(crate) fn platform() -> &'static str {
+    match std::env::consts::ARCH {
         "x86_64" => "x64",
         "aarch64" => "arm64",
         other => other,
-    };
+    }
+}
+
+/// The version that the package in this directory says it has; none when it is not one that
+/// can be part of a path.
+pub(crate) fn version(package: &Path) -> Option<String> {
+    let version = manifest(package)?["version"].as_str()?.to_owned();
+    let plain = version.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b));
+    (plain && !version.starts_with('.')).then_some(version)
+}
+
+/// The `package.json` in this directory, of a size that such files have.
+fn manifest(package: &Path) -> Option<serde_json::Value> {
+    let mut text = Vec::new();
+    let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits();
+    let path = package.join("package.json");
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path).ok()?;
+    file.take(LARGEST_MANIFEST).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+fn of_package(package: &Package, script: &Path) -> Option<PathBuf> {
+    let arch = platform();
     // bin/x.js, or x.cjs in the package itself.
     let roots = script.ancestors().skip(1).take(2);
     roots
@@ -195,6 +284,55 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
             .unwrap();
         assert!(find(CODEX, &[dir.path().to_path_buf()]).is_err());
+    }
+
+    #[test]
+    fn a_script_is_found_with_the_interpreter_beside_it() {
+        const GEMINI: &Interpreted = &Interpreted {
+            name: "gemini",
+            package: "@g/cli",
+            script: "bundle/gemini.js",
+            interpreter: "node",
+            fix: "",
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let package = root.join("lib/node_modules/@google/gemini-cli");
+        put(&package.join("bundle/gemini.js"), b"#!/usr/bin/env node\n");
+        put(&package.join("package.json"), br#"{"name":"@g/cli","version":"1.2.3"}"#);
+        assert_eq!(version(&package).as_deref(), Some("1.2.3"));
+        for bin in ["bin", "other"] {
+            std::fs::create_dir(root.join(bin)).unwrap();
+        }
+        symlink("../lib/node_modules/@google/gemini-cli/bundle/gemini.js", root.join("bin/gemini")).unwrap();
+        let search = [root.join("other"), root.join("bin")];
+        let BackendError::NoProgram { program, looked_at, .. } =
+            find_interpreted(GEMINI, &search).unwrap_err()
+        else {
+            panic!("another error")
+        };
+        assert_eq!((program.as_str(), looked_at.len()), ("node", 2));
+        put(&root.join("other/node"), b"#!/bin/sh\n");
+        put(&root.join("bin/node"), b"\x7fELF");
+        let script = package.join("bundle/gemini.js");
+        let expected = |interpreter: PathBuf| Script {
+            interpreter: interpreter.clone(),
+            script: script.clone(),
+            needs: vec![interpreter, package.clone()],
+        };
+        assert_eq!(find_interpreted(GEMINI, &search).unwrap(), expected(root.join("bin/node")));
+        put(&root.join("other/node"), b"\x7fELF");
+        assert_eq!(find_interpreted(GEMINI, &search).unwrap(), expected(root.join("bin/node")));
+
+        // A script of the same name that is no such package brings nothing in.
+        put(&root.join("other/gemini"), b"#!/bin/sh\n");
+        std::fs::remove_file(root.join("bin/gemini")).unwrap();
+        let BackendError::NoProgram { program, looked_at, .. } =
+            find_interpreted(GEMINI, &search).unwrap_err()
+        else {
+            panic!("another error")
+        };
+        assert_eq!((program.as_str(), looked_at.len()), ("gemini", 2));
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub enum BackendKind {
     Codex,
     /// Claude Code.
     ClaudeCode,
+    /// Gemini CLI.
+    GeminiCli,
+    /// GitHub Copilot CLI.
+    Copilot,
     /// Any program.
     Command,
     /// A recorded list of tool calls, done again for real.
@@ -54,6 +58,8 @@ impl BackendKind {
         match self {
             Self::Codex => "codex",
             Self::ClaudeCode => "claude_code",
+            Self::GeminiCli => "gemini_cli",
+            Self::Copilot => "copilot",
             Self::Command => "command",
             Self::Replay => "replay",
         }

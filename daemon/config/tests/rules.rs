@@ -146,15 +146,29 @@ fn backend_types() {
         "unknown-backend",
         &format!("{B}.type"),
         "zzz",
-        "codex, claude_code, command, replay",
+        "codex, claude_code, gemini_cli, copilot, command, replay",
     );
-    for later in ["openai", "gemini-cli", "vllm", "chatcompletion", "copilot"] {
+    for later in ["openai", "gemini", "vllm", "chatcompletion", "grok"] {
         fails(
             &backend(&format!("type: {later}")),
             "not-supported-yet",
             &format!("{B}.type"),
             later,
             "not supported yet",
+        );
+    }
+    for name in ["gemini_cli", "gemini-cli"] {
+        let file = fine(&backend(&format!("type: {name}\ncwd: w")));
+        assert_eq!(file.agents[0].backend.name(), "gemini_cli");
+    }
+    for kind in ["gemini_cli", "copilot"] {
+        // As with the others, the network of a container is said, not guessed.
+        fails(
+            &backend(&format!("type: {kind}\ncommand_line_execution_mode: docker")),
+            "missing-key",
+            &format!("{B}.command_line_docker_network_mode"),
+            &format!("type: {kind}"),
+            &format!("required for {kind} in docker"),
         );
     }
     fails(&backend("model: x"), "missing-key", &format!("{B}.type"), "model: x", "no `type`");

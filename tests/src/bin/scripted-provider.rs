@@ -5,7 +5,7 @@ use clap::Parser;
 use cordon_tests::provider::{Provider, Script};
 use std::{error::Error, net::SocketAddr, path::PathBuf};
 
-/// Plays a script as an OpenAI Responses and Anthropic Messages provider.
+/// Plays a script as a provider of Responses, chat completions, Messages and generateContent.
 #[derive(Parser)]
 struct Arguments {
     /// The script, JSON.

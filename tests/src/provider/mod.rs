@@ -1,8 +1,10 @@
-//! A model provider that plays a script, on a loopback port: the OpenAI Responses
-//! and the Anthropic Messages protocols, close enough for the real Codex and Claude
-//! Code to finish a run against it, and broken on request.
+//! A model provider that plays a script, on a loopback port: OpenAI's Responses and chat
+//! completions, Anthropic's Messages and Gemini's generateContent, close enough for the
+//! real programs to finish a run against it, and broken on request.
 
+mod completions;
 mod conversation;
+mod generate;
 mod messages;
 mod record;
 mod responses;

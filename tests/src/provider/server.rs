@@ -1,4 +1,7 @@
-use super::{Failure, Recorded, Script, Turn, conversation::Serial, messages, record::Recorder, responses};
+use super::{
+    Failure, Recorded, Script, Turn, completions, conversation::Serial, generate, messages, record::Recorder,
+    responses,
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
@@ -60,7 +63,7 @@ async fn handle(request: Request<Incoming>, script: &Script, recorder: &Recorder
         return error(StatusCode::INTERNAL_SERVER_ERROR, &format!("the request could not be recorded: {e}"));
     }
     let path = parts.uri.path();
-    let path = path.strip_prefix("/v1").unwrap_or(path);
+    let path = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
     match (&parts.method, path) {
         (&Method::GET, "/responses") if parts.headers.contains_key(UPGRADE) => {
             error(StatusCode::UPGRADE_REQUIRED, "no web socket here; use POST")
@@ -72,6 +75,8 @@ async fn handle(request: Request<Incoming>, script: &Script, recorder: &Recorder
         (&Method::POST, "/responses") => model(script, Protocol::Responses, &body).await,
         (&Method::POST, "/messages") => model(script, Protocol::Messages, &body).await,
         (&Method::POST, "/messages/count_tokens") => json_answer(&json!({"input_tokens": 100})),
+        (&Method::POST, "/chat/completions") => model(script, Protocol::Completions, &body).await,
+        (&Method::POST, path) if generate::target(path).is_some() => gemini(script, path, &body).await,
         _ => error(StatusCode::NOT_FOUND, "the scripted provider has nothing here"),
     }
 }
@@ -80,12 +85,38 @@ async fn handle(request: Request<Incoming>, script: &Script, recorder: &Recorder
 enum Protocol {
     Responses,
     Messages,
+    Completions,
+    Gemini,
+}
+
+async fn gemini(script: &Script, path: &str, body: &Value) -> Answer {
+    let (name, method) = generate::target(path).unwrap_or_default();
+    if method == "countTokens" {
+        return json_answer(&json!({"totalTokens": 100}));
+    }
+    // Where the others say it in the body, this one says it in the path.
+    let mut request = body.clone();
+    request["model"] = json!(name);
+    request["stream"] = json!(method == "streamGenerateContent");
+    let answer = model(script, Protocol::Gemini, &request).await;
+    if answer.status().is_success() {
+        return answer;
+    }
+    // Its clients look for the number in the body.
+    let status = answer.status();
+    let word = status.canonical_reason().unwrap_or_default().to_ascii_uppercase().replace(' ', "_");
+    let error = json!({"error": {"code": status.as_u16(), "message": "scripted", "status": word}});
+    let mut shaped = json_answer(&error);
+    *shaped.status_mut() = status;
+    shaped
 }
 
 async fn model(script: &Script, protocol: Protocol, request: &Value) -> Answer {
     let (position, tools) = match protocol {
         Protocol::Responses => (responses::position(request), responses::has_tools(request)),
         Protocol::Messages => (messages::position(request), messages::has_tools(request)),
+        Protocol::Completions => (completions::position(request), completions::has_tools(request)),
+        Protocol::Gemini => (generate::position(request), generate::has_tools(request)),
     };
     let mut turn =
         if tools { script.turn(&position.prompt, position.turn) } else { Turn::text(Script::ASIDE) };
@@ -131,6 +162,23 @@ async fn model(script: &Script, protocol: Protocol, request: &Value) -> Answer {
                 json_answer(&messages::answer(request, &id, &blocks))
             }
         }
+        Protocol::Completions => {
+            let id = serial.id("chatcmpl");
+            let message = completions::message(request, &turn, &serial);
+            if stream {
+                let done = std::iter::once("[DONE]".to_owned());
+                let chunks = completions::chunks(request, &id, &message).into_iter().map(|c| c.to_string());
+                data_answer(chunks.chain(done))
+            } else {
+                json_answer(&completions::answer(request, &id, &message))
+            }
+        }
+        Protocol::Gemini => {
+            let parts = generate::parts(request, &turn, &serial);
+            let name = request["model"].as_str().unwrap_or_default();
+            let answer = generate::answer(name, &serial.id("resp"), &parts);
+            if stream { data_answer([answer.to_string()]) } else { json_answer(&answer) }
+        }
     }
 }
 
@@ -143,6 +191,12 @@ fn unique() -> String {
 
 fn events_answer(events: &[(String, Value)]) -> Answer {
     let text: String = events.iter().map(|(name, data)| format!("event: {name}\ndata: {data}\n\n")).collect();
+    answer_with("text/event-stream", text.into())
+}
+
+/// Events without a name.
+fn data_answer(events: impl IntoIterator<Item = String>) -> Answer {
+    let text: String = events.into_iter().map(|data| format!("data: {data}\n\n")).collect();
     answer_with("text/event-stream", text.into())
 }
 

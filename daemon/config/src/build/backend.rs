@@ -10,7 +10,7 @@ use crate::{
 use std::collections::BTreeMap;
 
 /// Set by the wall or the backend itself: a file that set them would undo that.
-const OWN_NAMES: [&str; 12] = [
+const OWN_NAMES: [&str; 14] = [
     "HOME",
     "TMPDIR",
     "HTTP_PROXY",
@@ -23,6 +23,8 @@ const OWN_NAMES: [&str; 12] = [
     "no_proxy",
     "CODEX_HOME",
     "CLAUDE_CONFIG_DIR",
+    "GEMINI_CLI_HOME",
+    "COPILOT_HOME",
 ];
 
 impl Build<'_, '_> {
@@ -36,6 +38,9 @@ impl Build<'_, '_> {
         let kind = match name {
             "codex" => BackendKind::Codex,
             "claude_code" => BackendKind::ClaudeCode,
+            // The second is what MassGen's own pages say.
+            "gemini_cli" | "gemini-cli" => BackendKind::GeminiCli,
+            "copilot" => BackendKind::Copilot,
             "command" => BackendKind::Command,
             "replay" => BackendKind::Replay,
             later if LATER_KINDS.contains(&later) => {
@@ -64,6 +69,8 @@ impl Build<'_, '_> {
             BackendKind::ClaudeCode => {
                 &["CLAUDE_CODE_API_KEY", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"]
             }
+            BackendKind::GeminiCli => &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+            BackendKind::Copilot => &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"],
             BackendKind::Command | BackendKind::Replay => &[],
         };
         keys.iter().for_each(|k| self.variables.want(k));

@@ -60,7 +60,12 @@ impl Build<'_, '_> {
     ) -> NetworkMode {
         const KEY: &str = "command_line_docker_network_mode";
         let docker = mode == Some(ExecutionMode::Docker);
-        let is_cli = matches!(kind, Some(BackendKind::Codex | BackendKind::ClaudeCode));
+        let is_cli = matches!(
+            kind,
+            Some(
+                BackendKind::Codex | BackendKind::ClaudeCode | BackendKind::GeminiCli | BackendKind::Copilot
+            )
+        );
         let Some(item) = item else {
             if docker && is_cli {
                 let name = kind.map_or("", BackendKind::name);

@@ -5,16 +5,13 @@ use super::{
 use crate::shape::{Scope, Shape, gone, ignored, later, later_but, later_with, off, on};
 
 /// The backend types that work.
-pub(crate) const KINDS: [&str; 4] = ["codex", "claude_code", "command", "replay"];
+pub(crate) const KINDS: [&str; 6] = ["codex", "claude_code", "gemini_cli", "copilot", "command", "replay"];
 
 /// The backend types that are known and do not work yet.
-pub(crate) const LATER_KINDS: [&str; 25] = [
+pub(crate) const LATER_KINDS: [&str; 22] = [
     "openai",
     "claude",
     "gemini",
-    "gemini_cli",
-    "gemini-cli",
-    "copilot",
     "grok",
     "azure_openai",
     "ag2",
@@ -51,7 +48,7 @@ pub(crate) static BACKEND: Scope = Scope {
     name: "agents[].backend",
     keys: &[
         &[
-            on("type", Shape::Text, "codex, claude_code, command or replay."),
+            on("type", Shape::Text, "codex, claude_code, gemini_cli, copilot, command or replay."),
             on("model", Shape::Text, "The backend's own default when absent."),
             on("api_key", Shape::Secret, "Best as `${NAME}`: a reference to an environment variable."),
             on("base_url", Shape::Text, "An http or https URL in place of the provider's own."),

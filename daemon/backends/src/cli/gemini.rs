@@ -1,0 +1,245 @@
+//! Gemini CLI, run without a terminal and with its permission prompts off: nobody is there
+//! to answer them, and the sandbox is the boundary.
+
+use super::gemini_events::GeminiParser;
+use super::gemini_settings;
+use crate::credential::{hosts, key, places};
+use crate::driver::CliDriver;
+use crate::endpoint::Endpoint;
+use crate::login::{self, LoginFile};
+use crate::process::{argument, environment, path_text, plan};
+use crate::program::{self, Interpreted};
+use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
+use cordon_config::BackendKind;
+use cordon_sandbox::{SeedFile, WallKind};
+use std::os::unix::ffi::OsStrExt as _;
+
+const KEYS: &[&str] = &["GEMINI_API_KEY", "GOOGLE_API_KEY"];
+/// The variable of the one process that gets the key.
+const KEY: &str = "GEMINI_API_KEY";
+/// Others that would decide who pays, or where requests go.
+const ROUTES: [&str; 5] = [
+    "GOOGLE_API_KEY",
+    "GOOGLE_GENAI_USE_VERTEXAI",
+    "GOOGLE_GENAI_USE_GCA",
+    "GOOGLE_VERTEX_BASE_URL",
+    "CODE_ASSIST_ENDPOINT",
+];
+const LOGIN: &str = ".gemini/oauth_creds.json";
+const SECRETS: &[&str] = &["/access_token", "/refresh_token", "/id_token"];
+const SETTINGS: &str = ".gemini/settings.json";
+/// What the user tells the program in every project; it adds to the program's own prompt.
+const MEMORY: &str = ".gemini/GEMINI.md";
+/// It does not start without a key; a private endpoint that asks for none gets this.
+const NO_KEY: &str = "cordon-no-key-needed";
+/// It cuts what it reads from standard input here, with no more than a warning.
+const LONGEST_PROMPT: usize = 8 << 20;
+
+const PACKAGE: Interpreted = Interpreted {
+    name: "gemini",
+    package: "@google/gemini-cli",
+    script: "bundle/gemini.js",
+    interpreter: "node",
+    fix: "Install Gemini CLI and Node 20 or later on this machine, or use the docker wall",
+};
+
+pub(crate) struct Gemini;
+
+enum Credential {
+    Key(String),
+    Login(LoginFile),
+    /// An endpoint that asks for none.
+    None,
+}
+
+impl Credential {
+    fn key(&self) -> Option<&str> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::None => Some(NO_KEY),
+            Self::Login(_) => None,
+        }
+    }
+}
+
+fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Result<Credential, BackendError> {
+    let name = BackendKind::GeminiCli.name();
+    if let Some(key) = key(context, KEYS)? {
+        return Ok(Credential::Key(key));
+    }
+    let file = context.owner_home.join(LOGIN);
+    if let Some(endpoint) = endpoint {
+        // A login is for its own service: it is never shown to another endpoint.
+        if endpoint.is_private() {
+            return Ok(Credential::None);
+        }
+        return Err(BackendError::NoLogin {
+            backend: name,
+            looked_at: places(KEYS, None),
+            fix: "Set api_key: with a base_url the Google login is not used".to_owned(),
+        });
+    }
+    let unusable = |why| BackendError::UnusableLogin {
+        backend: name,
+        place: file.display().to_string(),
+        why,
+        fix: "Log in with `gemini` outside the sandbox, or set GEMINI_API_KEY".to_owned(),
+    };
+    let Some(login) = login::read(&context.owner_home, LOGIN).map_err(unusable)? else {
+        return Err(BackendError::NoLogin {
+            backend: name,
+            looked_at: places(KEYS, Some(&file)),
+            fix: "Log in with `gemini` outside the sandbox, or set GEMINI_API_KEY".to_owned(),
+        });
+    };
+    // An expired access token is none the worse: renewing it does not spend the refresh token.
+    if ["access_token", "refresh_token"].iter().all(|t| login.content[t].as_str().is_none_or(str::is_empty)) {
+        return Err(unusable("it holds no token".to_owned()));
+    }
+    Ok(Credential::Login(login))
+}
+
+fn endpoint(context: &Context) -> Result<Option<Endpoint>, BackendError> {
+    let agent = &context.agent;
+    let url = agent.base_url.as_deref();
+    let endpoint = url.map(|url| Endpoint::new(url, context.wall, agent.docker.network)).transpose()?;
+    // The program says so itself, but only after it has started.
+    if let Some(endpoint) = &endpoint
+        && endpoint.url.starts_with("http://")
+        && endpoint.forward.is_none()
+        && !endpoint.is_private()
+    {
+        return Err(BackendError::Invalid(
+            "base_url cannot be used: gemini_cli takes plain http only for this machine and private networks"
+                .to_owned(),
+        ));
+    }
+    Ok(endpoint)
+}
+
+fn variables(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(String, String)>, BackendError> {
+    let mut env = vec![
+        ("GEMINI_CLI_HOME".to_owned(), path_text(&context.home)?),
+        // A child of its own would not be told to stop.
+        ("GEMINI_CLI_NO_RELAUNCH".to_owned(), "true".to_owned()),
+        // It does nothing unattended in a folder that nobody trusts, not even `git status`.
+        ("GEMINI_CLI_TRUST_WORKSPACE".to_owned(), "true".to_owned()),
+        ("GEMINI_TELEMETRY_ENABLED".to_owned(), "false".to_owned()),
+        ("GEMINI_SANDBOX".to_owned(), "false".to_owned()),
+    ];
+    env.extend(endpoint.map(|e| ("GOOGLE_GEMINI_BASE_URL".to_owned(), e.url.clone())));
+    Ok(env)
+}
+
+/// A prompt that begins with a slash is a command to the program, and a repository may
+/// bring commands.
+fn words(prompt: String) -> Vec<u8> {
+    if prompt.starts_with('/') { format!("\n{prompt}").into_bytes() } else { prompt.into_bytes() }
+}
+
+fn driver(
+    context: &Context,
+    turn: Turn,
+    program: Vec<Vec<u8>>,
+    env: Vec<(String, Vec<u8>)>,
+) -> Box<dyn Driver> {
+    let mut argv = program;
+    argv.extend(
+        [
+            "--output-format=stream-json",
+            "--approval-mode=yolo",
+            // Of the extensions and servers that a repository brings: none.
+            "--extensions=none",
+            "--allowed-mcp-server-names=none",
+        ]
+        .map(|a| a.as_bytes().to_vec()),
+    );
+    argv.extend(context.agent.model.as_ref().map(|m| format!("--model={m}").into_bytes()));
+    let plan = plan(context, argv, env, Some(words(turn.prompt)));
+    Box::new(CliDriver::new("gemini", plan, GeminiParser::new()))
+}
+
+fn program(context: &Context) -> Result<Vec<Vec<u8>>, BackendError> {
+    Ok(match context.wall {
+        WallKind::Docker => vec![PACKAGE.name.as_bytes().to_vec()],
+        WallKind::Local => {
+            let found = program::find_interpreted(&PACKAGE, &context.program_path)?;
+            [found.interpreter, found.script].iter().map(|p| p.as_os_str().as_bytes().to_vec()).collect()
+        }
+    })
+}
+
+impl Backend for Gemini {
+    fn needs(&self, context: &Context) -> Result<Needs, BackendError> {
+        let agent = &context.agent;
+        let endpoint = endpoint(context)?;
+        let credential = credential(context, endpoint.as_ref())?;
+        agent.model.as_deref().map(|m| argument("model", m)).transpose()?;
+        let env = variables(context, endpoint.as_ref())?;
+        let mut taken = vec![(KEY, "")];
+        taken.extend(ROUTES.iter().map(|name| (*name, "")));
+        environment(context, &env, &taken)?;
+        let settings = gemini_settings::write(agent, credential.key().is_some())?;
+        let mut needs = Needs {
+            seeds: vec![SeedFile { path: SETTINGS.into(), content: settings.into_bytes(), mode: 0o600 }],
+            env,
+            image: Some("cordon/gemini-cli:latest".to_owned()),
+            hosts: hosts(&["generativelanguage.googleapis.com:443"]),
+            ..Needs::default()
+        };
+        needs.seeds.extend(agent.system_message.as_ref().map(|text| SeedFile {
+            path: MEMORY.into(),
+            content: text.clone().into_bytes(),
+            mode: 0o600,
+        }));
+        match credential {
+            Credential::Key(key) => needs.secrets.push(key),
+            Credential::Login(login) => {
+                needs.hosts = hosts(&[
+                    "cloudcode-pa.googleapis.com:443",
+                    "oauth2.googleapis.com:443",
+                    "www.googleapis.com:443",
+                ]);
+                needs.secrets = login::secrets(&login.content, SECRETS);
+                needs.logins.push(Login { host: login.path, inside: context.home.join(LOGIN) });
+            }
+            Credential::None => {}
+        }
+        if let Some(endpoint) = endpoint {
+            needs.hosts = endpoint.rule.into_iter().collect();
+            needs.grant = endpoint.grant;
+            needs.forward = endpoint.forward;
+        }
+        if context.wall == WallKind::Local {
+            needs.programs = program::find_interpreted(&PACKAGE, &context.program_path)?.needs;
+        }
+        Ok(needs)
+    }
+
+    fn turn(&self, context: &Context, turn: Turn) -> Result<Box<dyn Driver>, BackendError> {
+        if turn.prompt.len() >= LONGEST_PROMPT {
+            return Err(BackendError::Invalid(format!(
+                "the prompt has {} bytes and gemini reads no more than {LONGEST_PROMPT}; put the text into a file of the workspace",
+                turn.prompt.len()
+            )));
+        }
+        let endpoint = endpoint(context)?;
+        let credential = credential(context, endpoint.as_ref())?;
+        let secret: Vec<_> = credential.key().map(|key| (KEY, key)).into_iter().collect();
+        let env = environment(context, &variables(context, endpoint.as_ref())?, &secret)?;
+        Ok(driver(context, turn, program(context)?, env))
+    }
+
+    fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver> {
+        self.turn(context, turn.clone())
+            .unwrap_or_else(|_| driver(context, turn, vec![PACKAGE.name.as_bytes().to_vec()], Vec::new()))
+    }
+
+    fn variables(&self) -> &'static [&'static str] {
+        KEYS
+    }
+}
+
+#[cfg(test)]
+#[path = "gemini_tests.rs"]
+mod tests;

@@ -1,0 +1,132 @@
+//! The `settings.json` that Gemini CLI finds in its private home.
+
+use crate::BackendError;
+use cordon_config::{Agent, Effort};
+use serde_json::{Value, json};
+
+/// Writes the file. It holds no secret.
+pub(super) fn write(agent: &Agent, with_key: bool) -> Result<String, BackendError> {
+    let login = if with_key { "gemini-api-key" } else { "oauth-personal" };
+    let mut settings = json!({
+        "security": {
+            "auth": { "selectedType": login },
+            "folderTrust": { "enabled": false },
+            // The shells that it starts do not see the key.
+            "environmentVariableRedaction": {
+                "enabled": true, "blocked": ["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+            },
+        },
+        "privacy": { "usageStatisticsEnabled": false },
+        "telemetry": { "enabled": false },
+        "general": {
+            "enableAutoUpdate": false,
+            "enableAutoUpdateNotification": false,
+            // It otherwise tries again for minutes: ten times, and as long as nothing answers.
+            "maxAttempts": 3,
+            "retryFetchErrors": false,
+        },
+        "ide": { "enabled": false },
+        // The workspace's `.env` is the user's, not the agent's.
+        "advanced": { "ignoreLocalEnv": true },
+        "hooksConfig": { "enabled": false },
+        // Its file tools refuse any other place by themselves.
+        "context": { "includeDirectories": directories(agent) },
+    });
+    if let Some(effort) = agent.effort {
+        settings["modelConfigs"] = thinking(agent.model.as_deref(), effort)?;
+    }
+    serde_json::to_string_pretty(&settings)
+        .map_err(|e| BackendError::Invalid(format!("the settings of gemini cannot be written: {e}")))
+}
+
+/// The context paths that are directories, as they are called inside.
+fn directories(agent: &Agent) -> Vec<String> {
+    let paths = agent.context_paths.iter().filter_map(|c| std::fs::canonicalize(&c.path).ok());
+    paths.filter(|p| p.is_dir()).filter_map(|p| p.to_str().map(str::to_owned)).collect()
+}
+
+/// The program has no word for effort: it is part of what is sent for one model, and each
+/// family of models has another way to say it.
+fn thinking(model: Option<&str>, effort: Effort) -> Result<Value, BackendError> {
+    let refuse = |why: &str| {
+        Err(BackendError::Invalid(format!(
+            "model_reasoning_effort {} cannot be honoured by gemini_cli: {why}",
+            effort.name()
+        )))
+    };
+    let Some(model) = model else {
+        return refuse("it needs a `model` in the agent file, beginning with gemini-2.5 or gemini-3");
+    };
+    let config = if model.starts_with("gemini-2.5") {
+        match effort {
+            Effort::Low => json!({ "thinkingBudget": 1024 }),
+            Effort::Medium => json!({ "thinkingBudget": 8192 }),
+            Effort::High => json!({ "thinkingBudget": 24_576 }),
+            Effort::XHigh => return refuse("low, medium and high are what its models have"),
+        }
+    } else if model.starts_with("gemini-3") {
+        match effort {
+            Effort::Low => json!({ "thinkingLevel": "LOW" }),
+            Effort::Medium => json!({ "thinkingLevel": "MEDIUM" }),
+            Effort::High => json!({ "thinkingLevel": "HIGH" }),
+            Effort::XHigh => return refuse("low, medium and high are what its models have"),
+        }
+    } else {
+        return refuse("how its model thinks is known for gemini-2.5 and gemini-3 only");
+    };
+    Ok(json!({ "overrides": [{
+        "match": { "model": model },
+        "modelConfig": { "generateContentConfig": { "thinkingConfig": config } },
+    }] }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::context;
+    use cordon_config::BackendKind;
+    use std::path::Path;
+
+    fn agent(model: Option<&str>, effort: Option<Effort>) -> Agent {
+        let mut agent = context(BackendKind::GeminiCli, Path::new("/nowhere")).agent;
+        agent.model = model.map(str::to_owned);
+        agent.effort = effort;
+        agent
+    }
+
+    fn parsed(model: Option<&str>, effort: Option<Effort>) -> Value {
+        serde_json::from_str(&write(&agent(model, effort), true).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_key_is_kept_from_shells_and_nothing_is_reported() {
+        let settings = parsed(None, None);
+        assert_eq!(settings["security"]["auth"]["selectedType"], "gemini-api-key");
+        assert_eq!(settings["security"]["environmentVariableRedaction"]["enabled"], true);
+        assert_eq!(settings["privacy"]["usageStatisticsEnabled"], false);
+        assert_eq!(settings["general"]["retryFetchErrors"], false);
+        assert_eq!(settings["modelConfigs"], Value::Null);
+        let login: Value = serde_json::from_str(&write(&agent(None, None), false).unwrap()).unwrap();
+        assert_eq!(login["security"]["auth"]["selectedType"], "oauth-personal");
+    }
+
+    #[test]
+    fn effort_is_said_as_the_model_understands_it_or_refused() {
+        let config = |model, effort| {
+            let over = &parsed(Some(model), Some(effort))["modelConfigs"]["overrides"][0];
+            assert_eq!(over["match"]["model"], model);
+            over["modelConfig"]["generateContentConfig"]["thinkingConfig"].clone()
+        };
+        assert_eq!(config("gemini-2.5-pro", Effort::High), json!({ "thinkingBudget": 24_576 }));
+        assert_eq!(config("gemini-3.1-pro-preview", Effort::Low), json!({ "thinkingLevel": "LOW" }));
+        for (model, effort) in [
+            (None, Effort::Low),
+            (Some("gemini-1.5-pro"), Effort::Low),
+            (Some("gemini-2.5-pro"), Effort::XHigh),
+            (Some("gemini-3-pro"), Effort::XHigh),
+        ] {
+            let error = write(&agent(model, Some(effort)), true).unwrap_err().to_string();
+            assert!(error.contains("model_reasoning_effort"), "{error}");
+        }
+    }
+}
