@@ -91,10 +91,10 @@ impl Reference<'_> {
         if place.hidden_way || end.as_ref().is_some_and(|end| end.hidden_way) {
             return None;
         }
-        let removes = |path: &Path| {
-            let below = self.0.iter().filter(|(rule, _)| rule.starts_with(path));
-            self.makes(path) && below.clone().all(|(rule, _)| self.writes(rule))
-        };
+        // Every rule here is the root of a tree of its own, which stays where it is, and holds
+        // everything above it.
+        let removes =
+            |path: &Path| self.makes(path) && !self.0.iter().any(|(rule, _)| rule.starts_with(path));
         let path = &place.path;
         Some(match attempt.verb {
             Verb::Read | Verb::List | Verb::Execute => self.access(path) >= Access::Read,
@@ -106,8 +106,10 @@ impl Reference<'_> {
         })
     }
 
-    /// Names come and go where the directory that holds them may be written.
+    /// Names come and go where the directory that holds them may be written, but for the root of a
+    /// tree.
     fn makes(&self, path: &Path) -> bool {
-        self.writes(path) && path.parent().is_some_and(|parent| self.writes(parent))
+        let is_root = self.0.iter().any(|(rule, _)| rule == path);
+        !is_root && self.writes(path) && path.parent().is_some_and(|parent| self.writes(parent))
     }
 }
