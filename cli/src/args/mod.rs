@@ -4,7 +4,7 @@ mod trees;
 
 pub(crate) use trees::{Apply, Colour, Diff, DiffStyle, Drift, Fork, Snapshots, Workspaces};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, builder::NonEmptyStringValueParser};
 use clap_complete::Shell;
 use std::path::PathBuf;
 
@@ -106,11 +106,13 @@ pub(crate) enum Command {
     /// Stop a run and wait until it has ended
     Stop {
         /// Id of the run, or an unambiguous beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         run: String,
     },
     /// Remove an ended run and its journal
     Rm {
         /// Id of the run, or an unambiguous beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
         run: String,
         /// Also the workspaces that Cordon made for it
         #[arg(long)]
@@ -221,6 +223,7 @@ pub(crate) enum ApplyAtEnd {
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
     /// Id of the run, or an unambiguous beginning of it
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) run: String,
     /// Go on until the run ends
     #[arg(short, long)]
@@ -236,6 +239,7 @@ pub(crate) struct Logs {
 #[derive(Debug, Args)]
 pub(crate) struct Exec {
     /// Id of the run, or an unambiguous beginning of it
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) run: String,
     /// Which agent's sandbox, when the run has several
     #[arg(short, long, default_value = "", hide_default_value = true)]

@@ -104,6 +104,10 @@ fn nothing_is_the_beginning_of_every_id_and_names_none() {
         "snapshots export X",
         "snapshots fork X f.yaml t",
         "workspaces rm X",
+        "stop X",
+        "rm X",
+        "logs X",
+        "exec X -- ls",
     ] {
         let words = |id: &'static str| {
             std::iter::once("cordon")
