@@ -121,6 +121,7 @@ fn its_file_tools_may_use_the_context_paths() {
         .map(|path| ContextPath {
             path,
             write: false,
+            write_mode: Default::default(),
             protected: Vec::new(),
             allow: Vec::new(),
             place: Place { file: "a.yaml".into(), line: 1, column: 1 },
