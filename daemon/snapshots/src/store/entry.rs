@@ -7,40 +7,46 @@ use super::{
     object::{Kind, Piece, SMALL, decode_list},
     record::SkipReason,
     session::Session,
-    stats::{Stamp, Stats},
+    stats::Stats,
 };
-use crate::tree::{Content, ContentId, NodeKind, TreeEntry};
+use crate::tree::ContentId;
 use rustix::{
-    fd::{AsFd, BorrowedFd},
+    fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat},
     io::Errno,
 };
-use std::fs::File;
+use std::{ffi::CStr, fs::File};
 
 /// How often a name that changes under the reader is looked at again.
 const TRIES: usize = 5;
+
+/// A longer file is read as a piece of work of its own.
+const LONG: u64 = 4 << 20;
 
 /// What stands at a name.
 pub(super) enum Found {
     /// A directory, to be entered.
     Directory,
-    /// A file or link.
-    Entry(TreeEntry, Option<Seen>),
+    /// A file.
+    File(Recorded),
+    /// A file that is not known, and too long to be read in passing.
+    Long(Stat),
+    /// A link and its target.
+    Symlink(Stat, Vec<u8>),
     /// Something that is not recorded.
     Skip(SkipReason),
     /// Nothing any more.
     Gone,
 }
 
-/// How a file looked.
-pub(super) struct Seen {
-    pub(super) stamp: Stamp,
-    /// Whether the stamp tells any later write.
+/// A file whose content is in the store.
+pub(super) struct Recorded {
+    pub(super) stat: Stat,
+    pub(super) id: ContentId,
+    /// Whether its looks tell any later write.
     pub(super) settled: bool,
     /// Whether its bytes were read.
     pub(super) read: bool,
-    /// Whether it has other names.
-    pub(super) linked: bool,
 }
 
 pub(super) struct Recorder<'a> {
@@ -49,18 +55,24 @@ pub(super) struct Recorder<'a> {
     pub(super) request: &'a SnapshotRequest,
     pub(super) intake: Intake<'a>,
     pub(super) device: u64,
+    /// Where in what is known the next file may be.
+    pub(super) hint: usize,
+    /// Whether files can be read without a trace in their access time.
+    pub(super) traceless: bool,
 }
 
 impl Recorder<'_> {
-    /// Records `name` in the directory `at`; `path` is what to call it.
+    /// Records `name` in the directory `at`; `path` is what to call it. A long file that is not
+    /// known is only read if `all`.
     pub(super) fn record(
-        &self,
+        &mut self,
         at: BorrowedFd<'_>,
-        name: &[u8],
+        name: &CStr,
+        all: bool,
         path: &dyn Fn() -> String,
     ) -> Result<Found, StoreError> {
         for _ in 0..TRIES {
-            match self.once(at, name) {
+            match self.once(at, name, all) {
                 Ok(found) => return Ok(found),
                 Err(Fault::Changed) => {}
                 Err(Fault::Store(e)) => return Err(e),
@@ -82,7 +94,7 @@ impl Recorder<'_> {
         self.request.reader.is_none_or(|reader| reader.may(stat))
     }
 
-    fn once(&self, at: BorrowedFd<'_>, name: &[u8]) -> Result<Found, Fault> {
+    fn once(&mut self, at: BorrowedFd<'_>, name: &CStr, all: bool) -> Result<Found, Fault> {
         let stat = match statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(Found::Gone),
             Err(Errno::ACCESS) if self.request.reader.is_some() => {
@@ -92,15 +104,10 @@ impl Recorder<'_> {
         };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Ok(Found::Directory),
-            FileType::RegularFile => self.file(at, name, &stat),
+            FileType::RegularFile => self.file(at, name, stat, all),
             FileType::Symlink => match readlinkat(at, name, Vec::new()) {
                 Err(Errno::NOENT | Errno::INVAL) => Err(Fault::Changed),
-                target => {
-                    let target = target?.into_bytes();
-                    let size = target.len() as u64;
-                    let entry = entry(name, NodeKind::Symlink, &stat, size, Content::Target(target));
-                    Ok(Found::Entry(entry, None))
-                }
+                target => Ok(Found::Symlink(stat, target?.into_bytes())),
             },
             FileType::Fifo => Ok(Found::Skip(SkipReason::Fifo)),
             FileType::Socket => Ok(Found::Skip(SkipReason::Socket)),
@@ -108,22 +115,25 @@ impl Recorder<'_> {
         }
     }
 
-    fn file(&self, at: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> Result<Found, Fault> {
+    fn file(&mut self, at: BorrowedFd<'_>, name: &CStr, stat: Stat, all: bool) -> Result<Found, Fault> {
         // A file can be mounted over as well as a directory.
         if stat.st_dev != self.device {
             return Ok(Found::Skip(SkipReason::OtherFilesystem));
         }
         // Before what is known: who may read it is for now, not for when it was read.
-        if !self.may(stat) {
+        if !self.may(&stat) {
             return Ok(Found::Skip(SkipReason::Unreadable));
         }
-        if let Some(id) = self.known.find(stat)
-            && self.holds(&id, u64::try_from(stat.st_size).unwrap_or(0))
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        if let Some(id) = self.known.find(&stat, &mut self.hint)
+            && self.holds(&id, size)
         {
-            return Ok(described(name, stat, id, true, false));
+            return Ok(Found::File(Recorded { stat, id, settled: true, read: false }));
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match openat(at, name, flags, Mode::empty()) {
+        if size > LONG && !all {
+            return Ok(Found::Long(stat));
+        }
+        let file = match self.open(at, name) {
             // Gone, or exchanged for a link.
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Err(Fault::Changed),
             Err(Errno::ACCESS) if self.request.reader.is_some() => {
@@ -140,7 +150,19 @@ impl Recorder<'_> {
             return Ok(Found::Skip(SkipReason::Unreadable));
         }
         let got = self.intake.read(&file)?;
-        Ok(described(name, &got.stat, got.id, got.settled, true))
+        Ok(Found::File(Recorded { stat: got.stat, id: got.id, settled: got.settled, read: true }))
+    }
+
+    fn open(&mut self, at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        if self.traceless {
+            match openat(at, name, flags | OFlags::NOATIME, Mode::empty()) {
+                // Only the owner may.
+                Err(Errno::PERM) => self.traceless = false,
+                opened => return opened,
+            }
+        }
+        openat(at, name, flags, Mode::empty())
     }
 
     /// Whether the store has all of a file that the stat index knows.
@@ -159,18 +181,6 @@ impl Recorder<'_> {
             })
         })
     }
-}
-
-fn described(name: &[u8], stat: &Stat, id: ContentId, settled: bool, read: bool) -> Found {
-    let size = u64::try_from(stat.st_size).unwrap_or(0);
-    let seen = Seen { stamp: Stamp::of(stat), settled, read, linked: stat.st_nlink > 1 };
-    Found::Entry(entry(name, NodeKind::File, stat, size, Content::Address(id)), Some(seen))
-}
-
-pub(super) fn entry(name: &[u8], kind: NodeKind, stat: &Stat, size: u64, content: Content) -> TreeEntry {
-    // A link has no mode of its own, and setuid, setgid and sticky stay behind.
-    let mode = if kind == NodeKind::Symlink { 0o777 } else { stat.st_mode & 0o777 };
-    TreeEntry { name: name.to_vec(), kind, mode, mtime: mtime(stat), size, content, link_group: None }
 }
 
 pub(super) fn mtime(stat: &Stat) -> (i64, u32) {

@@ -112,20 +112,20 @@ impl Intake<'_> {
     fn chunks(&self, file: &File, start: u64, length: u64, pieces: &mut Vec<Piece>) -> Result<(), Fault> {
         let (least, about, most) = CHUNK;
         let (mut at, end) = (start, start + length);
-        let mut window = Vec::new();
-        while at < end || !window.is_empty() {
-            if window.len() < most && at < end {
-                let more = usize::try_from(end - at).unwrap_or(usize::MAX).min(2 * most - window.len());
+        let room = usize::try_from(length).unwrap_or(usize::MAX).min(2 * most);
+        let (mut window, mut have) = (vec![0; room], 0);
+        while at < end || have > 0 {
+            if have < most && at < end {
+                let more = usize::try_from(end - at).unwrap_or(usize::MAX).min(room - have);
                 self.take(more as u64)?;
-                let had = window.len();
-                window.resize(had + more, 0);
-                file.read_exact_at(&mut window[had..], at)?;
+                file.read_exact_at(&mut window[have..have + more], at)?;
+                have += more;
                 at += more as u64;
             }
             let mut used = 0;
-            for chunk in FastCDC::new(&window, least, about, most) {
+            for chunk in FastCDC::new(&window[..have], least, about, most) {
                 // A cut near the window's end may lie elsewhere once more is seen.
-                if at < end && window.len() - chunk.offset < most {
+                if at < end && have - chunk.offset < most {
                     break;
                 }
                 let bytes = &window[chunk.offset..chunk.offset + chunk.length];
@@ -133,7 +133,8 @@ impl Intake<'_> {
                 pieces.push(Piece::Chunk(id, u32::try_from(chunk.length).unwrap_or(u32::MAX)));
                 used = chunk.offset + chunk.length;
             }
-            window.drain(..used);
+            window.copy_within(used..have, 0);
+            have -= used;
         }
         Ok(())
     }

@@ -44,6 +44,7 @@ pub struct Freed {
 
 struct Candidate {
     pack: Arc<Pack>,
+    number: u32,
     file: File,
     rows: Vec<Row>,
 }
@@ -155,7 +156,7 @@ impl Store {
     /// The packs that are not worth their room.
     fn condemned(&self, index: &Index, live: &HashSet<ContentId>) -> Result<Vec<Candidate>, StoreError> {
         let (mut condemned, mut little) = (Vec::new(), BTreeMap::new());
-        for pack in index.packs() {
+        for (number, pack) in index.packs() {
             let (file, rows) = match pack::open(&self.dirs.packs, &pack.name) {
                 Ok(opened) => opened,
                 // What cannot be understood is not ours to remove: verify names it.
@@ -164,9 +165,9 @@ impl Store {
             };
             let all: u64 = rows.iter().map(|r| u64::from(r.stored)).sum();
             let kept: u64 =
-                rows.iter().filter(|r| counts(index, live, pack, r)).map(|r| u64::from(r.stored)).sum();
-            let held = rows.iter().any(|r| counts(index, live, pack, r));
-            let candidate = Candidate { pack: Arc::clone(pack), file, rows };
+                rows.iter().filter(|r| counts(index, live, number, r)).map(|r| u64::from(r.stored)).sum();
+            let held = rows.iter().any(|r| counts(index, live, number, r));
+            let candidate = Candidate { pack: Arc::clone(pack), number, file, rows };
             if !held || kept < all / WORTH {
                 condemned.push(candidate);
             } else if all < LITTLE {
@@ -187,13 +188,13 @@ impl Store {
         from: &[Candidate],
     ) -> Result<Vec<String>, StoreError> {
         let session = Session::unlimited(self)?;
-        for Candidate { pack, file, rows } in from {
-            for row in rows.iter().filter(|r| counts(index, live, pack, r)) {
+        for Candidate { number, file, rows, .. } in from {
+            for row in rows.iter().filter(|r| counts(index, live, *number, r)) {
                 let bytes = pack::stored(file, row)?;
                 // Damage must not get a checksum that says it is whole.
-                pack::unpack(row, bytes.clone())?;
+                pack::unpack(row, bytes.clone(), &self.codecs)?;
                 let Row { kind, id, raw, packed, crc, .. } = *row;
-                session.append(&Packed { kind, id, raw, packed, crc, bytes })?;
+                session.append(&Packed { kind, id, raw, packed, crc, bytes: bytes.into() })?;
             }
         }
         match session.announce(None)? {
@@ -204,11 +205,9 @@ impl Store {
 }
 
 /// Whether the row is live, and this pack the place where its object is looked for.
-fn counts(index: &Index, live: &HashSet<ContentId>, pack: &Arc<Pack>, row: &Row) -> bool {
+fn counts(index: &Index, live: &HashSet<ContentId>, pack: u32, row: &Row) -> bool {
     live.contains(&row.id)
-        && index
-            .get(row.kind, &row.id)
-            .is_some_and(|(at, place)| at.name == pack.name && place.offset == row.offset)
+        && index.get(row.kind, &row.id).is_some_and(|(at, place)| at == pack && place.offset == row.offset)
 }
 
 /// Removes stat indexes that nobody used for a month, and torn ones.

@@ -45,12 +45,12 @@ mod label;
 mod limits;
 mod object;
 mod pack;
+mod pool;
 mod record;
 mod restore;
 mod retain;
 mod scan;
 mod session;
-mod share;
 mod source;
 mod stats;
 mod stream;
@@ -77,6 +77,7 @@ use disk::{Disk, make_dir, names, open_dir, open_file};
 use error::io;
 use index::Index;
 use object::{Kind, SMALL};
+use pack::Codecs;
 use rustix::{
     fd::OwnedFd,
     fs::{CWD, FlockOperation, flock},
@@ -111,6 +112,7 @@ pub struct Store {
     dir: OwnedFd,
     dirs: Dirs,
     index: Mutex<Arc<Index>>,
+    codecs: Codecs,
 }
 
 impl std::fmt::Debug for Store {
@@ -151,7 +153,15 @@ impl Store {
         for made in [&dir, &owners, &root] {
             disk.sync_dir(made).map_err(io("sync", on()))?;
         }
-        Ok(Self { owner: owner.to_owned(), options, disk, dir, dirs, index: Mutex::default() })
+        Ok(Self {
+            owner: owner.to_owned(),
+            options,
+            disk,
+            dir,
+            dirs,
+            index: Mutex::default(),
+            codecs: Codecs::default(),
+        })
     }
 
     fn lock_file(&self, name: &str) -> Result<File, StoreError> {
@@ -292,18 +302,18 @@ impl Store {
 
     /// The bytes of an object, checked.
     fn load(&self, kind: Kind, id: &ContentId) -> Result<Vec<u8>, StoreError> {
-        let have = self.index().get(kind, id).cloned();
+        let have = self.index().find(kind, id);
         if let Some((pack, row)) = have {
-            match pack.read(&self.dirs.packs, &row) {
+            match pack.read(&self.dirs.packs, &row, &self.codecs) {
                 // Moved to another pack by gc.
                 Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
                 read => return read,
             }
         }
         // Another writer's, or moved.
-        let found = self.fresh_index()?.get(kind, id).cloned();
+        let found = self.fresh_index()?.find(kind, id);
         let (pack, row) = found.ok_or_else(|| StoreError::NotFound(format!("object {id}")))?;
-        pack.read(&self.dirs.packs, &row)
+        pack.read(&self.dirs.packs, &row, &self.codecs)
     }
 
     /// Whether a file of this address and size is one blob, and not a list of pieces.

@@ -109,27 +109,101 @@ pub(super) fn decode_list(bytes: &[u8]) -> Result<(Vec<Piece>, u64), Bad> {
 pub(super) fn encode_tree(entries: &[TreeEntry]) -> Vec<u8> {
     let mut out = Vec::with_capacity(entries.len() * 90);
     for entry in entries {
-        let (kind, group) = (entry.kind as u8, entry.link_group);
-        out.push(kind | if group.is_some() { 0x80 } else { 0 });
-        out.short(&entry.name);
-        out.put(&u16::try_from(entry.mode & 0o777).unwrap_or(0).to_le_bytes());
-        out.time(entry.mtime);
-        if let Some(group) = group {
-            out.put(&group.to_le_bytes());
-        }
-        match &entry.content {
-            Content::Target(target) => out.short(target),
-            Content::Address(id) => {
-                if entry.kind == NodeKind::File {
-                    out.put(&entry.size.to_le_bytes());
-                }
-                out.put(&id.0);
+        let facts = Facts { mode: entry.mode, mtime: entry.mtime, size: entry.size };
+        let id = if let Content::Address(id) = &entry.content { *id } else { UNREAD };
+        match (&entry.content, entry.kind) {
+            (Content::Target(target), _) => put_link(&mut out, &entry.name, &facts, target),
+            (_, NodeKind::File) => {
+                let at = put_node(&mut out, &entry.name, Slot::file(entry.link_group.is_some()));
+                set_file(&mut out[at..], &facts, entry.link_group, &id);
             }
-            // Nothing unread is ever stored; the address of nothing is found by nobody.
-            Content::Unread => out.put(&[0; 32]),
+            _ => {
+                let at = put_node(&mut out, &entry.name, Slot::Directory);
+                set_directory(&mut out[at..], &facts, &id);
+            }
         }
     }
     out
+}
+
+/// Nothing unread is ever stored; the address of nothing is found by nobody.
+const UNREAD: ContentId = ContentId([0; 32]);
+
+/// What an entry tells besides its name and content.
+pub(super) struct Facts {
+    pub(super) mode: u32,
+    pub(super) mtime: (i64, u32),
+    pub(super) size: u64,
+}
+
+/// An entry whose facts may come later: their place has one length for each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot {
+    Directory,
+    File,
+    /// A file with other names.
+    Linked,
+}
+
+impl Slot {
+    pub(super) fn file(linked: bool) -> Self {
+        if linked { Self::Linked } else { Self::File }
+    }
+
+    pub(super) fn length(self) -> usize {
+        match self {
+            Self::Directory => 2 + 12 + 32,
+            Self::File => 2 + 12 + 8 + 32,
+            Self::Linked => 2 + 12 + 4 + 8 + 32,
+        }
+    }
+}
+
+/// Appends an entry with its facts to be set; returns where.
+pub(super) fn put_node(out: &mut Vec<u8>, name: &[u8], slot: Slot) -> usize {
+    out.push(match slot {
+        Slot::Directory => NodeKind::Directory as u8,
+        Slot::File => NodeKind::File as u8,
+        Slot::Linked => NodeKind::File as u8 | 0x80,
+    });
+    out.short(name);
+    let at = out.len();
+    out.resize(at + slot.length(), 0);
+    at
+}
+
+pub(super) fn put_link(out: &mut Vec<u8>, name: &[u8], facts: &Facts, target: &[u8]) {
+    out.push(NodeKind::Symlink as u8);
+    out.short(name);
+    out.put(&mode(facts).to_le_bytes());
+    out.time(facts.mtime);
+    out.short(target);
+}
+
+fn mode(facts: &Facts) -> u16 {
+    u16::try_from(facts.mode & 0o777).unwrap_or(0)
+}
+
+/// Fills the beginning of `place`, which is as long as the slot.
+fn set(place: &mut [u8], fields: &[&[u8]]) {
+    let mut rest = place;
+    for field in fields {
+        let Some((head, tail)) = rest.split_at_mut_checked(field.len()) else { return };
+        head.copy_from_slice(field);
+        rest = tail;
+    }
+}
+
+pub(super) fn set_directory(place: &mut [u8], facts: &Facts, id: &ContentId) {
+    let (seconds, nanos) = (facts.mtime.0.to_le_bytes(), facts.mtime.1.to_le_bytes());
+    set(place, &[&mode(facts).to_le_bytes(), &seconds, &nanos, &id.0]);
+}
+
+pub(super) fn set_file(place: &mut [u8], facts: &Facts, group: Option<u32>, id: &ContentId) {
+    let (seconds, nanos) = (facts.mtime.0.to_le_bytes(), facts.mtime.1.to_le_bytes());
+    let number = group.unwrap_or(0).to_le_bytes();
+    let group = if group.is_some() { &number[..] } else { &[] };
+    set(place, &[&mode(facts).to_le_bytes(), &seconds, &nanos, group, &facts.size.to_le_bytes(), &id.0]);
 }
 
 pub(super) fn decode_tree(bytes: &[u8]) -> Result<Vec<TreeEntry>, Bad> {

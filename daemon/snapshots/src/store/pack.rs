@@ -10,7 +10,13 @@ use super::{
 };
 use crate::tree::ContentId;
 use rustix::fd::{AsFd, OwnedFd};
-use std::{fs::File, os::unix::fs::FileExt as _};
+use std::{
+    borrow::Cow,
+    fs::File,
+    os::unix::fs::FileExt as _,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use zstd::bulk::{Compressor, Decompressor};
 
 const HEAD: &[u8; 8] = b"CDNPACK1";
 const END: &[u8; 8] = b"CDNPEND1";
@@ -32,43 +38,97 @@ pub(super) struct Row {
     pub(super) id: ContentId,
 }
 
+/// What compresses and decompresses, kept from one object to the next: to set one up takes
+/// longer than a small object does.
+#[derive(Default)]
+pub(super) struct Codec {
+    compressor: Option<Compressor<'static>>,
+    decompressor: Option<Decompressor<'static>>,
+    out: Vec<u8>,
+}
+
+/// Codecs that nobody uses at the moment.
+#[derive(Default)]
+pub(super) struct Codecs(Mutex<Vec<Codec>>);
+
+impl Codecs {
+    const KEPT: usize = 8;
+
+    fn all(&self) -> MutexGuard<'_, Vec<Codec>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Codec) -> T) -> T {
+        let idle = self.all().pop();
+        let mut codec = idle.unwrap_or_default();
+        let done = work(&mut codec);
+        let mut all = self.all();
+        if all.len() < Self::KEPT {
+            all.push(codec);
+        }
+        done
+    }
+}
+
 /// An object ready to be appended.
-pub(super) struct Packed {
+pub(super) struct Packed<'a> {
     pub(super) kind: Kind,
     pub(super) id: ContentId,
     pub(super) raw: u32,
     pub(super) packed: bool,
     pub(super) crc: u32,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Cow<'a, [u8]>,
 }
 
-impl Packed {
+impl<'a> Packed<'a> {
     /// Compresses where it pays.
-    pub(super) fn new(kind: Kind, id: ContentId, raw: &[u8]) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        kind: Kind,
+        id: ContentId,
+        raw: &'a [u8],
+        codec: &'a mut Codec,
+    ) -> Result<Self, StoreError> {
         let length = u32::try_from(raw.len()).ok().filter(|l| *l <= kind.most());
         let length = length.ok_or(StoreError::TooLong { what: "an object", limit: kind.most() as usize })?;
-        let (packed, bytes) = match compress(raw) {
+        let (packed, bytes) = match codec.compress(raw) {
             Some(smaller) => (true, smaller),
-            None => (false, raw.to_vec()),
+            None => (false, raw),
         };
-        Ok(Self { kind, id, raw: length, packed, crc: crc32fast::hash(&bytes), bytes })
+        Ok(Self { kind, id, raw: length, packed, crc: crc32fast::hash(bytes), bytes: bytes.into() })
     }
 }
 
-fn compress(raw: &[u8]) -> Option<Vec<u8>> {
-    const PROBE: usize = 16 << 10;
-    if raw.len() < 128 {
-        return None;
-    }
-    // What is compressed or encrypted already says so in its middle.
-    if raw.len() > 4 * PROBE {
-        let probe = &raw[raw.len() / 2..][..PROBE];
-        if zstd::bulk::compress(probe, 1).ok()?.len() > PROBE - PROBE / 16 {
+impl Codec {
+    fn compress(&mut self, raw: &[u8]) -> Option<&[u8]> {
+        const PROBE: usize = 16 << 10;
+        if raw.len() < 128 {
             return None;
         }
+        if self.compressor.is_none() {
+            self.compressor = Compressor::new(1).ok();
+        }
+        let (compressor, out) = (self.compressor.as_mut()?, &mut self.out);
+        // What does not fit into what would pay is refused by the compressor itself.
+        let mut fits = |bytes: &[u8]| {
+            out.clear();
+            out.reserve(bytes.len() - bytes.len() / 16 - 1);
+            let room = bytes.len() - bytes.len() / 16 - 1;
+            compressor.compress_to_buffer(bytes, out).ok().filter(|length| *length <= room)
+        };
+        // What is compressed or encrypted already says so in its middle.
+        if raw.len() > 4 * PROBE {
+            fits(&raw[raw.len() / 2..][..PROBE])?;
+        }
+        fits(raw)?;
+        Some(out)
     }
-    let smaller = zstd::bulk::compress(raw, 1).ok()?;
-    (smaller.len() < raw.len() - raw.len() / 16).then_some(smaller)
+
+    fn decompress(&mut self, bytes: &[u8], length: usize) -> Option<Vec<u8>> {
+        if self.decompressor.is_none() {
+            self.decompressor = Decompressor::new().ok();
+        }
+        self.decompressor.as_mut()?.decompress(bytes, length).ok()
+    }
 }
 
 /// A pack being written; nobody sees it before it is renamed into place.
@@ -93,7 +153,7 @@ impl Writer {
         self.at
     }
 
-    pub(super) fn append(&mut self, disk: &Disk, object: &Packed) -> Result<(), StoreError> {
+    pub(super) fn append(&mut self, disk: &Disk, object: &Packed<'_>) -> Result<(), StoreError> {
         let stored = u32::try_from(object.bytes.len()).unwrap_or(u32::MAX);
         self.table.extend_from_slice(&[object.kind as u8, u8::from(object.packed)]);
         for number in [object.raw, stored, object.crc] {
@@ -197,9 +257,9 @@ fn table(file: &File, size: u64, name: &str) -> Result<Vec<Row>, Fault> {
 }
 
 /// The bytes of an object, checked against its address.
-pub(super) fn read(file: &File, row: &Row) -> Result<Vec<u8>, StoreError> {
+pub(super) fn read(file: &File, row: &Row, codecs: &Codecs) -> Result<Vec<u8>, StoreError> {
     let bytes = stored(file, row)?;
-    unpack(row, bytes)
+    unpack(row, bytes, codecs)
 }
 
 /// The bytes as they are stored, checked against their checksum.
@@ -213,10 +273,10 @@ pub(super) fn stored(file: &File, row: &Row) -> Result<Vec<u8>, StoreError> {
 }
 
 /// What stored bytes stand for.
-pub(super) fn unpack(row: &Row, bytes: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+pub(super) fn unpack(row: &Row, bytes: Vec<u8>, codecs: &Codecs) -> Result<Vec<u8>, StoreError> {
     let raw = if row.packed {
-        zstd::bulk::decompress(&bytes, row.raw as usize)
-            .map_err(|_| damaged(row, "it cannot be decompressed"))?
+        let raw = codecs.with(|codec| codec.decompress(&bytes, row.raw as usize));
+        raw.ok_or_else(|| damaged(row, "it cannot be decompressed"))?
     } else {
         bytes
     };

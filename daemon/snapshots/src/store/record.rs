@@ -210,6 +210,12 @@ impl Snapshot {
 }
 
 impl Statistics {
+    pub(super) fn add(&mut self, other: &Self) {
+        let (mut rows, other) = (self.rows(), other.rows());
+        rows.iter_mut().zip(other).for_each(|(row, more)| *row += more);
+        *self = Self::from_rows(rows);
+    }
+
     fn rows(&self) -> [u64; 9] {
         let Self {
             files,

@@ -2,37 +2,42 @@
 //! directory above it without following a link; the directories take their modes and times
 //! when all below them is there.
 
+mod directory;
+mod links;
+
 use super::{
     Store,
     disk::open_dir,
-    error::{StoreError, io, shown},
+    error::{StoreError, io},
     object::Piece,
-    record::SnapshotId,
-    share,
+    pool::{self, Pool},
+    record::{Snapshot, SnapshotId},
 };
 use crate::tree::{Content, ContentId, NodeKind, TreeEntry};
+use directory::Directory;
+use links::Links;
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{
         AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chownat, fchmod, fchown, ftruncate,
-        futimens, linkat, mkdirat, openat, symlinkat, utimensat,
+        futimens, mkdirat, openat, symlinkat, utimensat,
     },
     io::Errno,
     process::{Gid, Uid},
 };
-use std::{collections::HashMap, fs::File, os::unix::fs::FileExt as _, path::Path};
+use std::{
+    fs::File,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
+/// Directories above this depth are anybody's.
+const SHARED: usize = 16;
 /// Descriptors held for the levels above; deeper down the way back is `..`, checked.
-const HELD: usize = 64;
-
-struct Level {
-    fd: Option<OwnedFd>,
-    is: (u64, u64),
-    above: usize,
-    mode: u32,
-    mtime: (i64, u32),
-    waiting: Vec<TreeEntry>,
-}
+const HELD: usize = 32;
+/// How many files, and how many bytes of them, are one piece of work.
+const BATCH: (usize, u64) = (64, 8 << 20);
 
 /// How a snapshot is put back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,9 +50,15 @@ pub struct RestoreOptions {
 struct Restore<'a> {
     store: &'a Store,
     owner: Option<(Option<Uid>, Option<Gid>)>,
-    path: Vec<u8>,
-    /// Where the first name of each inode was made.
-    links: HashMap<u32, (Vec<u8>, ContentId)>,
+    links: Links,
+}
+
+enum Job {
+    Root(OwnedFd, Box<Snapshot>),
+    /// Directories of a directory, the first one last.
+    Children(Arc<Directory>, Vec<TreeEntry>),
+    /// Files and links of a directory.
+    Files(Arc<Directory>, Vec<TreeEntry>),
 }
 
 impl Store {
@@ -80,51 +91,129 @@ impl Store {
             return Err(StoreError::NotEmpty(target.display().to_string()));
         }
         let owner = options.owner.map(|(uid, gid)| (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))));
-        let mut restore = Restore { store: self, owner, path: Vec::new(), links: HashMap::new() };
-        let (mode, mtime) = (snapshot.root_mode, snapshot.root_mtime);
-        restore.run(&root, snapshot.root, mode, mtime)
+        let restore = Restore { store: self, owner, links: Links::default() };
+        pool::run(Job::Root(root, Box::new(snapshot)), Vec::new, |pool, own: &mut Vec<Job>, job| {
+            restore.job(pool, own, job)?;
+            while let Some(job) = own.pop() {
+                restore.job(pool, own, job)?;
+            }
+            Ok(())
+        })?;
+        Ok(())
     }
 }
 
 impl Restore<'_> {
-    fn run(&mut self, root: &OwnedFd, id: ContentId, mode: u32, mtime: (i64, u32)) -> Result<(), StoreError> {
-        let fd = open_dir(root, ".").map_err(self.failed("open"))?;
-        let mut stack = vec![self.enter(fd, id, 0, mode, mtime)?];
-        while let Some(level) = stack.last_mut() {
-            let Some(entry) = level.waiting.pop() else {
-                let Some(Level { fd: Some(fd), mode, mtime, above, .. }) = stack.pop() else { break };
-                if let Some(parent) = stack.last_mut().filter(|p| p.fd.is_none()) {
-                    let up = open_dir(&fd, "..").map_err(self.failed("leave"))?;
-                    if identity(&up).map_err(self.failed("leave"))? != parent.is {
-                        return Err(self.failed("leave")(Errno::STALE));
-                    }
-                    parent.fd = Some(up);
-                }
-                self.give(&fd).map_err(self.failed("give away"))?;
-                fchmod(&fd, Mode::from_raw_mode(mode)).map_err(self.failed("set the mode of"))?;
-                futimens(&fd, &times(mtime)).map_err(self.failed("set the time of"))?;
-                self.path.truncate(above);
-                continue;
-            };
-            let above = self.path.len();
-            if above > 0 {
-                self.path.push(b'/');
+    fn job(&self, pool: &Pool<Job>, own: &mut Vec<Job>, job: Job) -> Result<(), StoreError> {
+        match job {
+            Job::Root(fd, snapshot) => {
+                let (mode, mtime) = (snapshot.root_mode, snapshot.root_mtime);
+                let root = Directory::new(None, Box::default(), fd, mode, mtime);
+                self.list(pool, own, root, &snapshot.root)
             }
-            self.path.extend_from_slice(&entry.name);
-            let (Some(at), Content::Address(id)) = (&level.fd, &entry.content) else { continue };
-            mkdirat(at, entry.name.as_slice(), Mode::RWXU).map_err(self.failed("make"))?;
-            let fd = open_dir(at, entry.name.as_slice()).map_err(self.failed("open"))?;
-            let child = self.enter(fd, *id, above, entry.mode, entry.mtime)?;
-            stack.push(child);
-            if let Some(far) = stack.len().checked_sub(HELD).and_then(|i| stack.get_mut(i)) {
-                far.fd = None;
+            Job::Children(directory, mut waiting) => {
+                let Some(entry) = waiting.pop() else { return Ok(()) };
+                if !waiting.is_empty() {
+                    give(pool, own, &directory, Job::Children(Arc::clone(&directory), waiting));
+                }
+                self.enter(pool, own, &directory, entry)
+            }
+            Job::Files(directory, entries) => {
+                self.files(&directory, &entries)?;
+                self.done(&directory)
+            }
+        }
+    }
+
+    fn enter(
+        &self,
+        pool: &Pool<Job>,
+        own: &mut Vec<Job>,
+        parent: &Arc<Directory>,
+        entry: TreeEntry,
+    ) -> Result<(), StoreError> {
+        let failed = |what| {
+            let entry = &entry;
+            move |e: Errno| io(what, parent.shown(&entry.name))(e)
+        };
+        let Content::Address(id) = entry.content else { return self.done(parent) };
+        let at = parent.fd().ok_or(StoreError::Contended)?;
+        mkdirat(&at, entry.name.as_slice(), Mode::RWXU).map_err(failed("make"))?;
+        let fd = open_dir(&at, entry.name.as_slice()).map_err(failed("open"))?;
+        if let Some(far) = parent.above(HELD - 1).filter(|far| far.depth >= SHARED) {
+            far.forget();
+        }
+        let parent = Some(Arc::clone(parent));
+        let directory = Directory::new(parent, entry.name.into(), fd, entry.mode, entry.mtime);
+        self.list(pool, own, directory, &id)
+    }
+
+    /// Shares out what a directory holds.
+    fn list(
+        &self,
+        pool: &Pool<Job>,
+        own: &mut Vec<Job>,
+        directory: Result<Directory, Errno>,
+        id: &ContentId,
+    ) -> Result<(), StoreError> {
+        let directory = Arc::new(directory.map_err(io("look at", "a directory of the restored tree"))?);
+        let (mut children, files): (Vec<_>, Vec<_>) =
+            self.store.entries(id)?.into_iter().partition(|e| e.kind == NodeKind::Directory);
+        let (mut batches, mut bytes) = (vec![Vec::new()], 0);
+        for file in files {
+            let (count, most) = BATCH;
+            if batches.last().is_some_and(|b| b.len() >= count || (bytes > 0 && bytes + file.size > most)) {
+                batches.push(Vec::new());
+                bytes = 0;
+            }
+            bytes += file.size;
+            batches.last_mut().into_iter().for_each(|batch| batch.push(file.clone()));
+        }
+        directory.pending.fetch_add(children.len() + batches.len(), Ordering::AcqRel);
+        if !children.is_empty() {
+            children.reverse();
+            give(pool, own, &directory, Job::Children(Arc::clone(&directory), children));
+        }
+        let first = batches.swap_remove(0);
+        for batch in batches {
+            give(pool, own, &directory, Job::Files(Arc::clone(&directory), batch));
+        }
+        self.files(&directory, &first)?;
+        self.done(&directory)
+    }
+
+    fn files(&self, directory: &Arc<Directory>, entries: &[TreeEntry]) -> Result<(), StoreError> {
+        let fd = directory.fd().ok_or(StoreError::Contended)?;
+        for entry in entries {
+            match (entry.link_group, &entry.content) {
+                (Some(group), Content::Address(id)) => {
+                    self.links
+                        .make(group, id, directory, &entry.name, || self.make(&fd, directory, entry))?;
+                }
+                _ => self.make(&fd, directory, entry)?,
             }
         }
         Ok(())
     }
 
-    fn failed<E: Into<std::io::Error>>(&self, what: &'static str) -> impl FnOnce(E) -> StoreError {
-        move |e| io(what, format!("{:?} of the restored tree", shown(&self.path)))(e)
+    /// Something of a directory is there; when all is, it gets its mode and time, and so on upwards.
+    fn done(&self, directory: &Arc<Directory>) -> Result<(), StoreError> {
+        let mut at = Arc::clone(directory);
+        while at.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let failed = |what| {
+                let at = &at;
+                move |e: Errno| io(what, at.shown(b""))(e)
+            };
+            let fd = at.close().map_err(failed("leave"))?;
+            self.give(&fd).map_err(failed("give away"))?;
+            fchmod(&fd, Mode::from_raw_mode(at.mode)).map_err(failed("set the mode of"))?;
+            futimens(&fd, &times(at.mtime)).map_err(failed("set the time of"))?;
+            match at.parent.clone() {
+                Some(parent) => at = parent,
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// Before the mode is set: until then nobody else could open it.
@@ -132,38 +221,8 @@ impl Restore<'_> {
         self.owner.map_or(Ok(()), |(user, group)| fchown(fd, user, group))
     }
 
-    /// Makes all of a directory but its directories.
-    fn enter(
-        &mut self,
-        fd: OwnedFd,
-        id: ContentId,
-        above: usize,
-        mode: u32,
-        mtime: (i64, u32),
-    ) -> Result<Level, StoreError> {
-        let (mut waiting, rest): (Vec<_>, Vec<_>) =
-            self.store.entries(&id)?.into_iter().partition(|e| e.kind == NodeKind::Directory);
-        waiting.reverse();
-        let (linked, plain): (Vec<_>, Vec<_>) = rest.into_iter().partition(|e| e.link_group.is_some());
-        share::each(&plain, |entry| self.make(&fd, entry))?;
-        for entry in &linked {
-            self.link(&fd, entry)?;
-        }
-        let is = identity(&fd).map_err(self.failed("look at"))?;
-        Ok(Level { fd: Some(fd), is, above, mode, mtime, waiting })
-    }
-
-    fn named(&self, entry: &TreeEntry) -> Vec<u8> {
-        let mut path = self.path.clone();
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(&entry.name);
-        path
-    }
-
-    fn make(&self, at: &OwnedFd, entry: &TreeEntry) -> Result<(), StoreError> {
-        let on = || format!("{:?} of the restored tree", shown(&self.named(entry)));
+    fn make(&self, at: &OwnedFd, directory: &Directory, entry: &TreeEntry) -> Result<(), StoreError> {
+        let on = || directory.shown(&entry.name);
         let failed = |what| move |e: Errno| io(what, on())(e);
         let name = entry.name.as_slice();
         match &entry.content {
@@ -213,62 +272,10 @@ impl Restore<'_> {
         }
         if hole { ftruncate(file, size).map_err(|e| io("write", on())(e)) } else { Ok(()) }
     }
-
-    /// Makes a file of several names, or another name for it.
-    fn link(&mut self, at: &OwnedFd, entry: &TreeEntry) -> Result<(), StoreError> {
-        let (Some(group), Content::Address(id)) = (entry.link_group, &entry.content) else {
-            return self.make(at, entry);
-        };
-        let path = self.named(entry);
-        let Some((first, had)) = self.links.get(&group) else {
-            self.links.insert(group, (path, *id));
-            return self.make(at, entry);
-        };
-        if had != id {
-            let what = format!("{:?}", shown(&path));
-            return Err(StoreError::Damaged { what, why: "names of one file have different contents" });
-        }
-        // From the directory at hand to the first name: both below the root, each step without a link.
-        let failed = || io("link", format!("{:?} of the restored tree", shown(&path)));
-        let (up, down) = apart(&self.path, first);
-        let mut dir = open_dir(at, ".").map_err(failed())?;
-        for _ in 0..up {
-            dir = open_dir(&dir, "..").map_err(failed())?;
-        }
-        let (parent, name) = match down.iter().rposition(|b| *b == b'/') {
-            Some(end) => (&down[..end], &down[end + 1..]),
-            None => (&down[..0], down),
-        };
-        let dir = beneath(&dir, parent).map_err(failed())?;
-        linkat(&dir, name, at, entry.name.as_slice(), AtFlags::empty()).map_err(failed())
-    }
 }
 
-/// How many levels up from the directory `here`, and which path down from there, `there` is.
-fn apart<'a>(here: &[u8], there: &'a [u8]) -> (usize, &'a [u8]) {
-    let mut rest = there;
-    let mut parts = here.split(|b| *b == b'/').filter(|p| !p.is_empty()).peekable();
-    while let Some(part) = parts.peek() {
-        match rest.strip_prefix(*part).and_then(|r| r.strip_prefix(b"/")) {
-            Some(shorter) => rest = shorter,
-            None => break,
-        }
-        parts.next();
-    }
-    (parts.count(), rest)
-}
-
-fn identity(fd: &OwnedFd) -> Result<(u64, u64), Errno> {
-    rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
-}
-
-/// Opens the directory at a relative path, step by step, through no link.
-fn beneath(root: &impl AsFd, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let mut at = open_dir(root, ".")?;
-    for part in path.split(|b| *b == b'/').filter(|p| !p.is_empty()) {
-        at = open_dir(&at, part)?;
-    }
-    Ok(at)
+fn give(pool: &Pool<Job>, own: &mut Vec<Job>, directory: &Directory, job: Job) {
+    if directory.depth < SHARED { pool.push(job) } else { own.push(job) }
 }
 
 fn times(mtime: (i64, u32)) -> Timestamps {

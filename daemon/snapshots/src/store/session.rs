@@ -6,9 +6,9 @@ use super::{
     Store,
     disk::{make_dir, open_file},
     error::{StoreError, io},
-    index::{Index, Pack},
+    index::Index,
     object::Kind,
-    pack::{FULL, Packed, Writer},
+    pack::{Codecs, FULL, Packed, Writer},
     record::SnapshotId,
 };
 use crate::tree::ContentId;
@@ -19,7 +19,10 @@ use rustix::{
 use std::{
     collections::HashSet,
     fs::File,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 pub(super) struct Session<'a> {
@@ -29,6 +32,9 @@ pub(super) struct Session<'a> {
     /// Held as long as the session lives; the kernel lets go of it when the process dies.
     lock: File,
     index: Arc<Index>,
+    /// By the packs' numbers: whether this session counts on it.
+    relied: Vec<AtomicBool>,
+    codecs: Codecs,
     quota: Option<u64>,
     state: Mutex<State>,
 }
@@ -39,8 +45,6 @@ struct State {
     /// Packs with all their bytes written: the file, its name now, its name to be.
     full: Vec<(File, String, String)>,
     fresh: HashSet<ContentId>,
-    /// Packs of others that this session counts on.
-    relied: HashSet<String>,
     count: u32,
     bytes: u64,
     used: u64,
@@ -73,8 +77,9 @@ impl<'a> Session<'a> {
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io("lock", "a writer's directory"))?;
         let index = store.fresh_index()?;
         let used = store.usage()?;
+        let relied = index.packs().map(|_| AtomicBool::new(false)).collect();
         let state = Mutex::new(State { used, ..State::default() });
-        Ok(Self { store, name, dir, lock, index, quota, state })
+        Ok(Self { store, name, dir, lock, index, relied, codecs: Codecs::default(), quota, state })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -88,10 +93,9 @@ impl<'a> Session<'a> {
         true
     }
 
-    fn rely(&self, pack: &Pack) {
-        let mut state = self.state();
-        if !state.relied.contains(&pack.name) {
-            state.relied.insert(pack.name.clone());
+    fn rely(&self, pack: u32) {
+        if let Some(relied) = self.relied.get(pack as usize).filter(|r| !r.load(Ordering::Relaxed)) {
+            relied.store(true, Ordering::Relaxed);
         }
     }
 
@@ -99,19 +103,19 @@ impl<'a> Session<'a> {
     pub(super) fn load(&self, kind: Kind, id: &ContentId) -> Option<Vec<u8>> {
         let (pack, row) = self.index.get(kind, id)?;
         self.rely(pack);
-        pack.read(&self.store.dirs.packs, row).ok()
+        self.index.pack(pack)?.read(&self.store.dirs.packs, row, &self.codecs).ok()
     }
 
     /// Stores an object unless it is there.
     pub(super) fn put(&self, kind: Kind, raw: &[u8]) -> Result<ContentId, StoreError> {
         let id = kind.address(raw);
         if !self.has(kind, &id) {
-            self.append(&Packed::new(kind, id, raw)?)?;
+            self.codecs.with(|codec| self.append(&Packed::new(kind, id, raw, codec)?))?;
         }
         Ok(id)
     }
 
-    pub(super) fn append(&self, object: &Packed) -> Result<(), StoreError> {
+    pub(super) fn append(&self, object: &Packed<'_>) -> Result<(), StoreError> {
         let disk = &self.store.disk;
         let mut state = self.state();
         if !state.fresh.insert(object.id) {
@@ -166,7 +170,9 @@ impl<'a> Session<'a> {
         let dirs = &self.store.dirs;
         let guard = self.store.lock()?;
         let gone = |name: &String| statat(&dirs.packs, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_err();
-        if state.relied.iter().any(gone) {
+        let relied =
+            self.index.packs().zip(&self.relied).filter(|(_, relied)| relied.load(Ordering::Relaxed));
+        if relied.into_iter().any(|((_, pack), _)| gone(&pack.name)) {
             return Ok(Announced::Lost);
         }
         // Others of this owner may have announced meanwhile.

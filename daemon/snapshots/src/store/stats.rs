@@ -9,14 +9,18 @@ use super::{
     Store,
     disk::open_file,
     error::{StoreError, io},
-    wire::{Put as _, Reader},
+    wire::Put as _,
 };
 use crate::tree::ContentId;
 use rustix::fs::Stat;
-use std::io::Read as _;
+use std::{
+    io::Read as _,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 const HEAD: &[u8; 8] = b"CDNSTAT1";
-const ROW: usize = 8 + 8 + 12 + 12 + 32;
+const STAMP: usize = 8 + 8 + 12 + 12;
+const ROW: usize = STAMP + 32;
 const MOST: u64 = 1 << 30;
 
 /// What moves when a file is written.
@@ -38,17 +42,40 @@ impl Stamp {
             ctime: (stat.st_ctime, nanos(stat.st_ctime_nsec)),
         }
     }
+
+    /// As it lies on disk.
+    fn row(&self) -> [u8; STAMP] {
+        let mut row = [0; STAMP];
+        let (left, mut put) = (row.as_mut_slice(), 0);
+        let mut next = |bytes: &[u8]| {
+            left[put..put + bytes.len()].copy_from_slice(bytes);
+            put += bytes.len();
+        };
+        next(&self.inode.to_le_bytes());
+        next(&self.size.to_le_bytes());
+        for time in [self.mtime, self.ctime] {
+            next(&time.0.to_le_bytes());
+            next(&time.1.to_le_bytes());
+        }
+        row
+    }
 }
 
+/// What is known of a tree: the rows as they lie on disk, and which of them were found again.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
-    rows: Vec<(Stamp, ContentId)>,
+    bytes: Vec<u8>,
+    found: Vec<AtomicU64>,
 }
 
 fn key(root: &Stat) -> String {
     let mut bytes = root.st_dev.to_le_bytes().to_vec();
     bytes.put(&root.st_ino.to_le_bytes());
     ContentId(blake3::derive_key("cordon snapshots 2026-11 stat index", &bytes)).to_string()
+}
+
+fn inode(row: &[u8; ROW]) -> u64 {
+    row.first_chunk().map_or(0, |c| u64::from_le_bytes(*c))
 }
 
 impl Stats {
@@ -58,53 +85,77 @@ impl Stats {
         let read = open_file(&store.dirs.stats, &key(root))
             .map_err(std::io::Error::from)
             .and_then(|file| file.take(MOST).read_to_end(&mut bytes));
-        match read {
-            Ok(_) => Self::decode(&bytes, root.st_dev).unwrap_or_default(),
-            Err(_) => Self::default(),
+        if read.is_err() || Self::usable(&bytes, root.st_dev).is_none() {
+            return Self::default();
         }
+        let mut known = Self { bytes, found: Vec::new() };
+        known.found.resize_with(known.rows().len().div_ceil(64), AtomicU64::default);
+        known
     }
 
-    fn decode(bytes: &[u8], device: u64) -> Option<Self> {
-        let mut reader = Reader(checked(bytes)?);
-        if reader.u64().ok()? != device {
+    fn usable(bytes: &[u8], device: u64) -> Option<()> {
+        let rows = checked(bytes)?.strip_prefix(&device.to_le_bytes())?;
+        let (rows, rest) = rows.as_chunks::<ROW>();
+        (rest.is_empty() && rows.is_sorted_by_key(inode)).then_some(())
+    }
+
+    fn rows(&self) -> &[[u8; ROW]] {
+        let rows = self.bytes.get(HEAD.len() + 8..self.bytes.len().saturating_sub(32));
+        rows.unwrap_or_default().as_chunks().0
+    }
+
+    /// The address of a file that looks as it did. Near `hint` is looked first: files that were
+    /// made together have inodes side by side.
+    pub(super) fn find(&self, stat: &Stat, hint: &mut usize) -> Option<ContentId> {
+        let rows = self.rows();
+        let is = |at: usize| rows.get(at).is_some_and(|row| inode(row) == stat.st_ino);
+        let at = if is(*hint) { *hint } else { rows.binary_search_by_key(&stat.st_ino, inode).ok()? };
+        *hint = at + 1;
+        let (stamp, id) = rows.get(at)?.split_first_chunk::<STAMP>()?;
+        if *stamp != Stamp::of(stat).row() {
             return None;
         }
-        let mut rows = Vec::with_capacity(reader.0.len() / ROW);
-        while !reader.0.is_empty() {
-            let (inode, size) = (reader.u64().ok()?, reader.u64().ok()?);
-            let (mtime, ctime) = (reader.time().ok()?, reader.time().ok()?);
-            rows.push((Stamp { inode, size, mtime, ctime }, ContentId(reader.array().ok()?)));
+        if let Some(found) = self.found.get(at / 64) {
+            found.fetch_or(1 << (at % 64), Ordering::Relaxed);
         }
-        rows.is_sorted_by_key(|(stamp, _)| stamp.inode).then_some(Self { rows })
+        id.first_chunk().map(|id| ContentId(*id))
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.rows.len()
+    /// Whether all that is known was found again.
+    pub(super) fn all_found(&self) -> bool {
+        let found: u32 = self.found.iter().map(|f| f.load(Ordering::Relaxed).count_ones()).sum();
+        found as usize == self.rows().len()
     }
 
-    pub(super) fn find(&self, stat: &Stat) -> Option<ContentId> {
-        let at = self.rows.binary_search_by_key(&stat.st_ino, |(stamp, _)| stamp.inode).ok()?;
-        self.rows.get(at).filter(|(stamp, _)| *stamp == Stamp::of(stat)).map(|(_, id)| *id)
-    }
-
-    /// Keeps what was seen for the next time. Not synced: a torn file is no file.
+    /// Keeps what was found again and what is `fresh` for the next time. Not synced: a torn file
+    /// is no file.
     pub(super) fn save(
+        &self,
         store: &Store,
         root: &Stat,
-        mut rows: Vec<(Stamp, ContentId)>,
+        mut fresh: Vec<(Stamp, ContentId)>,
     ) -> Result<(), StoreError> {
-        rows.sort_unstable_by_key(|(stamp, _)| stamp.inode);
-        rows.dedup_by_key(|(stamp, _)| stamp.inode);
-        let mut out = Vec::with_capacity(rows.len() * ROW + 48);
+        fresh.sort_unstable_by_key(|(stamp, _)| stamp.inode);
+        fresh.dedup_by_key(|(stamp, _)| stamp.inode);
+        let was_found = |at: &usize| {
+            self.found.get(at / 64).is_some_and(|f| f.load(Ordering::Relaxed) >> (at % 64) & 1 == 1)
+        };
+        let mut old =
+            (0..self.rows().len()).filter(was_found).filter_map(|at| self.rows().get(at)).peekable();
+        let mut out = Vec::with_capacity(self.bytes.len() + fresh.len() * ROW + 48);
         out.put(HEAD);
         out.put(&root.st_dev.to_le_bytes());
-        for (stamp, id) in rows {
-            out.put(&stamp.inode.to_le_bytes());
-            out.put(&stamp.size.to_le_bytes());
-            out.time(stamp.mtime);
-            out.time(stamp.ctime);
+        for (stamp, id) in fresh {
+            while let Some(row) = old.next_if(|row| inode(row) <= stamp.inode) {
+                // A file that changed between the looks at its names counts as it was last.
+                if inode(row) < stamp.inode {
+                    out.put(row);
+                }
+            }
+            out.put(&stamp.row());
             out.put(&id.0);
         }
+        old.for_each(|row| out.put(row));
         let sum = blake3::hash(&out);
         out.put(sum.as_bytes());
         let (disk, dir, mine) = (&store.disk, &store.dirs.stats, format!("new-{}", super::unique()));

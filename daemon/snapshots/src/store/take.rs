@@ -6,7 +6,7 @@ use super::{
     error::{StoreError, io},
     limits::SnapshotRequest,
     record::{Snapshot, SnapshotId},
-    scan::Scan,
+    scan::{Hidden, Scan},
     session::{Announced, Session},
     stats::Stats,
 };
@@ -55,10 +55,11 @@ impl Store {
     }
 
     fn attempt(&self, root: BorrowedFd<'_>, request: &SnapshotRequest) -> Result<Option<Taken>, StoreError> {
+        let hidden = Hidden::of(&request.leave_out)?;
         let session = Session::new(self)?;
         let stat = rustix::fs::fstat(root).map_err(io("look at", "the tree's root"))?;
         let known = Stats::load(self, &stat);
-        let scanned = Scan::new(&session, &known, request, &stat)?.run(root)?;
+        let scanned = Scan::new(&session, &known, request, &hidden, &stat).run(root)?;
         let now = clock_gettime(ClockId::Realtime);
         let mut statistics = scanned.statistics;
         (statistics.added_objects, statistics.added_bytes) = session.added();
@@ -84,9 +85,9 @@ impl Store {
             Announced::Lost => return Ok(None),
             Announced::Done(_) => {}
         }
-        if scanned.seen_anew {
+        if scanned.anew {
             // A cache that cannot be written makes the next snapshot slower, and this one no less true.
-            let _ = Stats::save(self, &stat, scanned.seen);
+            let _ = known.save(self, &stat, scanned.fresh);
         }
         Ok(Some(Taken { id, snapshot }))
     }

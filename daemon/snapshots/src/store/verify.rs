@@ -129,7 +129,7 @@ impl Look {
             };
             self.out.packs += 1;
             for row in &rows {
-                match pack::read(&file, row) {
+                match pack::read(&file, row, &store.codecs) {
                     Ok(_) => {
                         self.out.objects += 1;
                         self.whole.insert(row.id);
