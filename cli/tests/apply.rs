@@ -87,7 +87,7 @@ async fn without_a_terminal_only_what_was_named_is_applied() {
     assert_eq!(code, 1, "{stderr}");
     assert!(stdout.contains(SHOWN) && stdout.contains("why runs-later"), "{stdout}");
     assert!(!stdout.contains('\u{1b}') && stdout.lines().count() == 7, "{stdout}");
-    assert!(stderr.contains("--allow runs-later") && stderr.contains("nothing was applied"), "{stderr}");
+    assert!(stderr.contains("--allow runs-later") && stderr.contains("nothing is applied"), "{stderr}");
     // And nobody who could be asked said yes.
     let (_, stderr, code) = text(&host.cordon(&["apply", "0199", "--allow", "runs-later"]).await);
     assert!(code == 2 && stderr.contains("say --yes"), "{stderr}");
@@ -149,7 +149,7 @@ async fn drift_is_told_with_what_to_do() {
     assert!(code == 0 && stdout.contains("applied 1 change\n"), "{stdout}");
     // A terminal changes nothing about that.
     let (said, code) = talk(&host, &["apply", "0199"]).end().await;
-    assert!(code == 1 && said.contains("nothing was applied"), "{said}");
+    assert!(code == 1 && said.contains("nothing is applied"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,7 +38,7 @@ async fn everything_has_a_form_for_people_and_one_for_programs() {
         (&["snapshots", "restore", "3f", "--yes"], "what was there is snapshot be40", "/tree", evil.clone()),
         (&["workspaces", "ls"], "cordon", "/0/path", evil.clone()),
         (&["workspaces", "show", "/w"], "made by    cordon", "/agent", evil.clone()),
-        (&["workspaces", "tree", "/w"], "-rwxr-xr-x     7 B    x", "/2/target", evil.clone()),
+        (&["workspaces", "tree", "/w"], "-rwxr-xr-x     7 B  src/x", "/0/target", evil.clone()),
     ] {
         let (stdout, stderr, code) = text(&host.cordon(args).await);
         assert_eq!(code, 0, "{args:?}: {stderr}");

@@ -160,6 +160,9 @@ pub(crate) async fn carry_out(session: &Session, wishes: &Wishes) -> Result<Done
         }
         shown = Some(found.clone());
         if wishes.dry_run {
+            if wishes.show && found.refused {
+                eprint!("{}", plan::advice(&found));
+            }
             return Ok(Done::without_change(Ended::Planned, found));
         }
         if ask {

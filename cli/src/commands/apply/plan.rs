@@ -162,17 +162,20 @@ pub(super) fn last_question(plan: &PlanApplyResponse) -> String {
 
 /// What to do about a plan that is refused.
 pub(super) fn advice(plan: &PlanApplyResponse) -> String {
-    let mut out = "cordon: nothing was applied\n".to_owned();
+    let mut out = "cordon: refused as a whole: nothing is applied\n".to_owned();
     if !plan.needs.is_empty() {
         let classes: Vec<_> = plan.needs.iter().map(|c| neutral::word(c)).collect();
-        out += &format!("  help: --allow {} applies these classes too\n", classes.join(","));
+        out += &format!(
+            "  help: --allow {} applies these classes too, --leave-out leaves them out\n",
+            classes.join(",")
+        );
     }
-    out += "  help: --leave-out leaves out what may not be applied; --paths chooses\n";
     let others = all(plan)
         .any(|(_, c)| c.verdict == "refused" && !further(c).any(|class| plan.needs.contains(&class.name)));
     if others {
         out += "  help: where your tree changed too: --on-drift merge merges lines, ours keeps yours where both \
-                changed the same, skip leaves those changes out\n";
+                changed the same, skip leaves those changes out\n  \
+                help: --leave-out leaves out links that lead out of the tree; --paths chooses what is applied\n";
     }
     out
 }
