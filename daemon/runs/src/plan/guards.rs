@@ -223,7 +223,12 @@ impl View<'_> {
             let name = Path::new(component.as_os_str());
             let path = parent.join(name);
             let last = components.peek().is_none();
-            if self.staging.held(&path).is_some() {
+            if let Some(held) = self.staging.held(&path) {
+                if held == PathKind::Directory && !last {
+                    // Nothing appears in it: the next look finds that nobody may write there.
+                    parent = path;
+                    continue;
+                }
                 self.rule(&target, Access::Read, origin.clone());
                 return Ok(());
             }
