@@ -108,7 +108,7 @@ async fn begin(
     });
     let seen = super::logs::show(session, &run, show, interrupts).await?;
     if seen.waiting && apply == ApplyAtEnd::Never {
-        eprintln!("cordon: your trees are as they were; {}", later(&run.id));
+        eprintln!("cordon: your trees are as they were; {}", later(&run.id, None));
     }
     match seen.outcome {
         Some(outcome) => interruptible(at_end(session, &run, outcome, apply, output)).await,

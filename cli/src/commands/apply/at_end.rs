@@ -27,7 +27,7 @@ pub(crate) async fn at_end(
         (ApplyAtEnd::Data, Outcome::Success) => true,
         _ => {
             if matches!(outcome, Outcome::AgentFailed | Outcome::TimedOut | Outcome::Cancelled) {
-                eprintln!("cordon: nothing is applied after this outcome; {}", later(&run.id));
+                eprintln!("cordon: nothing is applied after this outcome; {}", later(&run.id, None));
             }
             false
         }
@@ -36,6 +36,7 @@ pub(crate) async fn at_end(
         return Ok(exit);
     }
     for agent in &run.agents {
+        let one = Some(agent.id.as_str()).filter(|_| run.agents.len() > 1);
         let request = PlanApplyRequest {
             run: run.id.clone(),
             agent: agent.id.clone(),
@@ -47,7 +48,7 @@ pub(crate) async fn at_end(
             Ok(None) => continue,
             Err(e) => {
                 eprint!("{}", e.report());
-                eprintln!("cordon: {}", later(&run.id));
+                eprintln!("cordon: {}", later(&run.id, one));
                 exit = worse(exit, e.exit());
                 continue;
             }
@@ -61,10 +62,10 @@ pub(crate) async fn at_end(
         }
         match done.ended {
             Ended::Refused => {
-                eprintln!("cordon: {}", later(&run.id));
+                eprintln!("cordon: {}", later(&run.id, one));
                 exit = worse(exit, Exit::Failed);
             }
-            Ended::Declined => eprintln!("cordon: {}", later(&run.id)),
+            Ended::Declined => eprintln!("cordon: {}", later(&run.id, one)),
             Ended::Applied | Ended::Nothing | Ended::Planned => {}
         }
     }

@@ -271,8 +271,11 @@ fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
-/// What the person can do later.
-pub(crate) fn later(run: &str) -> String {
-    let run = neutral::word(run);
-    format!("`cordon diff {run}` shows the changes, `cordon apply {run}` applies them")
+/// What the person can do later; `agent` where the run has several.
+pub(crate) fn later(run: &str, agent: Option<&str>) -> String {
+    let mut name = neutral::word(run);
+    if let Some(agent) = agent {
+        name += &format!(" {}", neutral::word(agent));
+    }
+    format!("`cordon diff {name}` shows the changes, `cordon apply {name}` applies them")
 }
