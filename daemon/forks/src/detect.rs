@@ -49,6 +49,17 @@ pub fn look(forks: &Path, tree: &Path) -> Found {
     }
 }
 
+/// What a tree beside `forks` would be forked with: the best that can be had in this place.
+///
+/// # Errors
+/// When nothing can be made there.
+pub fn look_around(forks: &Path) -> Result<Found, ForkError> {
+    let trial = Trial::new(forks)?;
+    let tree = trial.at.join("tree");
+    fs::mkdirat(&trial.directory, "tree", Mode::RWXU).map_err(ForkError::io("make", &tree))?;
+    Ok(look(forks, &tree))
+}
+
 /// A directory to try something in, which goes away again.
 pub(crate) struct Trial {
     at: PathBuf,

@@ -32,10 +32,10 @@ mod record;
 mod remove;
 
 pub use copy::Skipped;
-pub use detect::{Found, detect, detect_unmounted, look};
+pub use detect::{Found, detect, detect_unmounted, look, look_around};
 pub use error::ForkError;
 pub use fork::{Fork, ForkRequest, Owner, place};
-pub use mounts::same_mounts;
+pub use mounts::{listener_shares_mounts, same_mounts};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

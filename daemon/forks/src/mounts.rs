@@ -34,6 +34,17 @@ pub fn same_mounts(pid: u32) -> io::Result<bool> {
     Ok(theirs == std::fs::read_link("/proc/self/ns/mnt")?)
 }
 
+/// Whether whoever listens on a unix socket sees the mounts that this process makes. The kernel
+/// tells who listens; where a service manager does for a service, that one is looked at.
+///
+/// # Errors
+/// When nobody listens, or the system does not tell.
+pub fn listener_shares_mounts(socket: &Path) -> io::Result<bool> {
+    let stream = std::os::unix::net::UnixStream::connect(socket)?;
+    let listener = rustix::net::sockopt::socket_peercred(&stream)?;
+    same_mounts(listener.pid.as_raw_pid().unsigned_abs())
+}
+
 /// Whether something is mounted on exactly this place.
 pub(crate) fn is_mount(place: impl AsFd) -> Result<bool, Errno> {
     let found = statx(place, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
@@ -156,6 +167,11 @@ mod tests {
     fn this_process_sees_its_own_mounts() {
         assert!(same_mounts(std::process::id()).unwrap());
         assert!(same_mounts(u32::MAX).is_err());
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        assert!(listener_shares_mounts(&socket).is_err());
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(listener_shares_mounts(&socket).unwrap());
         let proc = open::path(Path::new("/proc"), open::PLACE).unwrap();
         assert!(is_mount(proc).unwrap());
         let tree = tempfile::tempdir().unwrap();

@@ -113,25 +113,27 @@ fn cover(lower: &OwnedFd, upper: &OwnedFd, relative: &Path) -> Result<(), Errno>
         };
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         if names.peek().is_none() {
-            return crate::hold::nothing(up, name, is_directory, |made| {
+            crate::hold::nothing(up, name, is_directory, |made| {
                 // What is below it would show through.
                 fs::fsetxattr(made, OPAQUE, b"y", XattrFlags::empty())
-            });
+            })?;
+            return same_times(low, up);
         }
         if !is_directory {
             return Ok(());
         }
-        let low = open::below(low, name, open::LIST)?;
+        let low_below = open::below(low, name, open::LIST)?;
         match fs::mkdirat(up, name, Mode::RWXU) {
             Ok(()) => {
                 let made = open::below(up, name, open::LIST)?;
-                meta::directory(&low, &made)?;
-                below = Some((low, made));
+                meta::directory(&low_below, &made)?;
+                same_times(low, up)?;
+                below = Some((low_below, made));
             }
             // Another one that is left out lies here too; or it covers this one already.
             Err(Errno::EXIST) => match open::below(up, name, open::LIST) {
                 Ok(there) if fs::fgetxattr(&there, OPAQUE, &mut [0u8; 1]).is_err() => {
-                    below = Some((low, there));
+                    below = Some((low_below, there));
                 }
                 Ok(_) | Err(Errno::NOTDIR) => return Ok(()),
                 Err(errno) => return Err(errno),
@@ -140,6 +142,11 @@ fn cover(lower: &OwnedFd, upper: &OwnedFd, relative: &Path) -> Result<(), Errno>
         }
     }
     Ok(())
+}
+
+/// A name that is made in a directory changes its times.
+fn same_times(low: &OwnedFd, up: &OwnedFd) -> Result<(), Errno> {
+    fs::futimens(up, &crate::hold::times(&fs::fstat(low)?))
 }
 
 /// Mounts the prepared layers of a fork on its `tree`.

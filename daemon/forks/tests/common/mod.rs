@@ -75,6 +75,10 @@ impl Drop for World {
     }
 }
 
+pub(crate) fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -87,6 +91,13 @@ pub(crate) fn needs_root() -> bool {
     let skipped = std::env::var("CORDON_TEST_SKIP").unwrap_or_default();
     assert!(skipped.split(',').any(|s| s.trim() == "root"), "needs root, or CORDON_TEST_SKIP=root");
     false
+}
+
+fn hash(content: &[u8]) -> String {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    format!(" {} {:x}", content.len(), hasher.finish())
 }
 
 /// Everything that can be told of a tree from outside, by a walker of the tests' own.
@@ -107,7 +118,9 @@ pub(crate) fn picture(root: &Path) -> BTreeMap<PathBuf, String> {
         } else if meta.is_symlink() {
             told += &format!(" -> {:?}", fs::read_link(&path).unwrap());
         } else if meta.is_file() {
-            told += &format!(" {:?}", fs::read(&path).unwrap());
+            let content = fs::read(&path).unwrap();
+            let short = content.len() < 100;
+            told += &if short { format!(" {:?}", String::from_utf8_lossy(&content)) } else { hash(&content) };
             if meta.nlink() > 1 {
                 let first = first.entry((meta.dev(), meta.ino())).or_insert_with(|| relative.clone());
                 told += &format!(" = {first:?}");

@@ -23,6 +23,7 @@ pub(super) async fn doctor(docker_host: Option<&str>, guest: &Path) -> Vec<HostC
             }
         };
     checks.push(guest_file(guest));
+    checks.push(mounts(docker_host).await);
     match firewall::usable().await {
         Ok(()) => checks.push(ok("docker firewall", "iptables answers, and DOCKER-USER is there")),
         Err(why) => checks.push(limited(
@@ -39,6 +40,29 @@ pub(super) async fn doctor(docker_host: Option<&str>, guest: &Path) -> Vec<HostC
         }
     }
     checks
+}
+
+/// Whether a fork that is mounted is one for the engine too.
+async fn mounts(docker_host: Option<&str>) -> HostCheck {
+    let socket = match engine::socket(docker_host) {
+        Ok(socket) => socket,
+        Err(error) => return missing("docker forks", &error.to_string(), ""),
+    };
+    let shared =
+        tokio::task::spawn_blocking(move || cordon_forks::listener_shares_mounts(Path::new(&socket))).await;
+    let copied = |why: &str| {
+        limited(
+            "docker forks",
+            &format!("writable context paths are copied for containers: {why}"),
+            "Run cordond as root beside the engine, in the same mount namespace",
+        )
+    };
+    match shared {
+        Ok(Ok(true)) => ok("docker forks", "the engine sees what cordond mounts"),
+        Ok(Ok(false)) => copied("the engine has mounts of its own"),
+        Ok(Err(error)) => copied(&format!("who listens on the engine's socket is not known ({error})")),
+        Err(_) => copied("the look at it ended early"),
+    }
 }
 
 async fn engine_checks(docker: &Docker) -> Vec<HostCheck> {

@@ -17,6 +17,7 @@ pub(super) async fn doctor(wall: &LocalWall) -> Vec<HostCheck> {
     let mut checks = vec![guest(wall), namespaces(wall), landlock(), seccomp()];
     checks.extend(limits(wall));
     checks.push(identity());
+    checks.push(forks(wall).await);
     checks.push(trial(wall).await);
     checks
 }
@@ -135,6 +136,34 @@ fn identity() -> HostCheck {
         let found = "an ordinary user: every sandbox runs as the daemon's own user and keeps its groups";
         check("identity", "limited", found, "run cordond as root to serve several users")
     }
+}
+
+/// How private copies of writable context paths are made in this state directory.
+async fn forks(wall: &LocalWall) -> HostCheck {
+    let forks = wall.options.state.join("forks");
+    // Of a tree beside it. Whether one of the user's can be forked so is tried when it is.
+    let look = move || {
+        let state = forks.parent().unwrap_or(&forks);
+        let real = state.canonicalize().map_err(|e| format!("{}: {e}", state.display()))?;
+        cordon_forks::look_around(&real.join("forks")).map_err(|e| e.to_string())
+    };
+    let name = "forks".to_owned();
+    let (state, found, fix) = match tokio::task::spawn_blocking(look).await {
+        Ok(Ok(found)) => match found.method {
+            cordon_forks::Method::Overlay => ("ok", "overlay: a fork costs one mount".to_owned(), ""),
+            cordon_forks::Method::Reflink => {
+                ("ok", "reflink: a fork costs a walk and no bytes".to_owned(), "")
+            }
+            cordon_forks::Method::Copy => (
+                "limited",
+                format!("copy: every writable context path is copied before a run ({})", found.why),
+                "run cordond as root, or put its state directory on btrfs or xfs, where the trees are",
+            ),
+        },
+        Ok(Err(why)) => ("missing", why, "choose another --state-dir"),
+        Err(_) => ("missing", "the trial ended early".to_owned(), "look at the daemon's log"),
+    };
+    HostCheck { name, state, found, fix: fix.to_owned() }
 }
 
 async fn trial(wall: &LocalWall) -> HostCheck {
