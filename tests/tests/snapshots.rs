@@ -632,3 +632,161 @@ async fn agents_see_each_others_latest_trees_and_no_names() {
     }
     assert_eq!(std::fs::read_dir(host.path("state/views")).map_or(0, Iterator::count), 0);
 }
+
+#[tokio::test]
+async fn a_killed_daemon_keeps_what_the_agent_did_and_leaves_no_fork() {
+    let mut host = Host::start();
+    let (ws, tree) = (host.tree("ws"), project(&host));
+    let script = format!(
+        "cd {tree}; echo early > early.txt; touch {ws}/started; until [ -e {ws}/go ]; do sleep 0.05; done; echo late > late.txt",
+        tree = tree.display(),
+        ws = ws.display()
+    );
+    let text = file(&[agent("worker", &ws.display().to_string(), &script, &staged(&tree))]);
+    let path = host.agent_file("a.yaml", &text);
+    let _ = host.cordon(["run", path.to_str().unwrap(), "--detach", "x"]).expect_code(0);
+    let run = host.api().await.only_run().await;
+    let wait = std::time::Duration::from_secs(30);
+    let started = cordon_tests::harness::wait_until(wait, || ws.join("started").exists());
+    assert!(started, "{}", host.log());
+    host.kill_daemon();
+    // The agent ends while nobody looks.
+    host.put(&ws.join("go"), "");
+    host.start_daemon();
+    let mut api = host.api().await;
+    let events = api.events(&run.id, true).await;
+    assert_eq!(summary(&events).outcome(), Outcome::Success, "{events:#?}");
+    let told = taken(&events);
+    let kinds: Vec<_> = told.iter().map(|(_, t)| t.kind.as_str()).collect();
+    assert_eq!(kinds, ["base", "base", "turn", "turn"], "told once each: {told:?}");
+    assert_eq!(api.snapshots_of(&run.id).await.len(), 4);
+    let plan = api.changes.plan_apply(plan_of(&run.id)).await.unwrap().into_inner();
+    assert_eq!(rows(&plan), [row("early.txt", "added", "apply"), row("late.txt", "added", "apply")]);
+    assert_eq!(std::fs::read_dir(host.path("state/forks")).map_or(0, Iterator::count), 0);
+    assert_eq!(names(&tree), [".env", ".git", "gone.txt", "src"]);
+}
+
+/// Kills the guest around an agent's process, from outside.
+fn kill_the_guest_of(command: &str) {
+    let pids = std::process::Command::new("pgrep").args(["-f", command]).output().unwrap();
+    for pid in String::from_utf8_lossy(&pids.stdout).lines() {
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).unwrap().to_owned();
+        let guest = std::fs::read_to_string(format!("/proc/{parent}/comm"));
+        if guest.is_ok_and(|comm| comm.starts_with("cordon-guest")) {
+            let pid = nix::unistd::Pid::from_raw(parent.parse().unwrap());
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_killed_with_the_sandbox_still_keeps_the_fork() {
+    let mut host = Host::start();
+    let (ws, tree) = (host.tree("ws"), project(&host));
+    let script = format!(
+        "cd {}; echo work > work.txt; touch {}/started; exec sleep 360933",
+        tree.display(),
+        ws.display()
+    );
+    let text = file(&[agent("worker", &ws.display().to_string(), &script, &staged(&tree))]);
+    let path = host.agent_file("a.yaml", &text);
+    let _ = host.cordon(["run", path.to_str().unwrap(), "--detach", "x"]).expect_code(0);
+    let run = host.api().await.only_run().await;
+    let wait = std::time::Duration::from_secs(30);
+    let started = cordon_tests::harness::wait_until(wait, || ws.join("started").exists());
+    assert!(started, "{}", host.log());
+    host.kill_daemon();
+    kill_the_guest_of("sleep 360933");
+    // A fork that no run has ever heard of, as a kill in the midst of planning leaves it.
+    let orphan = host.path("state/forks/0123456789abcdef/0/0/tree");
+    std::fs::create_dir_all(&orphan).unwrap();
+    std::fs::write(orphan.join("f"), "x").unwrap();
+    host.start_daemon();
+    let mut api = host.api().await;
+    let stop = pb::StopRunRequest { id: run.id.clone(), ..Default::default() };
+    api.runs.stop_run(stop).await.unwrap();
+    let events = api.events(&run.id, true).await;
+    assert_ne!(summary(&events).outcome(), Outcome::Success);
+    let plan = api.changes.plan_apply(plan_of(&run.id)).await.unwrap().into_inner();
+    assert_eq!(rows(&plan), [row("work.txt", "added", "apply")]);
+    let gone = cordon_tests::harness::wait_until(wait, || {
+        std::fs::read_dir(host.path("state/forks")).map_or(0, Iterator::count) == 0
+    });
+    assert!(gone, "{}", host.log());
+}
+
+#[tokio::test]
+async fn no_secret_is_in_a_snapshot_a_view_or_a_journal_of_an_apply() {
+    const KEY: &str = "sk-cordon-4f1c-very-secret";
+    let mut host = Host::without_daemon(User::Tester);
+    host.set_env("CORDON_TEST_KEY", KEY);
+    host.start_daemon();
+    let (ws, tree) = (host.tree("ws"), project(&host));
+    let script = format!("echo ok > {}/done.txt; ls -a ~", tree.display());
+    let more = format!("{}      api_key: ${{CORDON_TEST_KEY}}\n", staged(&tree));
+    let text = file(&[agent("worker", &ws.display().to_string(), &script, &more)]);
+    let path = host.agent_file("a.yaml", &text);
+    let _ = host.cordon(["run", path.to_str().unwrap(), "x"]).expect_code(0);
+    let mut api = host.api().await;
+    let run = api.only_run().await;
+    let plan = api.changes.plan_apply(plan_of(&run.id)).await.unwrap().into_inner();
+    api.changes.apply(apply_of(plan_of(&run.id), &plan.fingerprint, "")).await.unwrap();
+    for place in ["snapshots", "views", "forks", "journals", "stores", "workspaces", "runs"] {
+        assert!(!found_below(&host.path("state").join(place), KEY.as_bytes()), "{place}");
+    }
+    // Stored bytes are compressed: look at what they are, too.
+    for snapshot in api.snapshots_of("").await {
+        for name in api.tree(&snapshot.id).await.unwrap() {
+            if let Ok(bytes) = api.read_file(&snapshot.id, &name).await {
+                assert!(!bytes.windows(KEY.len()).any(|w| w == KEY.as_bytes()), "{name}");
+                assert!(!bytes.windows(9).any(|w| w == b"sk-hidden"), "{name}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn snapshots_are_kept_where_the_file_says_and_only_as_many_as_fit() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut host = Host::without_daemon(User::Tester);
+    host.set_flag("--snapshot-quota=100KiB");
+    host.start_daemon();
+    let ws = host.tree("ws");
+    let elsewhere = tempfile::tempdir_in("/var/tmp").unwrap();
+    std::fs::set_permissions(elsewhere.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let run = |storage: &str, script: &str| {
+        let text = file(&[agent("worker", &ws.display().to_string(), script, "")]);
+        let path =
+            host.agent_file("a.yaml", &format!("{text}orchestrator:\n  snapshot_storage: {storage}\n"));
+        host.cordon(["run", path.to_str().unwrap(), "x"])
+    };
+    let _ = run("mine/kept", "echo 1 > a").expect_code(0);
+    let _ = run(&elsewhere.path().display().to_string(), "echo 2 > a").expect_code(0);
+    let mut api = host.api().await;
+    let all = api.snapshots_of("").await;
+    let places: Vec<_> = all.iter().map(|s| s.storage.clone()).collect();
+    let relative = host.path("state/stores/0/mine/kept").display().to_string();
+    let absolute = elsewhere.path().display().to_string();
+    assert_eq!(places, [relative.clone(), relative, absolute.clone(), absolute]);
+    assert_eq!(api.read_file(&all[3].id, "a").await.unwrap(), b"2\n");
+    std::fs::set_permissions(elsewhere.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let open = run(&elsewhere.path().display().to_string(), "true");
+    assert!(open.code != 0 && open.stderr.contains("chmod it to 0700"), "{}", open.stderr);
+    std::fs::set_permissions(elsewhere.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+
+    // What does not fit is an error that says so, and the outcome, too.
+    let full = run("mine/kept", "head -c 300000 /dev/urandom > big");
+    assert_eq!(full.code, 4, "{}{}", full.stdout, full.stderr);
+    assert!(full.stdout.contains("was not kept"), "{}", full.stdout);
+    let last = newest(&host).await;
+    let events = api.events(&last.id, false).await;
+    let quota =
+        events.iter().any(|e| matches!(&e.kind, Some(Kind::Error(e)) if e.reason == "snapshot-quota"));
+    assert!(quota, "{events:#?}");
+    let diff = api.diff_run(diff_of(&last.id, pb::DiffFormat::Stat)).await.unwrap_err();
+    assert_eq!(reason(&diff), "not-kept");
+    // And a run that cannot be kept does not begin.
+    let refused = run("mine/kept", "echo RAN");
+    assert!(refused.code != 0 && !refused.stdout.contains("RAN"), "{}", refused.stdout);
+}
