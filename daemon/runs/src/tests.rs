@@ -157,3 +157,72 @@ async fn a_run_without_its_record_was_never_accepted_and_goes() {
     assert!(!half.try_exists().unwrap());
     assert!(runs.list(0).await.is_empty());
 }
+
+#[tokio::test]
+async fn another_user_finds_no_snapshot_change_or_workspace() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = runs(dir.path()).await;
+    let run = runs.start(request(dir.path(), "", "x")).await.unwrap();
+    events(&runs, &run.id).await;
+    let owner = run.owner_uid;
+    let stranger = owner + 1;
+    let tree = dir.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("f"), "x").unwrap();
+    let store = runs.0.shared.stores.of(owner, None).unwrap();
+    let wanted = cordon_snapshots::SnapshotRequest { run: run.id.clone(), ..Default::default() };
+    let id = store.snapshot(&tree, &wanted).unwrap().id.to_string();
+    assert_eq!(runs.snapshots(owner, "", "").await.unwrap().len(), 1);
+    assert_eq!(runs.workspaces(owner).await.unwrap().len(), 1);
+    let mut read = Vec::new();
+    let keep = |read: &mut Vec<u8>, piece: Vec<u8>| {
+        read.extend(piece);
+        true
+    };
+    runs.read_file(owner, &id, b"f", &mut |piece| keep(&mut read, piece)).unwrap();
+    assert_eq!(read, b"x");
+
+    assert!(runs.snapshots(stranger, "", "").await.unwrap().is_empty());
+    assert!(runs.workspaces(stranger).await.unwrap().is_empty());
+    let options = || crate::ApplyOptions {
+        run: run.id.clone(),
+        agent: String::new(),
+        paths: Vec::new(),
+        on_drift: crate::OnDrift::Fail,
+        classes: Vec::new(),
+        leave_out: false,
+    };
+    let how = crate::Compared::default();
+    let path = run.agents[0].workspace.clone();
+    let mut out = Vec::new();
+    let errors = [
+        runs.snapshot(stranger, &id).await.map(drop).unwrap_err(),
+        runs.diff(stranger, &id, &id, &how, &mut out).unwrap_err(),
+        runs.diff_run(stranger, &run.id, "", &how, &mut out).unwrap_err(),
+        runs.label(stranger, &id, "mine", "").await.map(drop).unwrap_err(),
+        runs.remove_snapshots(stranger, std::slice::from_ref(&id), "").await.unwrap_err(),
+        runs.restore(stranger, &id, "").await.map(drop).unwrap_err(),
+        runs.export(stranger, &id, &mut out).unwrap_err(),
+        runs.plan_apply(stranger, options()).await.map(drop).unwrap_err(),
+        runs.apply(stranger, options(), "", "").await.map(drop).unwrap_err(),
+        runs.workspace(stranger, &run.id).await.map(drop).unwrap_err(),
+        runs.workspace(stranger, &path).await.map(drop).unwrap_err(),
+        runs.remove_workspace(stranger, &run.id, "").await.unwrap_err(),
+        runs.list_tree(stranger, &id, b"", 0, &mut |_| true).unwrap_err(),
+        runs.read_file(stranger, &path, b"f", &mut |_| true).unwrap_err(),
+    ];
+    for (n, error) in errors.iter().enumerate() {
+        let missing = matches!(
+            error,
+            RunError::NotFound { .. }
+                | RunError::SnapshotNotFound { .. }
+                | RunError::WorkspaceNotFound { .. }
+        );
+        assert!(missing, "{n}: {error}");
+    }
+    assert!(out.is_empty());
+    let freed = runs.collect_garbage(stranger, Default::default()).await.unwrap();
+    assert!(freed.removed.is_empty());
+    assert_eq!(runs.verify(stranger).await.unwrap().snapshots, 0);
+    assert_eq!(runs.snapshots(owner, "", "").await.unwrap().len(), 1);
+}
