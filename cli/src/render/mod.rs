@@ -15,6 +15,7 @@ use cordon_proto::v1::{Denial, Event, Outcome, RunSummary};
 use std::{
     collections::BTreeMap,
     io::{self, Write},
+    time::Instant,
 };
 
 /// Different denials that are kept for the summary.
@@ -29,6 +30,8 @@ pub(crate) struct Renderer {
     denials_left_out: u64,
     /// Of something long that goes on now.
     progress: Option<String>,
+    /// When something was heard.
+    last: Instant,
     /// Set by the run's last event.
     pub(crate) outcome: Option<Outcome>,
     pub(crate) next_seq: u64,
@@ -44,6 +47,7 @@ impl Renderer {
             denials: Vec::new(),
             denials_left_out: 0,
             progress: None,
+            last: Instant::now(),
             outcome: None,
             next_seq: 0,
         }
@@ -56,6 +60,12 @@ impl Renderer {
             return vec![progress.clone()];
         }
         let busy: Vec<_> = self.agents.iter().filter(|(_, a)| !a.done).collect();
+        let quiet = self.last.elapsed().as_secs();
+        if busy.is_empty() && self.outcome.is_none() && quiet > 0 {
+            // Trees are stored and copied before the first turn and after the last one.
+            let doing = if self.agents.is_empty() { "preparing" } else { "storing what is there now" };
+            return vec![format!("  {doing} ({quiet} s)")];
+        }
         let mut lines: Vec<_> = busy
             .iter()
             .take(MOST)
@@ -69,6 +79,7 @@ impl Renderer {
 
     pub(crate) fn event(&mut self, event: &Event, screen: &mut Screen<impl Write>) -> io::Result<()> {
         self.next_seq = event.seq.saturating_add(1);
+        self.last = Instant::now();
         match &event.kind {
             Some(kind) => self.kind(&event.agent, kind, screen),
             None => Ok(()),

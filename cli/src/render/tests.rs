@@ -281,6 +281,29 @@ fn snapshots_are_one_quiet_line_and_progress_is_none() {
     assert!(tell(taken(0)).is_empty());
 }
 
+#[test]
+fn a_quiet_time_before_and_after_the_work_is_accounted_for() {
+    let mut renderer = Renderer::new(false, false);
+    let mut screen = Screen::new(Vec::new(), Look { colour: true, columns: Some(60) });
+    let long_ago = std::time::Instant::now().checked_sub(std::time::Duration::from_secs(3)).unwrap();
+    assert!(renderer.status().is_empty());
+    renderer.last = long_ago;
+    assert_eq!(renderer.status(), ["  preparing (3 s)"]);
+    let mut tell = |renderer: &mut Renderer, kind| {
+        let event = Event { agent: "a".into(), kind: Some(kind), ..Default::default() };
+        renderer.event(&event, &mut screen).unwrap();
+    };
+    tell(&mut renderer, turn("replay"));
+    assert_eq!(renderer.status().len(), 1);
+    tell(&mut renderer, Kind::TurnEnded(TurnEnded::default()));
+    assert!(renderer.status().is_empty());
+    renderer.last = long_ago;
+    assert_eq!(renderer.status(), ["  storing what is there now (3 s)"]);
+    tell(&mut renderer, Kind::RunEnded(RunEnded::default()));
+    renderer.last = long_ago;
+    assert!(renderer.status().is_empty());
+}
+
 fn any_kind() -> impl Strategy<Value = Kind> {
     let bytes = proptest::collection::vec(any::<u8>(), 0..60);
     prop_oneof![
