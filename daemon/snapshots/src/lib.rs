@@ -22,6 +22,7 @@ mod walk;
 pub use changes::{Change, ChangeKind, changes};
 pub use codec::DecodeError;
 pub use index::{Entry, EntryKind, Index};
+pub use store::transfer;
 pub use store::{
     Fault, Freed, IdError, Reader, RestoreOptions, Retention, SkipReason, Skipped, Snapshot, SnapshotId,
     SnapshotRequest, Statistics, Store, StoreError, StoreOptions, StoredTree, Taken, Touched, TreeLimits,

@@ -55,6 +55,7 @@ mod source;
 mod stats;
 mod stream;
 mod take;
+pub mod transfer;
 mod verify;
 mod wire;
 

@@ -18,7 +18,7 @@ use std::{
 };
 use zstd::bulk::{Compressor, Decompressor};
 
-const HEAD: &[u8; 8] = b"CDNPACK1";
+pub(super) const HEAD: &[u8; 8] = b"CDNPACK1";
 const END: &[u8; 8] = b"CDNPEND1";
 const ROW: usize = 1 + 1 + 4 + 4 + 4 + 32;
 /// A pack is closed when it holds as much.
@@ -154,12 +154,7 @@ impl Writer {
     }
 
     pub(super) fn append(&mut self, disk: &Disk, object: &Packed<'_>) -> Result<(), StoreError> {
-        let stored = u32::try_from(object.bytes.len()).unwrap_or(u32::MAX);
-        self.table.extend_from_slice(&[object.kind as u8, u8::from(object.packed)]);
-        for number in [object.raw, stored, object.crc] {
-            self.table.put(&number.to_le_bytes());
-        }
-        self.table.put(&object.id.0);
+        row(&mut self.table, object);
         self.count += 1;
         self.at += object.bytes.len() as u64;
         self.buffer.put(&object.bytes);
@@ -221,37 +216,76 @@ fn table(file: &File, size: u64, name: &str) -> Result<Vec<Row>, Fault> {
     let end = size.checked_sub(16).filter(|e| *e >= HEAD.len() as u64).ok_or(Bad("it is cut short"))?;
     file.read_exact_at(&mut head, 0)?;
     file.read_exact_at(&mut foot, end)?;
-    let mut reader = Reader(&foot);
-    let length = reader.u64()?;
-    if &head != HEAD || reader.array::<8>()? != *END {
-        return Err(Bad("it does not begin and end as a pack").into());
+    if &head != HEAD {
+        return Err(Bad("it does not begin as a pack").into());
     }
-    let start = end.checked_sub(length).filter(|_| length <= TABLE_MOST && length.is_multiple_of(ROW as u64));
-    let start = start.ok_or(Bad("its table has an impossible length"))?;
+    let start = table_start(&foot, size)?;
+    let length = end - start;
     // The length was checked against the file's size.
     let mut table = vec![0; usize::try_from(length).map_err(|_| Bad("its table is too long"))?];
     file.read_exact_at(&mut table, start)?;
-    if name.strip_suffix(".pack") != Some(address(&table).to_string().as_str()) {
-        return Err(Bad("its table is not the one it is named after").into());
+    Ok(rows(&table, name, start)?)
+}
+
+/// Where the table of a pack of this size begins, by its last 16 bytes.
+pub(super) fn table_start(foot: &[u8; 16], size: u64) -> Result<u64, Bad> {
+    let mut reader = Reader(foot);
+    let length = reader.u64()?;
+    if reader.array::<8>()? != *END {
+        return Err(Bad("it does not end as a pack"));
     }
-    let mut reader = Reader(&table);
+    let end = size.checked_sub(16).ok_or(Bad("it is cut short"))?;
+    end.checked_sub(length)
+        .filter(|at| *at >= HEAD.len() as u64 && length <= TABLE_MOST && length.is_multiple_of(ROW as u64))
+        .ok_or(Bad("its table has an impossible length"))
+}
+
+/// A pack in memory: its name and its bytes.
+pub(super) fn whole<'a>(objects: impl Iterator<Item = &'a Packed<'static>>) -> (String, Vec<u8>) {
+    let (mut bytes, mut table) = (HEAD.to_vec(), Vec::new());
+    for object in objects {
+        row(&mut table, object);
+        bytes.put(&object.bytes);
+    }
+    let name = format!("{}.pack", address(&table));
+    bytes.put(&table);
+    bytes.put(&(table.len() as u64).to_le_bytes());
+    bytes.put(END);
+    (name, bytes)
+}
+
+fn row(table: &mut Vec<u8>, object: &Packed<'_>) {
+    let stored = u32::try_from(object.bytes.len()).unwrap_or(u32::MAX);
+    table.extend_from_slice(&[object.kind as u8, u8::from(object.packed)]);
+    for number in [object.raw, stored, object.crc] {
+        table.put(&number.to_le_bytes());
+    }
+    table.put(&object.id.0);
+}
+
+/// What the table of the pack `name` says, whose objects end at `end`.
+pub(super) fn rows(table: &[u8], name: &str, end: u64) -> Result<Vec<Row>, Bad> {
+    if name.strip_suffix(".pack") != Some(address(table).to_string().as_str()) {
+        return Err(Bad("its table is not the one it is named after"));
+    }
+    let mut reader = Reader(table);
     let (mut rows, mut offset) = (Vec::with_capacity(table.len() / ROW), HEAD.len() as u64);
     while !reader.0.is_empty() {
         let kind = Kind::decode(reader.u8()?)?;
         let packed = match reader.u8()? {
             0 => false,
             1 => true,
-            _ => return Err(Bad("an unknown way to compress").into()),
+            _ => return Err(Bad("an unknown way to compress")),
         };
         let [raw, stored, crc] = [reader.u32()?, reader.u32()?, reader.u32()?];
         if raw > kind.most() || stored > raw || (!packed && stored != raw) {
-            return Err(Bad("an object with an impossible length").into());
+            return Err(Bad("an object with an impossible length"));
         }
         rows.push(Row { kind, packed, raw, stored, crc, offset, id: ContentId(reader.array()?) });
         offset += u64::from(stored);
     }
-    if offset != start {
-        return Err(Bad("its objects do not fill it").into());
+    if offset != end {
+        return Err(Bad("its objects do not fill it"));
     }
     Ok(rows)
 }
@@ -266,10 +300,14 @@ pub(super) fn read(file: &File, row: &Row, codecs: &Codecs) -> Result<Vec<u8>, S
 pub(super) fn stored(file: &File, row: &Row) -> Result<Vec<u8>, StoreError> {
     let mut bytes = vec![0; row.stored as usize];
     file.read_exact_at(&mut bytes, row.offset).map_err(|e| io("read", format!("object {}", row.id))(e))?;
-    if crc32fast::hash(&bytes) != row.crc {
-        return Err(damaged(row, "its stored bytes changed"));
-    }
+    summed(row, &bytes)?;
     Ok(bytes)
+}
+
+/// Checks stored bytes against their checksum.
+pub(super) fn summed(row: &Row, bytes: &[u8]) -> Result<(), StoreError> {
+    let same = bytes.len() == row.stored as usize && crc32fast::hash(bytes) == row.crc;
+    if same { Ok(()) } else { Err(damaged(row, "its stored bytes changed")) }
 }
 
 /// What stored bytes stand for.

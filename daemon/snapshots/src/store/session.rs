@@ -93,6 +93,11 @@ impl<'a> Session<'a> {
         true
     }
 
+    /// How many bytes a stored object stands for.
+    pub(super) fn size(&self, kind: Kind, id: &ContentId) -> Option<u32> {
+        self.index.get(kind, id).map(|(_, row)| row.raw)
+    }
+
     fn rely(&self, pack: u32) {
         if let Some(relied) = self.relied.get(pack as usize).filter(|r| !r.load(Ordering::Relaxed)) {
             relied.store(true, Ordering::Relaxed);

@@ -81,7 +81,11 @@ impl Store {
     }
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    pub(super) fn session(&self) -> &Session<'a> {
+        &self.session
+    }
+
     /// Stores a file of `size` bytes whose data lies at `runs`, in order and apart from each
     /// other; `data` gives that data and nothing else. The same file taken from a directory
     /// has the same address.
