@@ -114,8 +114,9 @@ async fn an_emptied_workspace_and_an_interrupted_turn_are_kept_too() {
     let _ = host.cordon(["run", path.to_str().unwrap(), "--detach", "x"]).expect_code(0);
     let mut api = host.api().await;
     let run = api.only_run().await;
-    let gone =
-        cordon_tests::harness::wait_until(std::time::Duration::from_secs(30), || !ws.join("only").exists());
+    let gone = cordon_tests::harness::wait_until(std::time::Duration::from_secs(30), || {
+        !ws.join("only").try_exists().unwrap()
+    });
     assert!(gone, "{}", host.log());
     // While it lives there is nothing to compare, and nothing of it may be removed.
     let early = api.diff_run(diff_of(&run.id, pb::DiffFormat::Unified)).await.unwrap_err();
@@ -174,7 +175,7 @@ async fn a_workspace_is_put_back_and_what_was_there_is_kept() {
         // The same request again changes nothing, and answers the same.
         host.put(&ws.join("later"), "x");
         assert_eq!(api.snapshots.restore(request).await.unwrap().into_inner(), restored);
-        assert!(ws.join("later").exists());
+        assert!(ws.join("later").try_exists().unwrap());
         let before = restored.before.unwrap();
         assert_eq!(before.kind, "restore");
         assert_eq!(api.read_file(&before.id, "mine").await.unwrap(), b"the person's own");
@@ -327,10 +328,10 @@ async fn workspaces_are_listed_looked_into_and_removed_when_they_are_cordons_own
     };
     let refused = api.workspaces.remove_workspace(remove(&theirs.id, "")).await.unwrap_err();
     assert_eq!(reason(&refused), "not-made-by-cordon");
-    assert!(ws.join("f").exists());
+    assert!(ws.join("f").try_exists().unwrap());
     api.workspaces.remove_workspace(remove(&made.id, "w")).await.unwrap();
     api.workspaces.remove_workspace(remove(&made.id, "w")).await.unwrap();
-    assert!(!std::path::Path::new(&made.agents[0].workspace).exists());
+    assert!(!std::path::Path::new(&made.agents[0].workspace).try_exists().unwrap());
     assert_eq!(
         api.workspaces
             .list_workspaces(pb::ListWorkspacesRequest {})
@@ -647,7 +648,7 @@ async fn a_killed_daemon_keeps_what_the_agent_did_and_leaves_no_fork() {
     let _ = host.cordon(["run", path.to_str().unwrap(), "--detach", "x"]).expect_code(0);
     let run = host.api().await.only_run().await;
     let wait = std::time::Duration::from_secs(30);
-    let started = cordon_tests::harness::wait_until(wait, || ws.join("started").exists());
+    let started = cordon_tests::harness::wait_until(wait, || ws.join("started").try_exists().unwrap());
     assert!(started, "{}", host.log());
     host.kill_daemon();
     // The agent ends while nobody looks.
@@ -694,7 +695,7 @@ async fn a_daemon_killed_with_the_sandbox_still_keeps_the_fork() {
     let _ = host.cordon(["run", path.to_str().unwrap(), "--detach", "x"]).expect_code(0);
     let run = host.api().await.only_run().await;
     let wait = std::time::Duration::from_secs(30);
-    let started = cordon_tests::harness::wait_until(wait, || ws.join("started").exists());
+    let started = cordon_tests::harness::wait_until(wait, || ws.join("started").try_exists().unwrap());
     assert!(started, "{}", host.log());
     host.kill_daemon();
     kill_the_guest_of("sleep 360933");

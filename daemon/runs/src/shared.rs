@@ -13,6 +13,9 @@ use std::{
 };
 use tokio::sync::RwLock;
 
+/// A run and the place of one of its agents.
+type AgentKey = (String, usize);
+
 /// What every run of this daemon shares.
 pub(crate) struct Shared {
     pub(crate) host: Host,
@@ -27,7 +30,7 @@ pub(crate) struct Shared {
     /// Trees of users that something is being written into.
     pub(crate) writing: Mutex<Vec<PathBuf>>,
     /// Of agents whose trees are being forked, or whose forks go.
-    forking: Mutex<BTreeMap<(String, usize), Weak<Mutex<()>>>>,
+    forking: Mutex<BTreeMap<AgentKey, Weak<Mutex<()>>>>,
 }
 
 impl Shared {

@@ -56,7 +56,7 @@ fn what_the_agent_sees_at_the_users_path_is_the_fork() {
     assert!(fix(&planned, &c.join(".mcp.json"), Operation::Create).contains("add `.mcp.json`"));
     assert!(planned.is_staged(&c.join("x")) && !planned.is_staged(&c.join(".env")));
     assert!(!planned.is_staged(&planned.workspace.path));
-    assert_eq!(planned.watched, [planned.workspace.path.clone()]);
+    assert_eq!(planned.watched, std::slice::from_ref(&planned.workspace.path));
 }
 
 #[test]
