@@ -29,16 +29,28 @@ pub(crate) async fn dispatch(global: &Global, command: Workspaces) -> Result<Exi
     let output = global.output;
     let done = match command {
         Workspaces::Ls => list(&session, output).await,
-        Workspaces::Show { name } => show(&session, name, output).await,
-        Workspaces::Rm { name } => remove(&session, name).await,
-        Workspaces::Cat { name, path } => cat(&session, name, path).await,
-        Workspaces::Tree { name, path, depth } => tree(&session, name, path, depth, output).await,
+        Workspaces::Show { name } => show(&session, named(name)?, output).await,
+        Workspaces::Rm { name } => remove(&session, named(name)?).await,
+        Workspaces::Cat { name, path } => cat(&session, named(name)?, path).await,
+        Workspaces::Tree { name, path, depth } => tree(&session, named(name)?, path, depth, output).await,
     };
     match done {
         // Whoever reads has seen enough.
         Err(CliError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Success),
         other => other.map(|()| Exit::Success),
     }
+}
+
+/// The daemon does not know where this command stands: `.` and what begins with it becomes absolute.
+fn named(name: String) -> Result<String, CliError> {
+    if name != "." && name != ".." && !name.starts_with("./") && !name.starts_with("../") {
+        return Ok(name);
+    }
+    let path = std::fs::canonicalize(&name)
+        .map_err(|source| CliError::Read { path: name.clone().into(), source })?;
+    path.into_os_string()
+        .into_string()
+        .map_err(|_| CliError::Input(format!("{name} is a path that is not UTF-8; name the run instead")))
 }
 
 async fn list(session: &Session, output: Output) -> Result<(), CliError> {
@@ -198,6 +210,16 @@ fn line(n: &TreeNode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_plainly_a_path_here_becomes_absolute() {
+        for name in ["0199", "0199/a", "/w", "...", ".x"] {
+            assert_eq!(named(name.to_owned()).unwrap(), name);
+        }
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(named(".".to_owned()).unwrap(), here.to_str().unwrap());
+        assert!(matches!(named("./none".to_owned()), Err(CliError::Read { .. })));
+    }
 
     #[test]
     fn an_entry_is_one_line_and_nothing_of_it_is_raw() {
