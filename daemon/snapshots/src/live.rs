@@ -6,7 +6,7 @@ use crate::{
     rights::{self, Owner},
 };
 use rustix::{
-    fd::{AsFd, BorrowedFd, OwnedFd},
+    fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
     fs::{self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };
@@ -308,7 +308,17 @@ impl LiveTree {
             return Err(other());
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let fd = open_beneath(self.root.as_fd(), path, flags).map_err(fail)?;
+        let fd = match open_beneath(self.root.as_fd(), path, flags) {
+            Err(Errno::ACCESS) if rights::acting_uid() == Some(before.st_uid) => {
+                // Its owner could open it after a change of its mode. What was looked at is opened
+                // itself, and not by its name.
+                let itself = format!("/proc/self/fd/{}", look.as_raw_fd());
+                let flags = flags | OFlags::CLOEXEC;
+                rights::as_daemon(|| fs::open(itself, flags, Mode::empty()))
+            }
+            other => other,
+        };
+        let fd = fd.map_err(fail)?;
         let start = fs::fstat(&fd).map_err(fail)?;
         if !regular(&start) {
             return Err(other());

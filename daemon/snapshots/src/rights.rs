@@ -139,6 +139,11 @@ pub(crate) fn as_daemon<T>(act: impl FnOnce() -> T) -> T {
     done
 }
 
+/// The user for whom this thread acts; none: for the daemon itself.
+pub(crate) fn acting_uid() -> Option<u32> {
+    ACTING.with_borrow(|owner| owner.as_ref().map(|owner| owner.user))
+}
+
 fn acting() -> Option<Owner> {
     ACTING.with_borrow(Clone::clone)
 }

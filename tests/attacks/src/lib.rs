@@ -14,6 +14,7 @@ pub mod paths;
 pub mod planted;
 mod suite;
 mod trap;
+pub mod trees;
 mod watch;
 mod world;
 

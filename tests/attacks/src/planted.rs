@@ -261,6 +261,18 @@ pub const PLANTS: &[Plant] = &[
 /// # Panics
 /// When git is not there or a file cannot be written.
 pub fn plant(top: &Path, markers: &Path, plants: &[Plant]) {
+    plant_as(top, markers, plants, false);
+}
+
+/// The same, but only what has to be executable is: names alone have to say what the rest is.
+///
+/// # Panics
+/// As [`plant`].
+pub fn plant_quietly(top: &Path, markers: &Path, plants: &[Plant]) {
+    plant_as(top, markers, plants, true);
+}
+
+fn plant_as(top: &Path, markers: &Path, plants: &[Plant], quietly: bool) {
     let template = top.join("template");
     fs::create_dir_all(&template).unwrap();
     bash(&template, REPOSITORY);
@@ -274,6 +286,9 @@ pub fn plant(top: &Path, markers: &Path, plants: &[Plant]) {
         write(&payload, &script);
         for (name, content) in plant.files {
             write(&place.join(name), &fill(content));
+            if quietly && !content.contains("@SCRIPT@") {
+                fs::set_permissions(place.join(name), fs::Permissions::from_mode(0o644)).unwrap();
+            }
         }
         let config = fs::read_to_string(place.join(".git/config")).unwrap();
         write(&place.join(".git/config"), &format!("{config}{}", fill(plant.config)));

@@ -216,3 +216,15 @@ fn a_tree_is_replaced_with_the_users_rights() {
     assert_eq!(fs::read(&kept).unwrap(), b"roots");
     assert!(["gone/y", "edit"].iter().all(|p| fs::symlink_metadata(world.user().join(p)).is_err()));
 }
+
+#[test]
+fn what_the_user_has_closed_to_itself_is_still_the_users() {
+    let closed = |text: &str| dir([("f", Node::File(0o000, text.as_bytes().to_vec())), ("g", file("g"))]);
+    let world = world(&closed("1"));
+    world.as_user(&closed("1"), &closed("2")).unwrap();
+    assert_eq!(world.now(), with_mode_of(&world, &closed("2")));
+    let live = LiveTree::open_as(&world.user(), &owner()).unwrap();
+    let then = MemTree::new(closed("1"));
+    replace(&live, &then, &world.user(), &world.journals(), Some(&owner())).unwrap();
+    assert_eq!(world.now(), with_mode_of(&world, &closed("1")));
+}
