@@ -280,3 +280,70 @@ impl Walk {
         Ok(done.get(&root).copied().unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file in the form of a directory's entry.
+    fn file(name: &str, group: Option<u32>, size: u64, id: u8) -> Vec<u8> {
+        let mut out = vec![if group.is_some() { 0x81 } else { 1 }];
+        out.extend(u16::try_from(name.len()).unwrap().to_le_bytes());
+        out.extend(name.as_bytes());
+        out.extend(0o644u16.to_le_bytes());
+        out.extend([0; 12]);
+        out.extend(group.iter().flat_map(|g| g.to_le_bytes()));
+        out.extend(size.to_le_bytes());
+        out.extend([id; 32]);
+        out
+    }
+
+    fn walked(directories: &[Vec<Vec<u8>>]) -> Result<Walk, RemoteError> {
+        let mut walk = Walk::default();
+        for (n, entries) in directories.iter().enumerate() {
+            let id = ContentId([u8::try_from(n).unwrap(); 32]);
+            walk.directory(id, &entries.concat(), &FetchRequest::default())?;
+        }
+        Ok(walk)
+    }
+
+    #[test]
+    fn trees_that_contradict_themselves_are_refused() {
+        let good = [vec![file("a", Some(1), 5, 9), file("b", Some(1), 5, 9)], vec![file("c", Some(2), 5, 9)]];
+        assert!(walked(&good).is_ok());
+        for bad in [
+            vec![vec![file("a", None, 5, 9), file("b", None, 6, 9)]],
+            vec![vec![file("a", Some(1), 5, 9)], vec![file("b", Some(1), 5, 8)]],
+            vec![vec![file("b", None, 5, 9), file("a", None, 5, 9)]],
+            vec![vec![file("a", None, 5, 9), file("a", None, 5, 9)]],
+            vec![vec![file("..", None, 5, 9)]],
+            vec![vec![file("a/b", None, 5, 9)]],
+            vec![vec![file("a", None, u64::MAX, 9)]],
+        ] {
+            assert!(matches!(walked(&bad), Err(RemoteError::Damaged { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lists_are_as_long_as_their_files() {
+        let list = |hole: u64, chunk: u32| {
+            let mut out = vec![0];
+            out.extend(hole.to_le_bytes());
+            out.push(1);
+            out.extend(chunk.to_le_bytes());
+            out.extend([7; 32]);
+            out
+        };
+        let id = ContentId([9; 32]);
+        let walk = || walked(&[vec![file("a", None, 1 << 30, 9)]]).unwrap();
+        let mut right = walk();
+        right.list(id, &list((1 << 30) - 10, 10)).unwrap();
+        // A hole takes no room when it is put back.
+        assert_eq!(right.files.get(&id), Some(&(1 << 30, 10)));
+        assert!(walk().list(id, &list(1 << 30, 10)).is_err());
+        assert!(walk().list(id, &list(0, 10)).is_err());
+        assert!(walk().list(id, b"\x07").is_err());
+        right.chunks.insert(ContentId([7; 32]), 11);
+        assert!(right.list(id, &list((1 << 30) - 10, 10)).is_err(), "a chunk of two sizes");
+    }
+}

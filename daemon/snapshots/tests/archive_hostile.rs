@@ -596,6 +596,18 @@ proptest! {
 }
 
 #[test]
+fn five_thousand_levels_come_in_and_go_out() {
+    let world = world();
+    let path = format!("{}f", "d/".repeat(5_000));
+    let archive = Tar::default().pax(b'x', &[("path", path.as_bytes())]).file("x", "deep").end();
+    let taken = world.import(&archive).unwrap();
+    assert_eq!((taken.snapshot.statistics.directories, world.read(&taken, &path)), (5_000, "deep".into()));
+    let mut out = Vec::new();
+    export(&world.store, &taken.id, &mut out).unwrap();
+    assert_eq!(world.import(&out).unwrap().snapshot.root, taken.snapshot.root);
+}
+
+#[test]
 fn a_good_one_is_good() {
     let world = world();
     let taken = world.import(&good()).unwrap();
