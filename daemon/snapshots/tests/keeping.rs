@@ -1,5 +1,5 @@
 //! Unchanged trees, damage, freeing, bounds.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 mod common;
 
@@ -381,4 +381,67 @@ fn other_directories_and_later_stores_are_left_alone() {
     fs::create_dir(&later).unwrap();
     fs::File::create(later.join("format")).unwrap().write_all(b"cordon-snapshots 2\n").unwrap();
     assert!(matches!(open(&later), Err(StoreError::Format { .. })));
+}
+
+#[test]
+fn a_file_that_is_exchanged_is_the_one_or_the_other() {
+    let home = home();
+    // Long enough to be chunks, and of the same size, so that only the bytes tell.
+    let versions = [noise(1, 1_500_000), noise(2, 1_500_000)];
+    for (n, version) in versions.iter().enumerate() {
+        home.write(&format!("small{n}"), &version[..9000]);
+        fs::write(home.dir.path().join(format!("{n}")), version).unwrap();
+    }
+    home.write("long", &versions[0]);
+    home.write("short", &versions[0][..9000]);
+    let store = home.store();
+    let stop = AtomicBool::new(false);
+    let mut seen = HashSet::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (next, tree) = (home.dir.path().join("next"), &home.tree);
+            for n in (0..2).cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                fs::copy(home.dir.path().join(format!("{n}")), &next).unwrap();
+                fs::rename(&next, tree.join("long")).unwrap();
+                // Exchanged for a link and a directory too: neither is followed or entered as a file.
+                fs::remove_file(tree.join("short")).unwrap();
+                std::os::unix::fs::symlink("/etc/passwd", tree.join("short")).unwrap();
+                fs::remove_file(tree.join("short")).unwrap();
+                fs::create_dir(tree.join("short")).unwrap();
+                fs::remove_dir(tree.join("short")).unwrap();
+                fs::hard_link(tree.join(format!("small{n}")), tree.join("short")).unwrap();
+            }
+        });
+        let mut rounds = 0;
+        while rounds < 30 || seen.len() < 2 {
+            rounds += 1;
+            let taken = match store.snapshot(&home.tree, &plain()) {
+                Err(StoreError::Changing { .. }) => continue,
+                taken => taken.unwrap(),
+            };
+            let back = tempfile::tempdir_in(home.dir.path()).unwrap();
+            store.restore(&taken.id, back.path()).unwrap();
+            if let Ok(bytes) = fs::read(back.path().join("long")) {
+                let which = versions.iter().position(|v| *v == bytes);
+                seen.insert(which.unwrap_or_else(|| panic!("a mixture of {} bytes", bytes.len())));
+            }
+            let short = back.path().join("short");
+            match fs::symlink_metadata(&short) {
+                Ok(meta) if meta.is_file() => {
+                    let bytes = fs::read(&short).unwrap();
+                    assert!(versions.iter().any(|v| v[..9000] == bytes));
+                }
+                Ok(meta) if meta.is_symlink() => {
+                    assert_eq!(fs::read_link(&short).unwrap(), Path::new("/etc/passwd"));
+                }
+                Ok(meta) => assert!(meta.is_dir() && fs::read_dir(&short).unwrap().next().is_none()),
+                Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::NotFound),
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(store.verify().unwrap().faults.is_empty());
 }

@@ -24,7 +24,7 @@ impl Store {
     /// When there is no such snapshot, or its record is damaged.
     pub fn tree(&self, id: &SnapshotId) -> Result<StoredTree<'_>, StoreError> {
         let snapshot = self.get(id)?;
-        let known = HashMap::from([(Vec::new(), snapshot.root)]);
+        let known = HashMap::from([(key(b""), snapshot.root)]);
         Ok(StoredTree { store: self, snapshot, known: Mutex::new(known), last: Mutex::default() })
     }
 
@@ -59,7 +59,8 @@ type Last = Option<(ContentId, Arc<Vec<TreeEntry>>)>;
 pub struct StoredTree<'a> {
     store: &'a Store,
     snapshot: Snapshot,
-    known: Mutex<HashMap<Vec<u8>, ContentId>>,
+    /// By what stands for a path: ten thousand levels deep, the paths themselves fill memory.
+    known: Mutex<HashMap<[u8; 32], ContentId>>,
     last: Mutex<Last>,
 }
 
@@ -82,16 +83,22 @@ impl StoredTree<'_> {
 
     fn directory(&self, path: &[u8]) -> Result<ContentId, TreeError> {
         let known =
-            |path: &[u8]| self.known.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();
+            |path: &[u8]| self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key(path)).copied();
         // From the nearest directory that is known downwards.
         let mut end = path.len();
         let mut at = loop {
             if let Some(id) = known(&path[..end]) {
                 break id;
             }
+            if end == 0 {
+                break self.snapshot.root;
+            }
             end = path[..end].iter().rposition(|b| *b == b'/').unwrap_or(0);
         };
+        let mut hash = blake3::Hasher::new();
+        hash.update(&path[..end]);
         while end < path.len() {
+            let from = end;
             let start = if end == 0 { 0 } else { end + 1 };
             let next = path[start..].iter().position(|b| *b == b'/').map_or(path.len(), |i| start + i);
             let entries = self.listed(at).map_err(|e| failed(path, &e))?;
@@ -100,14 +107,19 @@ impl StoredTree<'_> {
                 _ => return Err(absent(path, "no directory stands there")),
             };
             end = next;
+            hash.update(&path[from..end]);
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= REMEMBERED {
-                known.retain(|path, _| path.is_empty());
+                known.clear();
             }
-            known.insert(path[..end].to_vec(), at);
+            known.insert(hash.finalize().into(), at);
         }
         Ok(at)
     }
+}
+
+fn key(path: &[u8]) -> [u8; 32] {
+    blake3::hash(path).into()
 }
 
 fn find<'a>(entries: &'a [TreeEntry], name: &[u8]) -> Option<&'a TreeEntry> {
