@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# quickstart.sh DIRECTORY WALL: an agent repairs a small project behind a wall and tries what it must not do.
-# Ends with 0 only when the repair works, exactly the expected denials were made, and nothing got out.
+# quickstart.sh DIRECTORY WALL: an agent repairs a small project behind a wall and tries what it must not do;
+# then its changes to a tree of the person's are looked at and applied, and the project is put back.
+# Ends with 0 only when the repair works, exactly the expected denials were made, nothing got out, nothing came
+# into the person's tree before it was allowed, and the project is what it was.
 # Needs bash, coreutils, diffutils, grep and sed, and for WALL=docker an engine with debian:bookworm-slim.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,6 +10,7 @@ mkdir -p "$1"
 home=$(cd "$1" && pwd -P)
 wall=$2
 pristine=configs/quickstart/project
+handbook=configs/quickstart/handbook
 
 fail() { printf '\nquickstart: FAILED: %s\n' "$*" >&2; exit 1; }
 say() { printf '\n== %s\n' "$*"; }
@@ -38,21 +41,23 @@ stop() {
 outside=$(mktemp -d /var/tmp/cordon-quickstart-outside.XXXXXX)
 trap stop EXIT
 
-rm -rf "$home/workspace" "$home/state" "$home/events.json"
+rm -rf "$home/workspace" "$home/handbook" "$home/state" "$home/events.json"
 cp -r "$pristine" "$home/workspace"
+cp -r "$handbook" "$home/handbook"
 # Open to everybody: whatever keeps the agent away from it, file permissions do not.
 chmod 0777 "$outside"
 secret="canary-$RANDOM$RANDOM$RANDOM"
 echo "$secret" >"$outside/secret.txt"
 chmod 0644 "$outside/secret.txt"
 # Agents never run as root: then as nobody, who must own the workspace.
-[ "$(id -u)" != 0 ] || chown -R 65534:65534 "$home/workspace"
+[ "$(id -u)" != 0 ] || chown -R 65534:65534 "$home/workspace" "$home/handbook"
 
 say "before: the project's own test"
 if (cd "$pristine" && bash test.sh); then fail "the project is not broken to begin with"; fi
 
 say "cordon run configs/quickstart.yaml --wall $wall"
-export CORDON_QUICKSTART_WORKSPACE=$home/workspace CORDON_QUICKSTART_OUTSIDE=$outside
+export CORDON_QUICKSTART_WORKSPACE=$home/workspace CORDON_QUICKSTART_HANDBOOK=$home/handbook
+export CORDON_QUICKSTART_OUTSIDE=$outside
 code=0
 "$cordon" run configs/quickstart.yaml --wall "$wall" "repair the project" | tee "$home/said.txt" || code=$?
 [ "$code" = 0 ] || fail "the run ended with exit code $code"
@@ -87,4 +92,27 @@ fi
 [ ! -e /usr/local/bin/left-behind ] || fail "the agent wrote into /usr/local/bin"
 [ "$(diff -rq "$pristine" "$home/workspace" | wc -l)" = 1 ] || fail "more than report.sh changed"
 
-say "quickstart: the project is repaired, what the agent must not do was denied, and nothing got out"
+say "the handbook is untouched so far; cordon diff $run"
+diff -r "$handbook" "$home/handbook" || fail "the agent wrote into the person's tree"
+"$cordon" diff "$run" | tee "$home/diff.txt"
+grep -q '^+.*largest first' "$home/diff.txt" || fail "the change of the handbook is not shown"
+
+say "cordon apply $run --yes: a Makefile runs later, so that a yes to data is not enough"
+code=0
+"$cordon" apply "$run" --yes || code=$?
+[ "$code" = 1 ] || fail "the apply ended with exit code $code, not with a refusal"
+diff -r "$handbook" "$home/handbook" || fail "a refused apply changed something"
+
+say "cordon apply $run --yes --allow runs-later"
+"$cordon" apply "$run" --yes --allow runs-later
+grep -q 'largest first' "$home/handbook/reports.md" "$home/handbook/Makefile" || fail "the changes were not applied"
+
+say "cordon snapshots: the project as it was before the agent came"
+"$cordon" snapshots ls "$run"
+base=$("$cordon" snapshots ls "$run" --output json | tr '{' '\n' | grep '"kind":"base"' | grep -F "$home/workspace" |
+  sed 's/.*"id":"\([0-9a-f]*\)".*/\1/')
+[ -n "$base" ] || fail "the project has no snapshot from before"
+"$cordon" snapshots restore "$base" --yes
+diff -r "$pristine" "$home/workspace" || fail "the project is not what it was"
+
+say "quickstart: repaired, denied, shown, applied and put back; nothing got out"
