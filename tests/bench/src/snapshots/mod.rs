@@ -7,6 +7,7 @@ mod place;
 mod trees;
 
 use crate::report::Report;
+use cordon_forks::{Fork, ForkRequest, Owner};
 use cordon_snapshots::{SnapshotId, SnapshotRequest, Store, StoreOptions, diff, live::LiveTree};
 use place::Place;
 use std::{
@@ -93,12 +94,38 @@ fn rows(report: &mut Report, place: &Place, shape: &trees::Shape, rounds: usize)
         report.time(&compare, "git diff --stat", timed(|| git.diff()));
         report.time(&compare, "cordon", timed(|| live(&own, &base, &tree.root)));
 
+        let fork = row("fork");
+        report.time(&fork, "cp -a", timed(|| peers::copy(&tree.root, &at("fork-copy"))));
+        if place.shares_blocks {
+            report.time(&fork, "cp -a --reflink", timed(|| peers::reflink(&tree.root, &at("fork-reflink"))));
+        }
+        let mut method = "";
+        let took = timed(|| method = make_fork(&at("forks"), &tree.root));
+        report.time(&fork, &format!("cordon, {method}"), took);
+        Fork::remove(&at("forks").join("0")).unwrap();
+
         let restore = row("restore");
         report.time(&restore, "cp -a", timed(|| peers::copy(&tree.root, &at("copy"))));
         report.time(&restore, "restic restore", timed(|| restic.restore(&at("restic-out"))));
         std::fs::create_dir(at("restored")).unwrap();
         report.time(&restore, "cordon", timed(|| own.restore(&base, &at("restored")).unwrap()));
     }
+}
+
+fn make_fork(forks: &Path, tree: &Path) -> &'static str {
+    std::fs::create_dir(forks).unwrap();
+    let method = cordon_forks::detect(forks, tree);
+    let request = ForkRequest {
+        at: &forks.join("0"),
+        tree,
+        is_directory: true,
+        method,
+        identity: Owner { uid: 65_534, gid: 65_534 },
+        leave_out: &[],
+        cancel: None,
+    };
+    Fork::make(&request, &mut |_, _| {}).unwrap();
+    method.name()
 }
 
 fn live(store: &Store, base: &SnapshotId, tree: &Path) {

@@ -88,3 +88,7 @@ pub(crate) fn tar_zstd(tree: &Path, to: &Path) {
 pub(crate) fn copy(tree: &Path, to: &Path) {
     run(Command::new("cp").arg("-a").arg(tree).arg(to));
 }
+
+pub(crate) fn reflink(tree: &Path, to: &Path) {
+    run(Command::new("cp").args(["-a", "--reflink=always"]).arg(tree).arg(to));
+}

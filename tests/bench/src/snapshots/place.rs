@@ -12,6 +12,8 @@ pub(crate) struct Place {
     pub(crate) name: &'static str,
     root: PathBuf,
     mounted: Option<TempDir>,
+    /// Whether files can have blocks in common.
+    pub(crate) shares_blocks: bool,
 }
 
 impl Place {
@@ -19,7 +21,7 @@ impl Place {
     pub(crate) fn ext4() -> Self {
         let kind = output(Command::new("stat").args(["-f", "-c", "%T", "/var/tmp"]));
         let name = if kind.starts_with("ext") { "ext4" } else { "disk" };
-        Self { name, root: "/var/tmp".into(), mounted: None }
+        Self { name, root: "/var/tmp".into(), mounted: None, shares_blocks: false }
     }
 
     /// A file of that disk, mounted.
@@ -30,7 +32,7 @@ impl Place {
         std::fs::create_dir(&root).unwrap();
         output(Command::new("mkfs.btrfs").arg("-q").arg(&image));
         output(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&root));
-        Self { name: "btrfs", root, mounted: Some(keep) }
+        Self { name: "btrfs", root, mounted: Some(keep), shares_blocks: true }
     }
 
     /// A fresh directory there.
