@@ -24,8 +24,8 @@ pub(crate) enum Verdict {
 pub(crate) trait Parser: Send {
     /// Turns one event into ours. False: it is of no known type.
     fn event(&mut self, event: &Value, out: &mut Vec<Kind>) -> bool;
-    /// The output has ended: what was held back comes out.
-    fn end(&mut self, _out: &mut Vec<Kind>) {}
+    /// The program has ended: what was held back comes out.
+    fn end(&mut self, _exit: &Exit, _out: &mut Vec<Kind>) {}
     /// What the events so far say of the turn.
     fn verdict(&self) -> Verdict;
 }
@@ -120,7 +120,7 @@ impl<P: Parser> Driver for CliDriver<P> {
 
     fn exited(&mut self, exit: &Exit) -> Vec<Kind> {
         let mut events = self.read(|lines, each| lines.finish(each));
-        self.parser.end(&mut events);
+        self.parser.end(exit, &mut events);
         self.outcome = Some(self.judge(exit));
         events
     }

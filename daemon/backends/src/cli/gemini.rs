@@ -17,6 +17,7 @@ use std::os::unix::ffi::OsStrExt as _;
 const KEYS: &[&str] = &["GEMINI_API_KEY", "GOOGLE_API_KEY"];
 /// The variable of the one process that gets the key.
 const KEY: &str = "GEMINI_API_KEY";
+const NODE_OPTIONS: &str = "NODE_OPTIONS";
 /// Others that would decide who pays, or where requests go.
 const ROUTES: [&str; 5] = [
     "GOOGLE_API_KEY",
@@ -30,6 +31,9 @@ const SECRETS: &[&str] = &["/access_token", "/refresh_token", "/id_token"];
 const SETTINGS: &str = ".gemini/settings.json";
 /// What the user tells the program in every project; it adds to the program's own prompt.
 const MEMORY: &str = ".gemini/GEMINI.md";
+/// Hides the workspace's own settings from the program, and from nothing else.
+const PRELOAD: &str = ".gemini/cordon-preload.mjs";
+const PRELOAD_TEXT: &str = include_str!("gemini_preload.mjs");
 /// It does not start without a key; a private endpoint that asks for none gets this.
 const NO_KEY: &str = "cordon-no-key-needed";
 /// It cuts what it reads from standard input here, with no more than a warning.
@@ -131,6 +135,11 @@ fn variables(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(Stri
     Ok(env)
 }
 
+/// Of the program's own process alone: what it starts is not to be changed.
+fn node_options(context: &Context) -> Result<String, BackendError> {
+    Ok(format!("--import=file://{}", path_text(&context.home.join(PRELOAD))?))
+}
+
 /// A prompt that begins with a slash is a command to the program, and a repository may
 /// bring commands.
 fn words(prompt: String) -> Vec<u8> {
@@ -176,12 +185,15 @@ impl Backend for Gemini {
         let credential = credential(context, endpoint.as_ref())?;
         agent.model.as_deref().map(|m| argument("model", m)).transpose()?;
         let env = variables(context, endpoint.as_ref())?;
-        let mut taken = vec![(KEY, "")];
+        let mut taken = vec![(KEY, ""), (NODE_OPTIONS, "")];
         taken.extend(ROUTES.iter().map(|name| (*name, "")));
         environment(context, &env, &taken)?;
         let settings = gemini_settings::write(agent, credential.key().is_some())?;
         let mut needs = Needs {
-            seeds: vec![SeedFile { path: SETTINGS.into(), content: settings.into_bytes(), mode: 0o600 }],
+            seeds: vec![
+                SeedFile { path: SETTINGS.into(), content: settings.into_bytes(), mode: 0o600 },
+                SeedFile { path: PRELOAD.into(), content: PRELOAD_TEXT.as_bytes().to_vec(), mode: 0o600 },
+            ],
             env,
             image: Some("cordon/gemini-cli:latest".to_owned()),
             hosts: hosts(&["generativelanguage.googleapis.com:443"]),
@@ -225,8 +237,10 @@ impl Backend for Gemini {
         }
         let endpoint = endpoint(context)?;
         let credential = credential(context, endpoint.as_ref())?;
-        let secret: Vec<_> = credential.key().map(|key| (KEY, key)).into_iter().collect();
-        let env = environment(context, &variables(context, endpoint.as_ref())?, &secret)?;
+        let options = node_options(context)?;
+        let mut own = vec![(NODE_OPTIONS, options.as_str())];
+        own.extend(credential.key().map(|key| (KEY, key)));
+        let env = environment(context, &variables(context, endpoint.as_ref())?, &own)?;
         Ok(driver(context, turn, program(context)?, env))
     }
 

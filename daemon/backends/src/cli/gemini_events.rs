@@ -1,5 +1,6 @@
 //! The events of `gemini --output-format stream-json`.
 
+use crate::Exit;
 use crate::driver::{Parser, Verdict};
 use crate::events::{command, file_change, message, provider_error, tool_call, warning};
 use crate::json::{count, text};
@@ -19,6 +20,8 @@ pub(super) struct GeminiParser {
     open: BTreeMap<String, Tool>,
     /// A message so far: it comes in pieces, and nothing says which is the last.
     said: String,
+    /// What the failed result said: what it means may show in the exit code only.
+    failure: Option<String>,
     /// The last error: a failed result does not always repeat it.
     error: String,
 }
@@ -32,13 +35,23 @@ enum Tool {
 
 impl GeminiParser {
     pub(super) fn new() -> Self {
-        Self { verdict: Verdict::Open, open: BTreeMap::new(), said: String::new(), error: String::new() }
+        Self {
+            verdict: Verdict::Open,
+            open: BTreeMap::new(),
+            said: String::new(),
+            failure: None,
+            error: String::new(),
+        }
     }
 
     fn piece(&mut self, text: &str) {
         // What is beyond the bound is cut when the message is told.
         let room = (2 * MAX_TEXT).saturating_sub(self.said.len()).min(text.len());
         self.said.push_str(&text[..text.floor_char_boundary(room)]);
+    }
+
+    fn tell(&mut self, out: &mut Vec<Kind>) {
+        out.extend(message(&std::mem::take(&mut self.said)));
     }
 
     fn tool_use(&mut self, event: &Value) -> Kind {
@@ -105,7 +118,7 @@ impl GeminiParser {
         let why = if told.is_empty() { std::mem::take(&mut self.error) } else { told.to_owned() };
         let why = if why.is_empty() { "it reported an error and no reason".to_owned() } else { why };
         self.verdict = Verdict::Failed(format!("gemini: {}", clip(&why, MAX_LINE)));
-        out.push(provider_error(status(&why), &why));
+        self.failure = Some(why);
     }
 }
 
@@ -114,12 +127,12 @@ impl Parser for GeminiParser {
         let kind = text(event, "type");
         if kind == "message" && text(event, "role") == "assistant" {
             if event["delta"] != Value::Bool(true) {
-                self.end(out);
+                self.tell(out);
             }
             self.piece(text(event, "content"));
             return true;
         }
-        self.end(out);
+        self.tell(out);
         match kind {
             // The other messages are what the agent was told.
             "init" | "message" => {}
@@ -139,13 +152,22 @@ impl Parser for GeminiParser {
         true
     }
 
-    fn end(&mut self, out: &mut Vec<Kind>) {
-        out.extend(message(&std::mem::take(&mut self.said)));
+    fn end(&mut self, exit: &Exit, out: &mut Vec<Kind>) {
+        self.tell(out);
+        if let Some(why) = self.failure.take() {
+            out.push(provider_error(status(&why).or(status_of(exit)), &why));
+        }
     }
 
     fn verdict(&self) -> Verdict {
         self.verdict.clone()
     }
+}
+
+/// The program exits with the HTTP status that ended it, of which a byte is left.
+fn status_of(exit: &Exit) -> Option<u64> {
+    let code = u64::try_from(exit.code?).ok()?;
+    (144..256).contains(&code).then_some(code + 256)
 }
 
 /// The HTTP status in the text of an API error, which is the provider's own JSON where that

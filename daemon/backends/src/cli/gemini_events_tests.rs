@@ -59,6 +59,18 @@ fn a_recorded_refusal_is_told_with_what_to_do() {
 }
 
 #[test]
+fn a_status_that_only_the_exit_code_has_is_told() {
+    let failed = r#"{"type":"result","status":"error","error":{"message":"[API Error: busy]"},"stats":{}}"#;
+    for (code, reason) in
+        [(173, "rate-limited"), (247, "provider-unavailable"), (1, "agent-error"), (143, "agent-error")]
+    {
+        let (events, _) = run(GeminiParser::new(), &[failed.as_bytes()], &exit(code));
+        let Some(Kind::Error(error)) = events.last() else { panic!("{events:?}") };
+        assert_eq!(error.reason, reason, "{code}");
+    }
+}
+
+#[test]
 fn a_message_in_pieces_is_one_message() {
     let piece =
         |text: &str| json!({"type":"message","role":"assistant","content":text,"delta":true}).to_string();

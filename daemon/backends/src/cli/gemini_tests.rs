@@ -13,6 +13,10 @@ fn settings(needs: &Needs) -> Value {
     serde_json::from_slice(&needs.seeds[0].content).unwrap()
 }
 
+fn preload() -> (String, Vec<u8>) {
+    (NODE_OPTIONS.to_owned(), b"--import=file:///home/agent/.gemini/cordon-preload.mjs".to_vec())
+}
+
 fn home_with(login: &Value) -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     std::fs::create_dir(home.path().join(".gemini")).unwrap();
@@ -32,7 +36,7 @@ fn a_key_goes_to_the_process_and_nowhere_else() {
     assert_eq!(needs.secrets, ["AIza-from-variables"]);
     assert!(needs.env.contains(&("GOOGLE_GEMINI_BASE_URL".to_owned(), "http://127.0.0.1:4000".to_owned())));
     assert!(needs.env.iter().all(|(_, v)| !v.contains("AIza")));
-    assert_eq!(needs.seeds[1].content, b"Be the system message.");
+    assert_eq!(needs.seeds[2].content, b"Be the system message.");
     assert!(needs.seeds.iter().all(|s| !String::from_utf8_lossy(&s.content).contains("AIza")));
     assert!(needs.hosts.is_empty() && needs.logins.is_empty());
 
@@ -50,7 +54,7 @@ fn a_key_goes_to_the_process_and_nowhere_else() {
         ]
     );
     assert_eq!(plans[0].stdin.as_deref(), Some(&b"the prompt"[..]));
-    assert_eq!(plans[0].env, [("GEMINI_API_KEY".to_owned(), b"AIza-from-variables".to_vec())]);
+    assert_eq!(plans[0].env, [("GEMINI_API_KEY".to_owned(), b"AIza-from-variables".to_vec()), preload()]);
 }
 
 #[test]
@@ -64,7 +68,7 @@ fn keys_come_before_the_login_and_a_missing_one_names_every_place() {
     assert_eq!(settings(&needs)["security"]["auth"]["selectedType"], "oauth-personal");
     assert!(needs.hosts.iter().any(|h| h.to_string() == "cloudcode-pa.googleapis.com:443"));
     let plain = play(&mut *Gemini.turn(&context, turn("p")).unwrap(), &[(&[], exit(0))]).0;
-    assert_eq!(plain[0].env, []);
+    assert_eq!(plain[0].env, [preload()]);
     for (name, value) in [("GOOGLE_API_KEY", "the-third"), ("GEMINI_API_KEY", "the-second")] {
         context.variables.insert(name.into(), value.into());
         let needs = Gemini.needs(&context).unwrap();
@@ -95,7 +99,7 @@ fn a_login_is_never_used_for_another_endpoint() {
     let needs = Gemini.needs(&context).unwrap();
     assert!(needs.logins.is_empty() && needs.secrets.is_empty());
     let plans = play(&mut *Gemini.turn(&context, turn("p")).unwrap(), &[(&[], exit(0))]).0;
-    assert_eq!(plans[0].env, [(KEY.to_owned(), NO_KEY.as_bytes().to_vec())]);
+    assert_eq!(plans[0].env, [(KEY.to_owned(), NO_KEY.as_bytes().to_vec()), preload()]);
 }
 
 #[test]
@@ -136,7 +140,9 @@ fn its_file_tools_may_use_the_context_paths() {
 fn settings_of_ours_cannot_be_contradicted() {
     let mut context = for_home(Path::new("/nowhere"));
     context.agent.api_key = Some(Secret::new("some-key".into()));
-    for name in ["GEMINI_CLI_HOME", "GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"] {
+    for name in
+        ["GEMINI_CLI_HOME", "NODE_OPTIONS", "GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"]
+    {
         context.agent.env = [(name.to_owned(), "x".to_owned())].into();
         assert!(matches!(Gemini.needs(&context), Err(BackendError::Invalid(_))), "{name}");
     }
