@@ -4,7 +4,7 @@ mod backend;
 mod nested;
 mod orchestrator;
 
-pub(crate) use backend::{BACKEND, KINDS, LATER_KINDS};
+pub(crate) use backend::{BACKEND, KINDS, LATER_KINDS, OTHER_NAMES};
 pub(crate) use orchestrator::{COORDINATION, ORCHESTRATOR, TIMEOUTS};
 
 use crate::shape::{Scope, Shape, gone, ignored, later, later_with, on};

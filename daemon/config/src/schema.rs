@@ -1,5 +1,5 @@
 use crate::{
-    keys::{BACKEND, KINDS, TOP},
+    keys::{BACKEND, KINDS, OTHER_NAMES, TOP},
     shape::{Scope, Shape, Status},
 };
 use serde_json::{Map, Value, json};
@@ -27,7 +27,8 @@ fn scope(scope: &Scope) -> Value {
                 if let (Value::Object(property), false) = (&mut property, key.about.is_empty()) {
                     property.insert("description".to_owned(), json!(key.about));
                     if key.name == "type" && std::ptr::eq(scope, &raw const BACKEND) {
-                        property.insert("enum".to_owned(), json!(KINDS));
+                        let names = KINDS.into_iter().chain(OTHER_NAMES.map(|(name, _)| name));
+                        property.insert("enum".to_owned(), names.collect());
                     }
                 }
                 property

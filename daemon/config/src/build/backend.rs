@@ -2,7 +2,7 @@ use super::Build;
 use crate::{
     BackendKind, ExecutionMode,
     check::{Item, Value},
-    keys::{KINDS, LATER_KINDS},
+    keys::{KINDS, LATER_KINDS, OTHER_NAMES},
     mask,
     report::Quoted,
     suggest, variables,
@@ -35,11 +35,11 @@ impl Build<'_, '_> {
             return None;
         };
         let name = item.text()?;
+        let name = OTHER_NAMES.into_iter().find(|(other, _)| *other == name).map_or(name, |(_, name)| name);
         let kind = match name {
             "codex" => BackendKind::Codex,
             "claude_code" => BackendKind::ClaudeCode,
-            // The second is what MassGen's own pages say.
-            "gemini_cli" | "gemini-cli" => BackendKind::GeminiCli,
+            "gemini_cli" => BackendKind::GeminiCli,
             "copilot" => BackendKind::Copilot,
             "command" => BackendKind::Command,
             "replay" => BackendKind::Replay,

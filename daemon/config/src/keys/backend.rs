@@ -7,6 +7,9 @@ use crate::shape::{Scope, Shape, gone, ignored, later, later_but, later_with, of
 /// The backend types that work.
 pub(crate) const KINDS: [&str; 6] = ["codex", "claude_code", "gemini_cli", "copilot", "command", "replay"];
 
+/// What files call some of them, too.
+pub(crate) const OTHER_NAMES: [(&str, &str); 1] = [("gemini-cli", "gemini_cli")];
+
 /// The backend types that are known and do not work yet.
 pub(crate) const LATER_KINDS: [&str; 22] = [
     "openai",
