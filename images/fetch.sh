@@ -7,11 +7,15 @@ set -eu
 checksums=$1 package=$2 version=$3
 
 case "$(dpkg --print-architecture)" in
-  amd64) platform=linux-x64 ;;
-  arm64) platform=linux-arm64 ;;
+  amd64) arch=x64 ;;
+  arm64) arch=arm64 ;;
   *) echo "fetch.sh: $package has no build for $(dpkg --print-architecture)" >&2; exit 1 ;;
 esac
+platform=linux-$arch
 case "$package" in
+  # One for every machine.
+  @google/gemini-cli) spec="$package@$version" file="google-gemini-cli-$version.tgz" ;;
+  node-linux) spec="node-linux-$arch@$version" file="node-linux-$arch-$version.tgz" ;;
   @openai/codex) spec="$package@$version-$platform" file="openai-codex-$version-$platform.tgz" ;;
   *) spec="$package-$platform@$version" file="$(echo "${package#@}" | tr / -)-$platform-$version.tgz" ;;
 esac
@@ -24,6 +28,9 @@ mkdir -p /tmp/pack /fetched
 cd /tmp/pack
 if [ -f "/vendor/$file" ]; then
   cp "/vendor/$file" .
+elif ! command -v npm >/dev/null; then
+  echo "fetch.sh: $file is not in images/vendor, and npm was left out" >&2
+  exit 1
 else
   npm pack --silent "$spec" >/dev/null
 fi

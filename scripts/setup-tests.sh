@@ -11,7 +11,9 @@ mkdir -p build
 
 CODEX=0.169.0
 CLAUDE_CODE=2.1.197
-# These want a newer Node than Debian's.
+GEMINI_CLI=0.61.0
+COPILOT=1.0.102
+# Gemini CLI and these want a newer Node than Debian's.
 NODE=22.23.3
 MCP_PACKAGES=(
   @modelcontextprotocol/conformance@0.1.16
@@ -83,17 +85,29 @@ install_clis() {
   skipped clis && return 0
   local arch
   case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) fail "no agent CLIs for $(uname -m)" ;; esac
-  has_version "@openai/codex-linux-$arch" "$CODEX" &&
-    has_version "@anthropic-ai/claude-code-linux-$arch" "$CLAUDE_CODE" && return 0
-  say "installing Codex $CODEX and Claude Code $CLAUDE_CODE into build/clis"
-  mkdir -p build/clis
-  # Only the programs are wanted: nothing of a package runs while it is installed.
-  npm install --prefix build/clis --ignore-scripts --include=optional --no-audit --no-fund --no-save \
-    "@openai/codex@$CODEX" "@anthropic-ai/claude-code@$CLAUDE_CODE" >build/npm.log 2>&1 ||
-    fail "npm install: $(tail -n 5 build/npm.log)"
-  has_version "@openai/codex-linux-$arch" "$CODEX" || fail "npm left Codex's program out; see build/npm.log"
-  has_version "@anthropic-ai/claude-code-linux-$arch" "$CLAUDE_CODE" ||
-    fail "npm left Claude Code's program out; see build/npm.log"
+  if ! have_clis "$arch"; then
+    say "installing Codex $CODEX, Claude Code $CLAUDE_CODE, Gemini CLI $GEMINI_CLI and Copilot CLI $COPILOT into build/clis"
+    mkdir -p build/clis
+    # Only the programs are wanted: nothing of a package runs while it is installed.
+    npm install --prefix build/clis --ignore-scripts --include=optional --no-audit --no-fund --no-save \
+      "@openai/codex@$CODEX" "@anthropic-ai/claude-code@$CLAUDE_CODE" "@google/gemini-cli@$GEMINI_CLI" \
+      "@github/copilot-linux-$arch@$COPILOT" "node-linux-$arch@$NODE" >build/npm.log 2>&1 ||
+      fail "npm install: $(tail -n 5 build/npm.log)"
+    have_clis "$arch" || fail "npm left one of the programs out; see build/npm.log"
+  fi
+  # What a user's first run of Copilot leaves behind: it unpacks itself, into each sandbox otherwise.
+  [ -f "build/clis/copilot-cache/pkg/linux-$arch/$COPILOT/.extraction-complete" ] && return 0
+  rm -rf build/clis/copilot-cache
+  COPILOT_PKG_CACHE_HOME=$PWD/build/clis/copilot-cache COPILOT_HOME=$PWD/build/clis/copilot-home \
+    COPILOT_AUTO_UPDATE=false "build/clis/node_modules/@github/copilot-linux-$arch/copilot" --version \
+    >build/copilot.log 2>&1 || fail "Copilot does not start: $(tail -n 5 build/copilot.log)"
+  chmod -R a+rX build/clis/copilot-cache
+}
+
+have_clis() {
+  has_version "@openai/codex-linux-$1" "$CODEX" && has_version "@anthropic-ai/claude-code-linux-$1" "$CLAUDE_CODE" &&
+    has_version "@google/gemini-cli" "$GEMINI_CLI" && has_version "@github/copilot-linux-$1" "$COPILOT" &&
+    has_version "node-linux-$1" "$NODE"
 }
 
 # MCP's own conformance suite, its inspector, the reference file server, and the Python client.

@@ -234,7 +234,7 @@ mod tests {
             let wanted: Vec<String> = wanted.iter().map(|s| (*s).to_owned()).collect();
             chosen(&wanted).map(|all| all.iter().map(|i| i.short).collect::<Vec<_>>())
         };
-        assert_eq!(names(&[]).unwrap(), ["base", "codex", "claude-code"]);
+        assert_eq!(names(&[]).unwrap(), ["base", "codex", "claude-code", "gemini-cli", "copilot"]);
         assert_eq!(names(&["cordon/codex"]).unwrap(), ["base", "codex"]);
         assert_eq!(names(&["claude-code-sudo"]).unwrap(), ["base", "claude-code", "claude-code-sudo"]);
         assert!(names(&["unknown"]).unwrap_err().to_string().contains("claude-code"));

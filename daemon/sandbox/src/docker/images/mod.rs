@@ -16,7 +16,7 @@ use std::{collections::HashMap, time::Duration};
 /// An image that Cordon builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageSource {
-    /// As users write it: `base`, `codex`, `claude-code`.
+    /// As users write it: `base`, `codex`, `claude-code`, `gemini-cli`, `copilot`.
     pub short: &'static str,
     /// As the engine knows it.
     pub name: &'static str,
@@ -32,6 +32,10 @@ pub const BASE: &str = "cordon/base:latest";
 pub const CODEX: &str = "cordon/codex:latest";
 /// The image with Claude Code.
 pub const CLAUDE_CODE: &str = "cordon/claude-code:latest";
+/// The image with Gemini CLI.
+pub const GEMINI_CLI: &str = "cordon/gemini-cli:latest";
+/// The image with Copilot CLI.
+pub const COPILOT: &str = "cordon/copilot:latest";
 
 const fn source(
     short: &'static str,
@@ -49,9 +53,13 @@ pub const IMAGES: &[ImageSource] = &[
     source("base", BASE, "base/Dockerfile", None),
     source("codex", CODEX, "codex/Dockerfile", Some(BASE)),
     source("claude-code", CLAUDE_CODE, "claude-code/Dockerfile", Some(BASE)),
+    source("gemini-cli", GEMINI_CLI, "gemini-cli/Dockerfile", Some(BASE)),
+    source("copilot", COPILOT, "copilot/Dockerfile", Some(BASE)),
     source("base-sudo", "cordon/base-sudo:latest", SUDO, Some(BASE)),
     source("codex-sudo", "cordon/codex-sudo:latest", SUDO, Some(CODEX)),
     source("claude-code-sudo", "cordon/claude-code-sudo:latest", SUDO, Some(CLAUDE_CODE)),
+    source("gemini-cli-sudo", "cordon/gemini-cli-sudo:latest", SUDO, Some(GEMINI_CLI)),
+    source("copilot-sudo", "cordon/copilot-sudo:latest", SUDO, Some(COPILOT)),
 ];
 
 /// An image as the engine has it, or has not.
