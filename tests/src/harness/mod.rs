@@ -10,4 +10,6 @@ mod need;
 pub use api::{Api, denials, messages, output, summary};
 pub use daemon::{Host, Ran, User};
 pub use look::{containers_of, processes_mentioning, wait_until};
-pub use need::{bin, claude, codex, need_docker, need_image, need_root, skipped};
+pub use need::{
+    bin, claude, codex, copilot, copilot_cache, gemini, need_docker, need_image, need_root, node, skipped,
+};

