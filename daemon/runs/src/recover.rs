@@ -6,23 +6,20 @@ use crate::{
     error::RunError,
     file::{self, FileSource},
     journal::{Durability, Journal},
-    keep::{self, peers},
     life::{
-        Agent, Leaving, Life, Log, Overview, Recovered, Replayed, Resume, close, deadline, launch,
-        remove_forks, replay,
+        Agent, Leaving, Life, Log, Overview, Recovered, Replayed, Resume, close, deadline, launch, replay,
     },
     plan::{Planned, Purpose},
     record::{End, RunRecord, now_ms},
     runs::Runs,
+    settle::{Earlier, finish_applies, settle},
     shared::Shared,
     store::RunDirectory,
 };
 use cordon_proto::v1::{self, ErrorEvent, RunEnded, RunSummary, event::Kind};
 use cordon_sandbox::WallKind;
-use cordon_snapshots::apply::Recovered as RecoveredApply;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     sync::{Arc, Mutex},
 };
 use tokio_util::sync::CancellationToken;
@@ -72,10 +69,7 @@ impl Runs {
             }
         }
         // Nobody has made any yet: all are of earlier daemons.
-        let earlier = Earlier {
-            forks: names(&self.0.shared.host.state.join("forks")),
-            views: names(&self.0.shared.host.state.join("views")),
-        };
+        let earlier = Earlier::look(&self.0.shared.host.state);
         self.0.loaded.send_replace(true);
         self.reap(known).await;
         // After the sandboxes that could still have changed something.
@@ -166,106 +160,6 @@ fn keep_all(shared: &Arc<Shared>, entry: &Arc<Entry>, journal: &Arc<Journal>) {
         let log = Log::new(journal.clone(), agent, Arc::default());
         let (shared, entry) = (shared.clone(), entry.clone());
         Leaving { shared, entry, index, log, told: BTreeSet::new(), again: true }.keep();
-    }
-}
-
-/// What stood in the state directory at the start, by run.
-struct Earlier {
-    forks: Vec<String>,
-    views: Vec<String>,
-}
-
-/// Keeps what is in forks of ended runs and was not kept, and removes forks and views that no
-/// run needs. Blocks.
-fn settle(shared: &Arc<Shared>, earlier: Earlier) {
-    for entry in shared.all().into_iter().filter(|e| e.is_ended()) {
-        let agents = entry.with(|r| r.agents.iter().map(|a| a.trees.clone()).collect::<Vec<_>>());
-        for (index, trees) in agents.iter().enumerate() {
-            for (number, tree) in trees.iter().enumerate().filter(|(_, t)| t.fork.is_some()) {
-                let begun = entry.with(|r| r.agents.get(index).is_some_and(|a| a.begun));
-                if !begun || tree.turn.is_some() {
-                    continue;
-                }
-                let kept = keep::turn(shared, &entry, index, number, true);
-                let noted = kept.and_then(|kept| {
-                    let Some(kept) = kept else { return Ok(()) };
-                    tracing::info!(run = entry.id, snapshot = %kept.id, "kept what an earlier daemon could not");
-                    Ok(entry.update_agent(index, |agent| {
-                        if let Some(tree) = agent.trees.get_mut(number) {
-                            tree.turn = Some(kept.id.to_string());
-                        }
-                    })?)
-                });
-                if let Err(error) = noted {
-                    tracing::warn!(run = entry.id, %error, "what is in a fork is still not kept");
-                }
-            }
-            remove_forks(&entry, index);
-        }
-    }
-    let needed = |id: &str| {
-        let entry = shared.entries().get(id).cloned();
-        entry.is_some_and(|e| {
-            e.with(|r| r.end.is_none() || r.agents.iter().flat_map(|a| &a.trees).any(|t| t.fork.is_some()))
-        })
-    };
-    for run in earlier.forks.into_iter().filter(|id| !needed(id)) {
-        let directory = shared.host.state.join("forks").join(&run);
-        for agent in names(&directory) {
-            for fork in names(&directory.join(&agent)) {
-                let fork = directory.join(&agent).join(fork);
-                if let Err(error) = cordon_forks::Fork::remove(&fork) {
-                    tracing::error!(fork = %fork.display(), %error, "a fork without a run was left");
-                }
-            }
-            // Only when nothing is left in them.
-            let _ = std::fs::remove_dir(directory.join(&agent));
-        }
-        let _ = std::fs::remove_dir(&directory);
-    }
-    let living = |id: &str| shared.entries().get(id).is_some_and(|e| !e.is_ended());
-    for run in earlier.views.into_iter().filter(|id| !living(id)) {
-        if let Err(error) = peers::remove(&peers::views(&shared.host.state, &run)) {
-            tracing::warn!(run, %error, "what agents saw of each other was left");
-        }
-    }
-}
-
-/// Names in a directory of the daemon's own.
-fn names(directory: &Path) -> Vec<String> {
-    let listing = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    listing.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-}
-
-/// Brings applies and restores of an earlier daemon to an end. Blocks.
-fn finish_applies(shared: &Shared) {
-    let recovered = match shared.journals() {
-        Ok(journals) => cordon_snapshots::apply::recover(&journals),
-        Err(error) => {
-            tracing::error!(%error, "interrupted applies cannot be looked at");
-            return;
-        }
-    };
-    let shown = |left: &[Vec<u8>]| left.iter().map(|p| p.escape_ascii().to_string()).collect::<Vec<_>>();
-    match recovered {
-        Ok(all) => {
-            for one in all {
-                match one {
-                    RecoveredApply::Nothing => {}
-                    RecoveredApply::Undone { root, left } => {
-                        tracing::warn!(root = %root.display(), left = ?shown(&left), "an apply was undone");
-                    }
-                    RecoveredApply::Finished { root, outcome } => {
-                        let left = shown(&outcome.left);
-                        tracing::warn!(root = %root.display(), ?left, "an apply was finished");
-                    }
-                    RecoveredApply::Failed { journal, error } => {
-                        tracing::error!(journal = %journal.display(), %error, "an apply cannot be ended");
-                    }
-                }
-            }
-        }
-        Err(error) => tracing::error!(%error, "interrupted applies cannot be looked at"),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     record::now_ms,
     removed::Removed,
     shared::Shared,
+    stop::stop_and_wait,
     versions::Answers,
     walls::Walls,
 };
@@ -24,15 +25,12 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The largest prompt.
 const PROMPT_LIMIT: usize = 8 << 20;
-/// How long a stop waits for the run to end before it answers.
-const STOP_WAITS: Duration = Duration::from_secs(60);
 const KEY_LIMIT: usize = 128;
 
 /// How runs are kept.
@@ -285,9 +283,17 @@ impl Runs {
             if workspace {
                 inner.shared.remove_workspaces(&done)?;
             }
+            // What could not be kept is given up with the run.
+            let forks: Vec<PathBuf> = done.with(|r| {
+                let trees = r.agents.iter().flat_map(|a| &a.trees);
+                trees.filter_map(|t| t.fork.clone()).collect()
+            });
+            for fork in forks {
+                cordon_forks::Fork::remove(&fork)?;
+            }
             // The key first: a repeated request must not find half a run.
             inner.removed.add(caller, &key)?;
-            done.directory.remove()
+            Ok::<(), RunError>(done.directory.remove()?)
         })
         .await
         .map_err(|_| RunError::Internal("remove the run"))??;
@@ -331,40 +337,6 @@ impl Runs {
     pub fn active(&self) -> usize {
         self.0.shared.all().iter().filter(|e| !e.is_ended()).count()
     }
-
-    /// Takes no more runs. With `stop` it ends those there are and waits; without, it
-    /// lets go of them: their sandboxes go on, and the next daemon finds them.
-    pub async fn shutdown(&self, stop: bool) {
-        self.0.accepting.store(false, Ordering::Release);
-        let entries = self.0.shared.all();
-        if stop {
-            let stopping = entries.iter().filter(|e| !e.is_ended()).cloned();
-            let all: tokio::task::JoinSet<()> =
-                stopping.map(|e| async move { stop_and_wait(&e).await }).collect();
-            all.join_all().await;
-            return;
-        }
-        // Their clients are lost with this daemon: nothing is left to be found.
-        let (tools, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| e.with(|r| r.tools));
-        let ending = tools.into_iter().filter(|e| !e.is_ended());
-        let ending: tokio::task::JoinSet<()> =
-            ending.map(|e| async move { stop_and_wait(&e).await }).collect();
-        ending.join_all().await;
-        for entry in entries {
-            let task = entry.live().as_mut().and_then(|live| live.task.take());
-            let Some(task) = task else { continue };
-            task.abort();
-            // An append that is under way is finished by its own thread.
-            let _ = task.await;
-            let journal = entry.live().as_ref().map(|live| live.journal.clone());
-            if let Some(journal) = journal {
-                let synced = tokio::task::spawn_blocking(move || journal.sync()).await;
-                if let Ok(Err(error)) = synced {
-                    tracing::error!(run = entry.id, %error, "the journal is not on the disk");
-                }
-            }
-        }
-    }
 }
 
 /// The one run whose id begins so.
@@ -394,17 +366,6 @@ fn same(entry: &Entry, request: &StartRequest) -> Result<v1::Run, RunError> {
         Ok(entry.to_proto())
     } else {
         Err(RunError::KeyReused { key: request.key.clone() })
-    }
-}
-
-async fn stop_and_wait(entry: &Entry) {
-    let watch = entry.live().as_ref().map(|live| {
-        live.stop.cancel();
-        live.journal.watch()
-    });
-    if let Some(mut watch) = watch {
-        // Too long, or the run was let go: the caller sees the state it is in.
-        let _ = tokio::time::timeout(STOP_WAITS, watch.wait_for(|c| c.closed)).await;
     }
 }
 

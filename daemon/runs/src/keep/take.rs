@@ -15,13 +15,18 @@ pub(crate) struct Kept {
     pub(crate) told: Kind,
 }
 
-/// What the trees of an agent look like before its first turn.
-pub(crate) fn base(shared: &Shared, entry: &Entry, agent: usize) -> Result<Vec<Kept>, RunError> {
+/// What the staged trees of an agent, or the others, look like before its first turn.
+pub(crate) fn base(
+    shared: &Shared,
+    entry: &Entry,
+    agent: usize,
+    staged: bool,
+) -> Result<Vec<Kept>, RunError> {
     let what = What::of(entry, agent);
     shared.stores.room(what.storage.as_deref())?;
     let store = shared.stores.of(what.owner, what.storage.as_deref())?;
     let one = |(n, tree): (usize, &TreeRecord)| what.take(&store, n, tree, BASE, 0, Vec::new());
-    what.trees.iter().enumerate().map(one).collect()
+    what.trees.iter().enumerate().filter(|(_, tree)| tree.staged == staged).map(one).collect()
 }
 
 /// What a tree looks like after a turn. Nobody can change it any more.

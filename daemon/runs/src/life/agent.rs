@@ -1,5 +1,6 @@
 use super::{
     AbortOnDrop, Life,
+    denials::tell_denials,
     intake::{Covered, Intake},
     log::Log,
     process::{Limits, after},
@@ -13,7 +14,7 @@ use crate::{
     plan::Planned,
     record::{End, State},
 };
-use cordon_backends::{Driver, Redactor, backend, denial_event};
+use cordon_backends::{Driver, Redactor, backend};
 use cordon_policy::Denial;
 use cordon_proto::v1::{ProbeFinding, SandboxReady, WarningEvent, event::Kind};
 use cordon_sandbox::{Sandbox, SandboxError, SandboxRecord, Wall};
@@ -25,8 +26,6 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Refusals of egress and of system calls that are told one by one; the rest is only counted.
-const DENIALS_TOLD: usize = 1000;
 /// How often, and how far apart, a wall that is not there is asked again after a restart.
 const REATTACH: (u32, Duration) = (10, Duration::from_secs(3));
 
@@ -170,6 +169,9 @@ impl Agent {
             _ => {
                 self.fill_workspace(life).await?;
                 self.fork_trees(life).await?;
+                // Before the probe of the sandbox tries its hand in them.
+                self.keep_base(life, false).await?;
+                self.index_before(life).await?;
                 let entry = life.entry.clone();
                 let index = self.index;
                 let remember = move |record: &SandboxRecord| {
@@ -180,8 +182,8 @@ impl Agent {
                 let wall = wall?;
                 let create = wall.create(&self.planned.sandbox, &remember, sender);
                 let create = async { create.await.map_err(Trouble::from) };
-                // Nothing of the agent runs before its first turn: both can be done at once.
-                tokio::try_join!(create, self.keep_base(life), self.index_before(life))?.0
+                // The sandbox is made meanwhile: no base snapshot of what is staged sees into it.
+                tokio::try_join!(create, self.keep_base(life, true))?.0
             }
         };
         Ok(Ready { sandbox, denials })
@@ -386,28 +388,6 @@ pub(crate) fn finding(finding: &cordon_sandbox::Finding) -> ProbeFinding {
         expected: finding.expected.clone(),
         found: finding.found.clone(),
         ok: finding.ok,
-    }
-}
-
-async fn tell_denials(log: Log, redactor: Redactor, mut refusals: mpsc::Receiver<Denial>) {
-    let mut told = 0;
-    while let Some(mut denial) = refusals.recv().await {
-        // An agent may try to put a secret into a name.
-        denial.target = redactor.text(&denial.target);
-        denial.would_allow = redactor.text(&denial.would_allow);
-        told += 1;
-        if told > DENIALS_TOLD {
-            log.tally().uncounted_denial();
-            continue;
-        }
-        let mut kinds = vec![Kind::Denial(denial_event(&denial))];
-        if told == DENIALS_TOLD {
-            kinds.push(warning("denials", "further refusals are only counted"));
-        }
-        if log.tell(kinds, Durability::Soon).await.is_err() {
-            // The turn finds out for itself and ends the run.
-            return;
-        }
     }
 }
 

@@ -92,10 +92,10 @@ impl Agent {
     }
 
     /// Snapshots of what the agent begins with. They are on the disk when this returns.
-    pub(super) async fn keep_base(&self, life: &Life) -> Result<(), Trouble> {
+    pub(super) async fn keep_base(&self, life: &Life, staged: bool) -> Result<(), Trouble> {
         let (shared, entry, index) = (life.shared.clone(), life.entry.clone(), self.index);
         let kept = blocking("keep the trees", move || {
-            let kept = keep::base(&shared, &entry, index)?;
+            let kept = keep::base(&shared, &entry, index, staged)?;
             entry.update(false, |r| note(r, index, &kept, |tree, id| tree.base = Some(id)))?;
             Ok(kept)
         })

@@ -1,6 +1,7 @@
 //! A run from its sandboxes to its summary.
 
 mod agent;
+mod denials;
 mod finish;
 mod inside;
 mod intake;
