@@ -43,13 +43,18 @@ pub(super) fn rows(planned: &Planned, directory: &Path, paths: &[String]) -> Vec
 }
 
 fn row(planned: &Planned, path: &Path, rule: Option<&Rule>) -> v1::ExplainRow {
-    let [local, docker] = [WallKind::Local, WallKind::Docker].map(|wall| layer(planned, path, rule, wall));
+    // What is done there is done in a fork.
+    let staged = rule.is_some_and(|r| r.access > Access::None) && planned.is_staged(path);
+    let [local, docker] = [WallKind::Local, WallKind::Docker].map(|wall| {
+        let layer = layer(planned, path, rule, wall);
+        if staged { format!("{layer}, staged") } else { layer.to_owned() }
+    });
     v1::ExplainRow {
         agent: planned.context.agent.id.clone(),
         path: path.to_string_lossy().into_owned(),
-        layer: if planned.context.wall == WallKind::Local { local } else { docker }.to_owned(),
-        local_layer: local.to_owned(),
-        docker_layer: docker.to_owned(),
+        layer: if planned.context.wall == WallKind::Local { &local } else { &docker }.clone(),
+        local_layer: local,
+        docker_layer: docker,
         ..Default::default()
     }
 }

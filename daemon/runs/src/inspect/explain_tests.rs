@@ -67,8 +67,12 @@ fn a_rule_says_where_it_is_from_and_who_enforces_it_in_each_wall() {
     let row = |path: &Path| rows.iter().find(|r| Path::new(&r.path) == path).unwrap();
     let context = row(&place.join("project"));
     assert_eq!((context.access.as_str(), context.origin.as_str()), ("write", "a.yaml:9"));
-    assert_eq!(context.local_layer, "mount view, landlock");
-    assert_eq!(context.docker_layer, "mount view, landlock(*)");
+    assert_eq!(context.local_layer, "mount view, landlock, staged");
+    assert_eq!(context.docker_layer, "mount view, landlock(*), staged");
+    let workspace = row(&planned.workspace.path);
+    assert_eq!(workspace.local_layer, "mount view, landlock");
+    let peers = row(&place.join("state/views/r/0"));
+    assert_eq!((peers.access.as_str(), peers.rule.as_str()), ("read", "peers view"));
     assert_eq!(context.layer, context.local_layer);
     let secret = row(&place.join("project/.env"));
     assert_eq!((secret.access.as_str(), secret.docker_layer.as_str()), ("none", "mount view, hidden"));
