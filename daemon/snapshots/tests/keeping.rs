@@ -445,3 +445,41 @@ fn a_file_that_is_exchanged_is_the_one_or_the_other() {
     });
     assert!(store.verify().unwrap().faults.is_empty());
 }
+
+#[test]
+fn files_with_several_names_have_one_address_whichever_thread_comes_first() {
+    let home = home();
+    // Each file has names in several directories, the first of them deep in the tree or not.
+    for dir in ["a", "a/b", "a/b/c", "b", "c/d", "z"] {
+        fs::create_dir_all(home.tree.join(dir)).unwrap();
+    }
+    for n in 0..300u32 {
+        let first = format!("a/b/c/{n}");
+        home.write(&first, noise(n, 20));
+        let others = ["b", "z", "a", "c/d"].into_iter().take(1 + n as usize % 4);
+        for (at, dir) in others.enumerate() {
+            fs::hard_link(home.tree.join(&first), home.tree.join(format!("{dir}/{n}-{at}"))).unwrap();
+        }
+    }
+    fs::write(home.tree.join("long"), noise(7, 2_000_000)).unwrap();
+    fs::hard_link(home.tree.join("long"), home.tree.join("a/long")).unwrap();
+    let roots: HashSet<_> = (0..20)
+        .map(|n| {
+            let store =
+                Store::open(&home.dir.path().join(format!("store{n}")), "", StoreOptions::default()).unwrap();
+            let taken = store.snapshot(&home.tree, &plain()).unwrap();
+            if n == 0 {
+                let back = tempfile::tempdir_in(home.dir.path()).unwrap();
+                store.restore(&taken.id, back.path()).unwrap();
+                assert_eq!(
+                    common::differences(&facts(&home.tree), &facts(back.path())),
+                    Vec::<String>::new()
+                );
+                let again = store.snapshot(back.path(), &plain()).unwrap();
+                assert_eq!(again.snapshot.root, taken.snapshot.root);
+            }
+            taken.snapshot.root
+        })
+        .collect();
+    assert_eq!(roots.len(), 1);
+}

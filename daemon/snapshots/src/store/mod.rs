@@ -20,7 +20,8 @@
 //! A **blob** is a file of at most 1 MiB, or a chunk (FastCDC: 256 KiB, 1 MiB, 4 MiB) of a
 //! longer one; a **list** is the chunks and holes of a long or sparse file; a **tree** is a
 //! directory's entries in the order of their names' bytes. Each is zstd-compressed
-//! where that saves a sixteenth. Layouts: [`object`], [`pack`], [`record`], [`stats`].
+//! where that saves a sixteenth. Layouts: [`object`], [`pack`], [`record`], [`label`],
+//! [`stats`].
 //!
 //! **Compatibility**: a store whose `format` names a later version is refused and left
 //! alone. Within a version no layout changes; what has to change gets a new magic, and the

@@ -253,10 +253,11 @@ impl<'a> Scan<'a> {
         let limits = &self.request.limits;
         let shown = || parent.map_or(String::new(), |(parent, _)| parent.shown(&name));
         let limit = |what, limit| StoreError::Limit { what, limit, path: shown() };
-        let mut listed = Names::read(&fd, limits, &mut worker.buffer).map_err(|fault| match fault {
-            names::Fault::Io(e) => StoreError::Unreadable { path: shown(), source: e.into() },
-            names::Fault::Limit(what, most) => limit(what, most),
-        })?;
+        let mut listed =
+            Names::read(&fd, limits, names::MOST, &mut worker.buffer).map_err(|fault| match fault {
+                names::Fault::Io(e) => StoreError::Unreadable { path: shown(), source: e.into() },
+                names::Fault::Limit(what, most) => limit(what, most),
+            })?;
         let more = listed.len() as u64;
         if self.entries.fetch_add(more, Ordering::Relaxed) + more > limits.entries {
             return Err(limit("entries", limits.entries));

@@ -10,6 +10,9 @@ use std::{ffi::CStr, mem::MaybeUninit};
 /// How much of a directory is asked for at once.
 pub(super) const BUFFER: usize = 32 << 10;
 
+/// How long the names of one directory may be together: a million of 64 bytes.
+pub(super) const MOST: u64 = 64 << 20;
+
 /// Sorted names in one piece of memory, each with its NUL.
 #[derive(Default)]
 pub(super) struct Names {
@@ -25,6 +28,7 @@ struct Item {
 }
 
 /// Why a directory was not listed.
+#[derive(Debug)]
 pub(super) enum Fault {
     Io(rustix::io::Errno),
     Limit(&'static str, u64),
@@ -34,6 +38,7 @@ impl Names {
     pub(super) fn read(
         fd: &OwnedFd,
         limits: &TreeLimits,
+        most: u64,
         buffer: &mut [MaybeUninit<u8>],
     ) -> Result<Self, Fault> {
         let mut names = Self::default();
@@ -46,6 +51,9 @@ impl Names {
             }
             if names.items.len() as u64 >= limits.directory {
                 return Err(Fault::Limit("entries in one directory", limits.directory));
+            }
+            if (names.bytes.len() + name.len()) as u64 > most {
+                return Err(Fault::Limit("bytes of names in one directory", most));
             }
             let length = u16::try_from(name.len()).map_err(|_| Fault::Io(rustix::io::Errno::NAMETOOLONG))?;
             names.items.push(Item { at: names.bytes.len(), length, kind: found.file_type() });
@@ -76,5 +84,34 @@ impl Names {
     pub(super) fn remove(&mut self, mut out: impl FnMut(&[u8]) -> bool) {
         let Self { bytes, items } = self;
         items.retain(|item| !out(&bytes[item.at..item.at + usize::from(item.length) - 1]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUFFER, Fault, Names};
+    use crate::store::{disk::open_dir, limits::TreeLimits};
+    use std::mem::MaybeUninit;
+
+    fn read(path: &std::path::Path, limits: &TreeLimits, most: u64) -> Result<Vec<String>, Fault> {
+        let fd = open_dir(rustix::fs::CWD, path).unwrap();
+        let mut names = Names::read(&fd, limits, most, &mut vec![MaybeUninit::uninit(); BUFFER])?;
+        names.remove(|name| name == b"hidden");
+        Ok(names.range(0, usize::MAX).map(|(name, _)| name.to_str().unwrap().to_owned()).collect())
+    }
+
+    #[test]
+    fn names_are_sorted_and_bounded_by_number_and_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b", "a", "hidden", "a.b", "a-b"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let all = TreeLimits::default();
+        assert_eq!(read(dir.path(), &all, 1000).unwrap(), ["a", "a-b", "a.b", "b"]);
+        // Each with its NUL.
+        assert!(read(dir.path(), &all, 19).is_ok());
+        assert!(matches!(read(dir.path(), &all, 18), Err(Fault::Limit(_, 18))));
+        let few = TreeLimits { directory: 4, ..all };
+        assert!(matches!(read(dir.path(), &few, 1000), Err(Fault::Limit(_, 4))));
     }
 }
