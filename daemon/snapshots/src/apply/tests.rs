@@ -14,6 +14,7 @@ use std::{cell::Cell, fs, os::unix::fs::symlink};
 mod crash;
 mod drift;
 mod hostile;
+mod reference;
 mod replace;
 mod rights;
 
