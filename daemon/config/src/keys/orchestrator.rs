@@ -6,8 +6,16 @@ pub(crate) static ORCHESTRATOR: Scope = Scope {
     name: "orchestrator",
     keys: &[
         &[
-            on("snapshot_storage", Shape::Text, "Where snapshots are kept: absolute, or relative to the daemon's stores of this user."),
-            on("agent_temporary_workspace", Shape::Text, "Where an agent sees the latest snapshots of all: absolute inside, or a name below its view."),
+            on(
+                "snapshot_storage",
+                Shape::Text,
+                "Where snapshots are kept: absolute, or relative to the daemon's stores of this user.",
+            ),
+            on(
+                "agent_temporary_workspace",
+                Shape::Text,
+                "Where an agent sees the latest snapshots of all: absolute inside, or a name below its view.",
+            ),
             on(
                 "context_paths",
                 Shape::List(&Shape::Map(&CONTEXT_PATH)),

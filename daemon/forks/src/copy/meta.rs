@@ -40,11 +40,13 @@ fn owner(to: &OwnedFd, stat: &Stat) -> Result<(), Errno> {
 /// The user's own attributes and the access lists. Not the kernel's and not capabilities: those
 /// are rights, and `trusted.` ones would mean something to an overlay.
 fn attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut list = vec![0u8; LONGEST_LIST];
-    let length = match fs::flistxattr(from, &mut list[..]) {
-        Err(Errno::NOTSUP) => return Ok(()),
+    // Most files have none, and to ask for the length costs no memory.
+    match fs::flistxattr_query(from) {
+        Ok(0) | Err(Errno::NOTSUP) => return Ok(()),
         other => other?,
     };
+    let mut list = vec![0u8; LONGEST_LIST];
+    let length = fs::flistxattr(from, &mut list[..])?;
     for name in list.get(..length).unwrap_or_default().split_inclusive(|b| *b == 0) {
         let kept = name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_");
         let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
