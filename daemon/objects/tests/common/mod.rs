@@ -36,7 +36,7 @@ impl Drop for Server {
 }
 
 fn program() -> Option<PathBuf> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build/s3/bin/s3s-fs");
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../build/tools/bin/s3s-fs");
     let places = std::env::var_os("CORDON_TEST_S3").map(PathBuf::from).into_iter().chain([built]);
     places.into_iter().find(|p| p.try_exists().unwrap_or(false))
 }
@@ -47,7 +47,7 @@ pub fn server() -> Option<Server> {
         let skipped = std::env::var("CORDON_TEST_SKIP").unwrap_or_default();
         assert!(
             skipped.split(',').any(|s| s == "s3"),
-            "no S3 server: `make s3-server` builds s3s-fs into build/s3, or CORDON_TEST_S3 names one; CORDON_TEST_SKIP=s3 leaves these tests out"
+            "no S3 server: scripts/setup-tests.sh puts s3s-fs into build/tools, or CORDON_TEST_S3 names one; CORDON_TEST_SKIP=s3 leaves these tests out"
         );
         return None;
     };
