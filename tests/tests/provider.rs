@@ -1,4 +1,4 @@
-//! The scripted provider speaks both protocols, whatever the client does around it.
+//! The scripted provider speaks its four protocols, whatever the client does around it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
@@ -121,6 +121,75 @@ async fn messages_follow_the_script_through_the_tools_that_are_offered() {
     let events = events(&stream);
     assert_eq!(events[2]["delta"]["text"], "Finished.");
     assert_eq!(events.last().unwrap()["type"], "message_stop");
+}
+
+#[tokio::test]
+async fn chat_completions_follow_the_script_through_the_tools_that_are_offered() {
+    let provider = Provider::start(script()).await.unwrap();
+    let tools = json!([{"type": "function", "function": {"name": "bash"}}, {"type": "function", "function": {"name": "create"}}]);
+    let said = "<current_datetime>2026</current_datetime>\n\ngo";
+    let mut messages =
+        vec![json!({"role": "system", "content": "s"}), json!({"role": "user", "content": said})];
+    let mut calls = Vec::new();
+    for _ in 0..3 {
+        let answer =
+            post(&provider, "/v1/chat/completions", &json!({"tools": tools, "messages": messages})).await;
+        assert_eq!(answer["choices"][0]["finish_reason"], "tool_calls");
+        let message = answer["choices"][0]["message"].clone();
+        let call = message["tool_calls"][0].clone();
+        messages.push(message);
+        messages.push(json!({"role": "tool", "tool_call_id": call["id"], "content": "x"}));
+        let arguments: Value = serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap();
+        calls.push((call["function"]["name"].clone(), arguments));
+    }
+    assert_eq!(calls[0].1["command"], "echo hello");
+    assert_eq!(calls[1], (json!("create"), json!({"path": "/w/it's.txt", "file_text": "no newline"})));
+    let ask = json!({"stream": true, "tools": tools, "messages": messages});
+    let (_, stream) = send(&provider, "POST", "/v1/chat/completions", &ask).await;
+    let text = std::str::from_utf8(&stream).unwrap();
+    let chunks = events(text.strip_suffix("data: [DONE]\n\n").unwrap().as_bytes());
+    assert_eq!(chunks[0]["choices"][0]["delta"]["content"], "Finished.");
+    assert_eq!(chunks.last().unwrap()["usage"]["prompt_tokens"], 100);
+    // The person's words are found behind what the client puts before them.
+    messages.push(json!({"role": "user", "content": said.replace("go", "the other task")}));
+    let answer =
+        post(&provider, "/v1/chat/completions", &json!({"tools": tools, "messages": messages})).await;
+    assert_eq!(answer["choices"][0]["message"]["content"], "Other.");
+}
+
+#[tokio::test]
+async fn generate_content_follows_the_script_through_the_tools_that_are_offered() {
+    let provider = Provider::start(script()).await.unwrap();
+    let tools = json!([{"functionDeclarations": [
+        {"name": "run_shell_command"},
+        {"name": "write_file", "parametersJsonSchema": {"properties": {"file_path": {}, "content": {}}}},
+    ]}]);
+    let model = "/v1beta/models/gemini-x:generateContent";
+    let mut contents =
+        vec![json!({"role": "user", "parts": [{"text": "<session_context>"}, {"text": "go"}]})];
+    let mut calls = Vec::new();
+    for _ in 0..3 {
+        let answer = post(&provider, model, &json!({"tools": tools, "contents": contents})).await;
+        let content = answer["candidates"][0]["content"].clone();
+        let call = content["parts"][0]["functionCall"].clone();
+        contents.push(content);
+        // Not every client sends the ids back.
+        let result = json!({"name": call["name"], "response": {"output": "x"}});
+        contents.push(json!({"role": "user", "parts": [{"functionResponse": result}]}));
+        calls.push((call["name"].clone(), call["args"].clone()));
+    }
+    assert_eq!(calls[0], (json!("run_shell_command"), json!({"command": "echo hello"})));
+    assert_eq!(calls[1], (json!("write_file"), json!({"file_path": "/w/it's.txt", "content": "no newline"})));
+    let ask = json!({"tools": tools, "contents": contents});
+    let stream = "/v1beta/models/gemini-x:streamGenerateContent?alt=sse";
+    let (_, stream) = send(&provider, "POST", stream, &ask).await;
+    assert_eq!(events(&stream)[0]["candidates"][0]["content"]["parts"][0]["text"], "Finished.");
+    let count = post(&provider, "/v1beta/models/gemini-x:countTokens", &ask).await;
+    assert_eq!(count["totalTokens"], 100);
+    let broken = Provider::start(Script::failing(Failure::RateLimit)).await.unwrap();
+    let (status, body) = send(&broken, "POST", model, &ask).await;
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &body["error"]["code"]), (429, &json!(429)));
 }
 
 #[tokio::test]

@@ -273,7 +273,7 @@ pub(crate) enum Images {
     Ls,
     /// Build them
     Build {
-        /// base, codex, claude-code; none: all of them
+        /// base, codex, claude-code, gemini-cli, copilot; none: all of them
         names: Vec<String>,
         /// Make the base system with debootstrap when it cannot be pulled
         #[arg(long)]

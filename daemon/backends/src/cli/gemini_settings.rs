@@ -4,6 +4,8 @@ use crate::BackendError;
 use cordon_config::{Agent, Effort};
 use serde_json::{Value, json};
 
+const SUCCESSORS: [&str; 2] = ["gemini-3.1-pro-preview", "gemini-3.1-pro-preview-customtools"];
+
 /// Writes the file. It holds no secret.
 pub(super) fn write(agent: &Agent, with_key: bool) -> Result<String, BackendError> {
     let login = if with_key { "gemini-api-key" } else { "oauth-personal" };
@@ -74,10 +76,15 @@ fn thinking(model: Option<&str>, effort: Effort) -> Result<Value, BackendError> 
     } else {
         return refuse("how its model thinks is known for gemini-2.5 and gemini-3 only");
     };
-    Ok(json!({ "overrides": [{
-        "match": { "model": model },
-        "modelConfig": { "generateContentConfig": { "thinkingConfig": config } },
-    }] }))
+    // The program asks a successor for what was asked of these, and looks under that name.
+    let successors: &[&str] = if model.starts_with("gemini-3-pro") { &SUCCESSORS } else { &[] };
+    let overrides = std::iter::once(model).chain(successors.iter().copied()).map(|model| {
+        json!({
+            "match": { "model": model },
+            "modelConfig": { "generateContentConfig": { "thinkingConfig": config } },
+        })
+    });
+    Ok(json!({ "overrides": overrides.collect::<Vec<_>>() }))
 }
 
 #[cfg(test)]
@@ -119,6 +126,8 @@ mod tests {
         };
         assert_eq!(config("gemini-2.5-pro", Effort::High), json!({ "thinkingBudget": 24_576 }));
         assert_eq!(config("gemini-3.1-pro-preview", Effort::Low), json!({ "thinkingLevel": "LOW" }));
+        let old = &parsed(Some("gemini-3-pro-preview"), Some(Effort::Low))["modelConfigs"]["overrides"];
+        assert_eq!(old[1]["match"]["model"], "gemini-3.1-pro-preview");
         for (model, effort) in [
             (None, Effort::Low),
             (Some("gemini-1.5-pro"), Effort::Low),
