@@ -19,7 +19,7 @@ fn compiled(rules: &[Rule], facts: &[(&str, Fact)]) -> Result<Vec<(String, Mount
 
 #[test]
 fn the_view_has_what_differs_from_what_is_around_it() {
-    use MountKind::{Hidden, Pin, ReadOnly, Writable};
+    use MountKind::{Hidden, ReadOnly, Writable};
     let rules = [
         rule("/usr", Access::Read, Source::System),
         rule("/usr/lib/cli", Access::Read, Source::Program),
