@@ -247,7 +247,8 @@ impl Planned {
     /// Whether what the agent does at a path is done in a fork.
     #[must_use]
     pub fn is_staged(&self, path: &Path) -> bool {
-        let innermost = self.staged.iter().filter(|s| path.starts_with(&s.path)).max_by_key(|s| s.path.as_os_str().len());
+        let innermost =
+            self.staged.iter().filter(|s| path.starts_with(&s.path)).max_by_key(|s| s.path.as_os_str().len());
         innermost.is_some_and(|staged| {
             let left_out = |relative: &PathBuf| path.starts_with(staged.path.join(relative));
             !staged.leave_out.iter().any(left_out)
