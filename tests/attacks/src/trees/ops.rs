@@ -173,7 +173,7 @@ fn passed(attack: &TreeAttack, plan: &apply::Plan) -> Vec<String> {
             Some(change) => Some(format!("{path} passed: {:?}", change.verdict)),
         }
     };
-    attack.marked.iter().filter_map(|path| one(&path)).collect()
+    attack.marked.iter().filter_map(one).collect()
 }
 
 fn put_back(attack: &TreeAttack, grounds: &Grounds) -> Done<Vec<String>> {
