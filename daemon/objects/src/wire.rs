@@ -154,19 +154,34 @@ impl Wire {
     }
 
     /// Puts what is not there yet. False: it is.
+    ///
+    /// A server that has it may say so before it has read all that is sent, and hang up: then
+    /// the answer is lost, and has to be had in another way.
     pub(crate) async fn create(&self, name: &str, bytes: Vec<u8>) -> Result<bool, RemoteError> {
-        self.put(name, bytes, PutMode::Create).await
+        let bytes = Bytes::from(bytes);
+        let mut tries = 3;
+        loop {
+            tries -= 1;
+            match self.put(name, bytes.clone(), PutMode::Create).await {
+                Err(e) => match self.head(name).await? {
+                    Some(_) => return Ok(false),
+                    None if tries == 0 => return Err(e),
+                    None => {}
+                },
+                done => return done,
+            }
+        }
     }
 
     /// Puts instead of exactly what was seen there. False: it is another one by now.
     pub(crate) async fn replace(&self, seen: &Listed, bytes: Vec<u8>) -> Result<bool, RemoteError> {
         let version = UpdateVersion { e_tag: seen.tag.clone(), version: None };
-        self.put(&seen.name, bytes, PutMode::Update(version)).await
+        self.put(&seen.name, bytes.into(), PutMode::Update(version)).await
     }
 
-    async fn put(&self, name: &str, bytes: Vec<u8>, mode: PutMode) -> Result<bool, RemoteError> {
+    async fn put(&self, name: &str, bytes: Bytes, mode: PutMode) -> Result<bool, RemoteError> {
         let options = PutOptions { mode, ..PutOptions::default() };
-        match self.store.put_opts(&self.key(name), Bytes::from(bytes).into(), options).await {
+        match self.store.put_opts(&self.key(name), bytes.into(), options).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Ok(false)
