@@ -1,7 +1,7 @@
 //! Classes of bypass that were proven against systems of this kind, one test each: none of them may be possible here.
 //!
-//! Elsewhere: the host's git on an agent's repository is `planted.rs`. Applying an agent's changes to the host, and
-//! snapshots that stay old, have no test: nothing of ours does either.
+//! Elsewhere: the host's git on an agent's repository is `planted.rs`; an agent's changes brought to the host, and
+//! snapshots of its trees, are `trees.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // What stands where an attack was is looked at once it is over.
 #![allow(clippy::disallowed_methods)]
