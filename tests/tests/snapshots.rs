@@ -495,6 +495,7 @@ async fn changes_are_classed_filtered_and_merged() {
         tree.display()
     );
     let text = file(&[agent("worker", &ws.display().to_string(), &script, &staged(&tree))]);
+    let text = format!("{text}orchestrator: {{coordination: {{drift_conflict_policy: skip}}}}\n");
     let path = host.agent_file("a.yaml", &text);
     let _ = host.cordon(["run", path.to_str().unwrap(), "x"]).expect_code(0);
     let mut api = host.api().await;
@@ -526,6 +527,9 @@ async fn changes_are_classed_filtered_and_merged() {
     let late = api.changes.apply(apply_of(only.clone(), &plan.fingerprint, "")).await.unwrap_err();
     assert_eq!(reason(&late), "plan-changed");
     let drifted = api.changes.plan_apply(only.clone()).await.unwrap().into_inner();
+    assert_eq!(rows(&drifted), [row("src/a.txt", "modified", "left-out")], "as the agent file says");
+    let strict = pb::PlanApplyRequest { on_drift: pb::OnDrift::Fail.into(), ..only.clone() };
+    let drifted = api.changes.plan_apply(strict).await.unwrap().into_inner();
     assert_eq!(rows(&drifted), [row("src/a.txt", "modified", "refused")]);
     let merge = pb::PlanApplyRequest {
         on_drift: pb::OnDrift::Merge.into(),

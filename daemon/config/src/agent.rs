@@ -131,8 +131,10 @@ pub enum WriteMode {
 pub enum DriftPolicy {
     /// It is left out.
     Skip,
-    /// The agent's stands.
+    /// Texts are merged, and where both changed the same lines the user's stay.
     Ours,
+    /// Texts are merged, and where both changed the same lines nothing is applied.
+    Merge,
     /// Nothing is applied.
     Fail,
 }
@@ -144,6 +146,7 @@ impl DriftPolicy {
         match self {
             Self::Skip => "skip",
             Self::Ours => "ours",
+            Self::Merge => "merge",
             Self::Fail => "fail",
         }
     }

@@ -56,7 +56,7 @@ impl Build<'_, '_> {
             agents: agents.into_iter().collect::<Option<_>>()?,
             snapshot_storage,
             agent_temporary_workspace,
-            drift: coordination.and_then(drift),
+            drift: coordination.and_then(|c| self.drift(c)),
             timeouts,
         })
     }
@@ -76,6 +76,24 @@ impl Build<'_, '_> {
                 Some(WriteMode::Staged)
             }
             _ => Some(WriteMode::Staged),
+        }
+    }
+
+    fn drift(&mut self, coordination: &Item) -> Option<DriftPolicy> {
+        let item = coordination.get("drift_conflict_policy")?;
+        match item.text()? {
+            "fail" => Some(DriftPolicy::Fail),
+            "skip" => Some(DriftPolicy::Skip),
+            "ours" => Some(DriftPolicy::Ours),
+            "merge" => Some(DriftPolicy::Merge),
+            "prefer_presenter" => {
+                let message =
+                    "what you changed meanwhile is never overwritten with what an agent wrote".to_owned();
+                let help = "texts are merged line by line, and a conflict applies nothing, as with `merge`";
+                self.report.warn(&item.at(), "other-policy", message, help);
+                Some(DriftPolicy::Merge)
+            }
+            _ => None,
         }
     }
 
@@ -226,14 +244,5 @@ impl Build<'_, '_> {
     fn missing(&mut self, map: &Item, key: &str, message: String, help: impl Into<String>) {
         let path = if map.path.is_empty() { key.to_owned() } else { format!("{}.{key}", map.path) };
         self.report.error(&At::new(&path, map.mark), "missing-key", message, help);
-    }
-}
-
-fn drift(coordination: &Item) -> Option<DriftPolicy> {
-    match coordination.get("drift_conflict_policy")?.text()? {
-        "prefer_presenter" => Some(DriftPolicy::Ours),
-        "fail" => Some(DriftPolicy::Fail),
-        "skip" => Some(DriftPolicy::Skip),
-        _ => None,
     }
 }

@@ -420,12 +420,14 @@ fn what_a_writable_context_path_is() {
     let key = "orchestrator.context_paths[0].write_mode";
     warns(&file("", ", write_mode: legacy"), "no-effect", key, "only read");
     fails(&file("", &format!("{write}, write_mode: git")), "bad-value", key, "git", "legacy");
-    for (word, policy) in
-        [("skip", DriftPolicy::Skip), ("prefer_presenter", DriftPolicy::Ours), ("fail", DriftPolicy::Fail)]
-    {
-        let file = fine(&file(&format!("drift_conflict_policy: {word}"), write));
+    for policy in [DriftPolicy::Skip, DriftPolicy::Ours, DriftPolicy::Merge, DriftPolicy::Fail] {
+        let file = fine(&file(&format!("drift_conflict_policy: {}", policy.name()), write));
         assert_eq!(file.drift, Some(policy));
     }
+    let presenter = file("drift_conflict_policy: prefer_presenter", write);
+    let key = "orchestrator.coordination.drift_conflict_policy";
+    warns(&presenter, "other-policy", key, "never overwritten");
+    assert_eq!(parse(&presenter).file.unwrap().drift, Some(DriftPolicy::Merge));
     assert_eq!(fine(&file("", write)).drift, None);
     // Two words about one path, in two places.
     let twice = format!(

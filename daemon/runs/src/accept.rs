@@ -145,6 +145,7 @@ impl Accepting<'_> {
         record.file_agents = checked.file.agents.iter().map(|a| a.id.clone()).collect();
         // One alone sees only itself, where nobody asks for more.
         record.show_peers = record.file_agents.len() > 1 || checked.file.agent_temporary_workspace.is_some();
+        record.drift = checked.file.drift.map(|d| d.name().to_owned());
         // Last: a directory without this file is no run.
         directory.save(&record, true)?;
         let agent = |(index, planned): (usize, Planned)| Agent {
@@ -261,6 +262,7 @@ fn record(
         storage: None,
         file_agents: Vec::new(),
         show_peers: false,
+        drift: None,
         applied: Vec::new(),
     }
 }

@@ -163,6 +163,9 @@ pub(crate) struct RunRecord {
     /// Its agents see what the agents of the file left last.
     #[serde(default)]
     pub(crate) show_peers: bool,
+    /// What the agent file says of drift, in the word that an apply takes; none: nothing.
+    #[serde(default)]
+    pub(crate) drift: Option<String>,
     /// Applies that were done, oldest first.
     #[serde(default)]
     pub(crate) applied: Vec<Applied>,

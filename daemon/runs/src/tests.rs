@@ -188,7 +188,7 @@ async fn another_user_finds_no_snapshot_change_or_workspace() {
         run: run.id.clone(),
         agent: String::new(),
         paths: Vec::new(),
-        on_drift: crate::OnDrift::Fail,
+        on_drift: Some(crate::OnDrift::Fail),
         classes: Vec::new(),
         leave_out: false,
     };

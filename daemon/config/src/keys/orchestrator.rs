@@ -76,7 +76,7 @@ pub(crate) static COORDINATION: Scope = Scope {
         ),
         on(
             "drift_conflict_policy",
-            Shape::Words(&["skip", "prefer_presenter", "fail"]),
+            Shape::Words(&["skip", "prefer_presenter", "fail", "ours", "merge"]),
             "What applying does where the user has changed the same place.",
         ),
         off("use_two_tier_workspace"),

@@ -54,10 +54,11 @@ impl changes_server::Changes for ChangesService {
 
 fn options(request: v1::PlanApplyRequest) -> Result<ApplyOptions, Status> {
     let on_drift = match request.on_drift() {
-        v1::OnDrift::Unspecified | v1::OnDrift::Fail => OnDrift::Fail,
-        v1::OnDrift::Skip => OnDrift::Skip,
-        v1::OnDrift::Ours => OnDrift::Ours,
-        v1::OnDrift::Merge => OnDrift::Merge,
+        v1::OnDrift::Unspecified => None,
+        v1::OnDrift::Fail => Some(OnDrift::Fail),
+        v1::OnDrift::Skip => Some(OnDrift::Skip),
+        v1::OnDrift::Ours => Some(OnDrift::Ours),
+        v1::OnDrift::Merge => Some(OnDrift::Merge),
     };
     if v1::OnDrift::try_from(request.on_drift).is_err() {
         return Err(invalid("unknown-drift", "there is no such answer to drift"));

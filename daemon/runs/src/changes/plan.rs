@@ -24,8 +24,9 @@ pub struct ApplyOptions {
     pub agent: String,
     /// Absolute, or relative to the one tree; none: everything.
     pub paths: Vec<Vec<u8>>,
-    /// Where the user's tree is no longer what the agent began with.
-    pub on_drift: OnDrift,
+    /// Where the user's tree is no longer what the agent began with; none: as the agent file says,
+    /// and nothing is applied where it says nothing.
+    pub on_drift: Option<OnDrift>,
     /// Classes beyond `data`, by name.
     pub classes: Vec<String>,
     /// Changes of other classes are left out instead of refusing the whole.
@@ -64,6 +65,7 @@ impl Runs {
     pub(super) fn whole(&self, owner: u32, options: &ApplyOptions) -> Result<Whole, RunError> {
         let entry = self.ended(owner, &options.run)?;
         let allowed = classes(&options.classes)?;
+        let on_drift = options.on_drift.unwrap_or_else(|| entry.with(|r| of_the_file(r.drift.as_deref())));
         let (store, changed) = self.changed(&entry, &options.agent)?;
         let agent = one_agent(&entry, &store, &changed, &options.agent)?;
         let changed: Vec<Changed> =
@@ -76,7 +78,7 @@ impl Runs {
             if chosen.is_some_and(<[_]>::is_empty) {
                 continue;
             }
-            let plan = self.plan_tree(owner, &store, &one, options, &allowed, chosen)?;
+            let plan = self.plan_tree(owner, &store, &one, options, (&allowed, on_drift), chosen)?;
             let (base, turn) = one.trees(&store)?;
             for id in [base.snapshot().root, turn.snapshot().root] {
                 hasher.update(&id.0);
@@ -85,7 +87,7 @@ impl Runs {
             hasher.update(&plan.digest());
             trees.push(TreePlan { changed: one, plan });
         }
-        let ApplyOptions { paths, on_drift, leave_out, .. } = options;
+        let ApplyOptions { paths, leave_out, .. } = options;
         let how = format!("{allowed:?} {paths:?} {on_drift:?} {leave_out} {} {agent}", entry.id);
         hasher.update(how.as_bytes());
         let fingerprint = hasher.finalize().to_hex().to_string();
@@ -98,7 +100,7 @@ impl Runs {
         store: &Store,
         one: &Changed,
         options: &ApplyOptions,
-        allowed: &BTreeSet<Class>,
+        (allowed, on_drift): (&BTreeSet<Class>, OnDrift),
         chosen: Option<&[Vec<u8>]>,
     ) -> Result<Plan, RunError> {
         let (base, turn) = one.trees(store)?;
@@ -108,13 +110,23 @@ impl Runs {
         let hidden = one.tree.leave_out.iter().map(|name| name.0.clone());
         let user = Without::new(&live, hidden);
         let options = Options {
-            on_drift: options.on_drift,
+            on_drift,
             paths: chosen.map(<[_]>::to_vec).unwrap_or_default(),
             allowed: allowed.clone(),
             leave_out: options.leave_out,
             ..Options::default()
         };
         Ok(apply::plan(&base, &turn, &user, &options)?)
+    }
+}
+
+/// The agent file's word for where the user went on meanwhile.
+fn of_the_file(word: Option<&str>) -> OnDrift {
+    match word {
+        Some("skip") => OnDrift::Skip,
+        Some("ours") => OnDrift::Ours,
+        Some("merge") => OnDrift::Merge,
+        _ => OnDrift::Fail,
     }
 }
 
