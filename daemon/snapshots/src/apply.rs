@@ -57,6 +57,9 @@ pub struct Options {
     /// Changes of other classes, and links that leave the tree, are left out instead of refusing
     /// the whole.
     pub leave_out: bool,
+    /// Where the user's tree stands. The names of what is around it say as much of a change as those
+    /// in it: a tree can be a `.github`, or the directory around a single file.
+    pub above: Vec<u8>,
     /// How much work it may be.
     pub limits: diff::Limits,
 }

@@ -64,13 +64,13 @@ struct Seen {
 }
 
 impl LiveTree {
-    /// Opens the directory at `path`; its last component is not followed.
+    /// Opens the directory at `path`. No link on the way is followed: who may write to a directory
+    /// above could lead elsewhere with one.
     ///
     /// # Errors
     /// When no directory stands there.
     pub fn open(path: &Path) -> Result<Self, TreeError> {
-        let flags = DIRECTORY.union(OFlags::NOFOLLOW);
-        let root = fs::open(path, flags, Mode::empty()).map_err(|e| failed(b"", e))?;
+        let root = open_root(path).map_err(|e| failed(b"", e))?;
         Self::from_fd(root, Limits::default())
     }
 
@@ -183,6 +183,13 @@ impl LiveTree {
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+/// The root of a tree, with no link anywhere in its path.
+pub(crate) fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = DIRECTORY.union(OFlags::NOFOLLOW);
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    fs::openat2(fs::CWD, path, flags, Mode::empty(), resolve)
+}
 
 fn special(kind: FileType) -> &'static str {
     match kind {

@@ -28,7 +28,7 @@ pub(super) struct Decider<'a> {
     open: BTreeMap<Vec<u8>, Delta>,
     decided: BTreeMap<Vec<u8>, Decided>,
     listings: Listings<'a>,
-    links: Links,
+    links: Links<'a>,
 }
 
 fn is_directory(entry: Option<&TreeEntry>) -> bool {
@@ -59,7 +59,7 @@ impl<'a> Decider<'a> {
         let mut budget = Budget::new(&options.limits);
         let found = diff::plain(base, agent, &options.limits, &mut budget)?;
         let open = found.into_iter().map(|d| (d.path.clone(), d)).collect();
-        let (decided, listings, links) = (BTreeMap::new(), Listings::new(user), Links::default());
+        let (decided, listings, links) = (BTreeMap::new(), Listings::new(user), Links::new(&options.above));
         Ok(Self { base, agent, user, options, budget, open, decided, listings, links })
     }
 
@@ -117,7 +117,9 @@ impl<'a> Decider<'a> {
         let (old, new) = (delta.old.as_ref(), delta.new.as_ref());
         let (old_bytes, new_bytes) = (bytes(self.base, old)?, bytes(self.agent, new)?);
         let (old_bytes, new_bytes) = (old_bytes.as_deref(), new_bytes.as_deref());
-        Ok(classify::classify(&Subject { path: &delta.path, old, new, old_bytes, new_bytes }))
+        // A tree may itself be what a name says: `.github` alone, or `.git/hooks`.
+        let path = &join(&self.options.above, &delta.path);
+        Ok(classify::classify(&Subject { path, old, new, old_bytes, new_bytes }))
     }
 
     fn verdict(&mut self, decided: &mut Decided) -> Result<Verdict, PlanError> {

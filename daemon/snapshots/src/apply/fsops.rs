@@ -40,10 +40,9 @@ fn look(dir: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<Identity, Er
 }
 
 impl Tree {
-    /// Opens the tree and keeps every other apply out of it until dropped.
+    /// Opens the tree, with no link on the way to it, and keeps every other apply out of it until dropped.
     pub(super) fn open(root: &Path) -> Result<Self, Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root = fs::open(root, flags, Mode::empty())?;
+        let root = live::open_root(root)?;
         fs::flock(&root, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { root })
     }

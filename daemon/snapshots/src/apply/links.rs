@@ -25,8 +25,9 @@ struct Around {
     below: Vec<Leads>,
 }
 
-#[derive(Default)]
-pub(super) struct Links {
+pub(super) struct Links<'a> {
+    /// Where the tree stands.
+    above: &'a [u8],
     known: HashMap<Vec<u8>, Rc<Around>>,
 }
 
@@ -84,7 +85,11 @@ impl Around {
     }
 }
 
-impl Links {
+impl<'a> Links<'a> {
+    pub(super) fn new(above: &'a [u8]) -> Self {
+        Self { above, known: HashMap::new() }
+    }
+
     /// What links in the directories around a path, the user's or the agent's, make of it.
     pub(super) fn leading_to(
         &mut self,
@@ -127,7 +132,7 @@ impl Links {
             for (n, tree) in
                 [user, agent].into_iter().enumerate().filter(|(n, _)| around.there[*n] || at.is_empty())
             {
-                let links = known(at, tree)?;
+                let links = known(self.above, at, tree)?;
                 next.there[n] = links.is_some();
                 next.add(at, links.unwrap_or_default());
             }
@@ -139,14 +144,14 @@ impl Links {
 }
 
 /// The links of a known name in a directory; none: there is no such directory.
-fn known(directory: &[u8], tree: &dyn TreeSource) -> Result<Option<Vec<Leads>>, TreeError> {
+fn known(above: &[u8], directory: &[u8], tree: &dyn TreeSource) -> Result<Option<Vec<Leads>>, TreeError> {
     let entries = match tree.children(directory) {
         Err(error) if error.absent => return Ok(None),
         other => other?,
     };
     let mut links = Vec::new();
     for entry in entries.into_iter().filter(|e| e.kind == NodeKind::Symlink) {
-        let path = join(directory, &entry.name);
+        let path = join(above, &join(directory, &entry.name));
         let findings = classify::classify(&Subject { path: &path, new: Some(&entry), ..Subject::default() });
         if let (Content::Target(target), false) = (&entry.content, findings.is_empty())
             && let Some(target) = resolve(directory, target)

@@ -2,7 +2,6 @@
 
 use super::{
     Store,
-    disk::open_dir,
     error::{StoreError, io},
     limits::SnapshotRequest,
     record::{Snapshot, SnapshotId},
@@ -12,7 +11,6 @@ use super::{
 };
 use rustix::{
     fd::{AsFd, BorrowedFd},
-    fs::CWD,
     time::{ClockId, clock_gettime},
 };
 use std::path::Path;
@@ -30,14 +28,14 @@ pub struct Taken {
 }
 
 impl Store {
-    /// Takes a snapshot of the tree at `root`, which must not be a link. When this returns, the
+    /// Takes a snapshot of the tree at `root`, which must not be a link nor lie behind one. When this returns, the
     /// snapshot survives a power cut.
     ///
     /// # Errors
     /// When any of the tree cannot be read, does not hold still or is beyond a limit; when the
     /// store cannot be written or its quota is used up. Nothing is announced then.
     pub fn snapshot(&self, root: &Path, request: &SnapshotRequest) -> Result<Taken, StoreError> {
-        let root = open_dir(CWD, root).map_err(io("open", root.display()))?;
+        let root = crate::live::open_root(root).map_err(io("open", root.display()))?;
         self.snapshot_at(root.as_fd(), request)
     }
 

@@ -350,3 +350,36 @@ fn a_deep_tree_is_brought_in_and_taken_out_again() {
     };
     std::thread::Builder::new().stack_size(16 << 20).spawn(run).unwrap().join().unwrap();
 }
+
+#[test]
+fn what_stands_around_a_tree_says_what_its_changes_are() {
+    for (above, name, class) in [
+        ("/home/u/p/.github", "workflows/ci.yml", Class::RunsLater),
+        ("/home/u/p/.GitHub/workflows", "ci.yml", Class::RunsLater),
+        ("/home/u/p/hooks", "pre-push", Class::RunsLater),
+        ("/home/u/p/.claude", "settings.json", Class::SteersAgents),
+        ("/home/u/.ssh", "rc", Class::RunsLater),
+    ] {
+        let node = name.rsplit('/').fold(file("x"), |inner, name| dir([(name, inner)]));
+        let world = World::new(&dir([]));
+        let at = |above: &str| Options { above: above.into(), ..Options::default() };
+        let plan = world.plan(&dir([]), &node, &at(above));
+        assert!(plan.needs().contains(&class), "{above} {name}");
+        assert!(world.plan(&dir([]), &node, &at("/home/u/p")).needs().is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_link_above_the_root_is_not_followed_to_another_tree() {
+    let (base, agent) = (dir([("f", file("old"))]), dir([("f", file("new"))]));
+    let world = World::new(&base);
+    let plan = world.plan(&base, &agent, &all_classes());
+    let link = world.top.path().join("link");
+    symlink(world.top.path(), &link).unwrap();
+    let root = link.join(world.user().file_name().unwrap());
+    assert_eq!(fs::read(root.join("f")).unwrap(), b"old");
+    assert!(LiveTree::open(&root).is_err());
+    let refused = execute(&plan, &MemTree::new(agent), &root, &world.journals(), None);
+    assert!(matches!(refused, Err(ApplyError::Root { .. })), "{refused:?}");
+    assert_eq!(fs::read(world.user().join("f")).unwrap(), b"old");
+}
