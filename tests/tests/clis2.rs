@@ -4,7 +4,7 @@
 use cordon_proto::v1::{Event, Outcome, event::Kind};
 use cordon_tests::{
     harness::{
-        Host, Ran, User, copilot, copilot_cache, denials, gemini, messages, need_image, node,
+        Host, Ran, User, containers_of, copilot, copilot_cache, denials, gemini, messages, need_image, node,
         processes_mentioning, skipped, summary, wait_until,
     },
     provider::{Failure, Provider, Script, Turn},
@@ -128,12 +128,13 @@ async fn the_agent_works_and_its_wall_holds() {
         let canary = host.path("home").join("canary");
         host.put(&canary, "token-home");
         let tries = format!(
-            "cat /etc/shadow; cat {}; cat {}/plan; env; cat ~/.gemini/settings.json; git init -q . && git status >/dev/null && echo git-4''2",
+            "cat {}; cat {}/plan; env; cat ~/.gemini/settings.json; git init -q . && git status >/dev/null && echo git-4''2",
             canary.display(),
             other.display()
         );
         let provider = Provider::start(Script::of([
             Turn::shell("echo from-the-agent > hello.txt"),
+            Turn::shell("cat /etc/shadow"),
             Turn::shell(tries),
             Turn::write(ws.join("written.txt").display().to_string(), "written\n"),
             Turn::text("It is done."),
@@ -155,10 +156,10 @@ async fn the_agent_works_and_its_wall_holds() {
                 _ => None,
             })
             .collect();
-        assert_eq!(commands.len(), 2, "{label}: {commands:?}");
+        assert_eq!(commands.len(), 3, "{label}: {commands:?}");
         assert!(commands[0].command.contains("hello.txt"), "{label}: {commands:?}");
         assert_eq!(commands[0].status, "completed", "{label}");
-        assert!(commands[1].output.contains("git-42"), "{label}: {}", commands[1].output);
+        assert!(commands[2].output.contains("git-42"), "{label}: {}", commands[2].output);
         assert!(
             kinds(&events).any(|k| matches!(k, Kind::FileChange(f) if f.path.ends_with(b"written.txt"))),
             "{label}"
@@ -168,16 +169,17 @@ async fn the_agent_works_and_its_wall_holds() {
             Kind::Usage(u) => Some((u.input_tokens, u.cached_input_tokens, u.output_tokens)),
             _ => None,
         });
-        assert_eq!(usage, Some((400, 80, 40)), "{label}");
+        assert_eq!(usage, Some((500, 100, 50)), "{label}");
         let everything = format!("{events:?}");
         for token in ["token-home", "token-other", "root:*", "root:$"] {
             assert!(!everything.contains(token), "{label}: {token} was read");
         }
-        assert!(!denials(&events).is_empty(), "{label}: nothing was denied");
+        let denied: Vec<_> = denials(&events).iter().map(|d| d.target.clone()).collect();
+        assert!(denied.iter().any(|target| target == "/etc/shadow"), "{label}: {denied:?}");
 
         // The key went to the provider, and nowhere else: not to the shell, not to the journal.
         assert_eq!(provider.keys(), [KEY], "{label}");
-        assert!(!commands[1].output.contains("planted-key") && !commands[1].output.contains("[redacted]"));
+        assert!(!commands[2].output.contains("planted-key") && !commands[2].output.contains("[redacted]"));
         assert_nowhere(&host.path("state"), KEY);
         assert_nowhere(&ws, KEY);
         assert!(!host.log().contains(KEY), "{label}: the key is in the log");
@@ -243,12 +245,12 @@ async fn a_broken_provider_ends_copilot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_is_stopped_is_cancelled_whatever_its_exit_code_says() {
-    for cli in local() {
+    for (cli, wall) in cases() {
         let host = host();
         let ws = host.tree("ws");
         let provider =
             Provider::start(Script::of([Turn::shell("echo begun > begun.txt; sleep 600")])).await.unwrap();
-        let file = host.agent_file("a.yaml", &agent(cli, Wall::Local, &provider.base_url(), &ws));
+        let file = host.agent_file("a.yaml", &agent(cli, wall, &provider.base_url(), &ws));
         let mut client = host
             .command("cordon")
             .args(["run", file.to_str().unwrap(), "x"])
@@ -263,8 +265,11 @@ async fn an_agent_that_is_stopped_is_cancelled_whatever_its_exit_code_says() {
         let _ = host.cordon(["stop", &run.id]).expect_code(0);
         assert_ne!(client.wait().unwrap().code(), Some(0), "{cli:?}");
         let events = last_events(&host).await;
-        assert_eq!(summary(&events).outcome(), Outcome::Cancelled, "{cli:?}");
-        assert!(began.elapsed() < Duration::from_secs(20), "{cli:?}: {:?}", began.elapsed());
+        assert_eq!(summary(&events).outcome(), Outcome::Cancelled, "{cli:?} {wall:?}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{cli:?} {wall:?}: {:?}", began.elapsed());
+        assert!(
+            wait_until(Duration::from_secs(20), || wall == Wall::Local || containers_of(&run.id).is_empty())
+        );
         assert!(wait_until(Duration::from_secs(10), || {
             processes_mentioning(&ws.display().to_string()).is_empty()
         }));

@@ -128,7 +128,12 @@ impl Hinting {
         let mut more = Vec::new();
         for kind in &kinds {
             match kind {
-                Kind::Command(c) if c.status == "failed" => more.extend(self.look(&c.output)),
+                // Not every program says how a command ended: its output has to do, then.
+                Kind::Command(c)
+                    if c.status == "failed" || c.status != "started" && c.exit_code.is_none() =>
+                {
+                    more.extend(self.look(&c.output))
+                }
                 Kind::ToolCall(t) if t.status == "failed" => more.extend(self.look(&t.result)),
                 _ => {}
             }

@@ -64,6 +64,15 @@ fn found(output: &str) -> Vec<(String, String)> {
 }
 
 #[test]
+fn where_a_program_does_not_say_how_a_command_ended_its_words_have_to_do() {
+    let line = "cat: /etc/shadow: Permission denied";
+    let of = |kind| denials(driver(vec![kind], false, "/usr/bin/agent", "/w").exited(&exit(0))).len();
+    assert_eq!(of(events::command("1", "x", "completed", None, line)), 1);
+    assert_eq!(of(events::command("1", "x", "completed", Some(0), line)), 0);
+    assert_eq!(of(events::command("1", line, "started", None, line)), 0);
+}
+
+#[test]
 fn the_words_of_many_programs_lead_to_the_rule() {
     for (line, operation, target) in [
         ("cat: /etc/shadow: Permission denied", "read", "/etc/shadow"),

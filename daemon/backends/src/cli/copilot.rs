@@ -11,6 +11,7 @@ use crate::program::{self, Package, Program};
 use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
 use cordon_config::BackendKind;
 use cordon_sandbox::{SeedFile, WallKind};
+use serde_json::Value;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
@@ -30,7 +31,8 @@ const TAKEN: [&str; 8] = [
 ];
 /// Where it keeps a login when the machine has no keyring.
 const LOGIN: &str = ".copilot/config.json";
-const LOGIN_TOKENS: &str = "/copilotTokens";
+/// There by account: as older versions wrote it, and as 1.0.102 does.
+const LOGIN_TOKENS: [&str; 2] = ["copilotTokens", "authTokens"];
 const INSTRUCTIONS: &str = ".copilot/copilot-instructions.md";
 /// What it wrote about the tokens of a turn; it does not say that in its events.
 const USAGE: &str = ".copilot/cordon-usage.json";
@@ -113,8 +115,13 @@ fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Result<Credenti
 }
 
 fn tokens(login: &LoginFile) -> Vec<String> {
-    let tokens = login.content.pointer(LOGIN_TOKENS).and_then(|t| t.as_object());
-    tokens.into_iter().flatten().filter_map(|(_, t)| t.as_str()).map(str::to_owned).collect()
+    let accounts =
+        LOGIN_TOKENS.iter().filter_map(|key| login.content[*key].as_object()).flat_map(|a| a.values());
+    let texts = accounts.flat_map(|account| match account {
+        Value::Object(parts) => parts.values().filter_map(Value::as_str).collect(),
+        token => token.as_str().into_iter().collect::<Vec<_>>(),
+    });
+    texts.filter(|t| !t.is_empty()).map(str::to_owned).collect()
 }
 
 fn endpoint(context: &Context) -> Result<Option<Endpoint>, BackendError> {

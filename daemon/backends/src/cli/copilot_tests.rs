@@ -82,13 +82,18 @@ fn tokens_and_the_login_are_looked_for_in_order() {
     let mut context = for_home(home.path());
     let file = home.path().join(LOGIN);
     // The file is there as soon as the program ran once; a login it is only with tokens.
-    for text in ["// managed\n{\"firstLaunchAt\":\"x\"}\n", "{\"copilotTokens\":{}}"] {
+    for text in
+        ["// managed\n{\"firstLaunchAt\":\"x\"}\n", "{\"copilotTokens\":{}, \"authTokens\":{\"a\":{}}}"]
+    {
         std::fs::write(&file, text).unwrap();
         let text = Copilot.needs(&context).unwrap_err().to_string();
         for place in ["api_key", "COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN", ".copilot/config.json"] {
             assert!(text.contains(place), "{text}");
         }
     }
+    let newer = r#"{"authTokens":{"https://github.com:me:github":{"token":"gho_newer"}}}"#;
+    std::fs::write(&file, newer).unwrap();
+    assert_eq!(Copilot.needs(&context).unwrap().secrets, ["gho_newer"]);
     std::fs::write(&file, "// managed\n{\"copilotTokens\":{\"https://github.com:me\":\"gho_login\"}}\n")
         .unwrap();
     let needs = Copilot.needs(&context).unwrap();
