@@ -3,8 +3,9 @@
 #
 # Installs Debian packages (as root), starts a Docker Engine when none answers (its pid in build/dockerd.pid),
 # puts the real agent CLIs into build/clis and other people's MCP programs into build/mcp, builds the programs
-# into build/bin and the images into the engine.
-# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, clis, mcp.
+# into build/bin, an S3 server and a filesystem exerciser into
+# build/tools and build/fsx, and the images into the engine.
+# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, clis, mcp, s3, fsx, bsdtar.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
@@ -21,6 +22,9 @@ MCP_PACKAGES=(
   @modelcontextprotocol/server-filesystem@2026.8.31
 )
 MCP_PYTHON=mcp==2.3.0
+# The newest that this toolchain builds.
+S3S_FS=0.14.1
+FSX=0.3.2
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
@@ -32,6 +36,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 declare -A package=(
   [git]=git [curl]=curl [openssl]=openssl [python3]=python3 [jq]=jq [bwrap]=bubblewrap
   [node]=nodejs [npm]=npm [dockerd]=docker.io [docker]=docker.io [debootstrap]=debootstrap [iptables]=iptables
+  [bsdtar]=libarchive-tools [mkfs.btrfs]=btrfs-progs [setfattr]=attr [setpriv]=util-linux
 )
 missing_packages() {
   local program
@@ -39,6 +44,7 @@ missing_packages() {
     case $program in
       node | npm) ! { skipped clis && skipped mcp; } || continue ;;
       dockerd | docker | debootstrap | iptables) ! skipped docker || continue ;;
+      bsdtar) ! skipped bsdtar || continue ;;
     esac
     # An engine elsewhere needs no daemon here.
     [ "$program" = dockerd ] && engine_answers && continue
@@ -131,6 +137,25 @@ install_mcp() {
   echo "$stamp" >build/mcp/stamp
 }
 
+# A real S3 server, for what is kept in buckets.
+install_s3() {
+  skipped s3 && return 0
+  [ "$(build/tools/bin/s3s-fs --version 2>/dev/null)" != "s3s-fs $S3S_FS" ] || return 0
+  say "building s3s-fs $S3S_FS, an S3 server, into build/tools (log: build/s3s-fs.log)"
+  cargo install s3s-fs --version "$S3S_FS" --locked --features binary --root build/tools >build/s3s-fs.log 2>&1 ||
+    fail "cargo install s3s-fs: $(tail -n 5 build/s3s-fs.log)"
+}
+
+# Reads and writes at random, and knows what must come of it.
+install_fsx() {
+  skipped fsx && return 0
+  [ "$(cat build/fsx/version 2>/dev/null)" != "$FSX" ] || return 0
+  say "building fsx $FSX into build/fsx (log: build/fsx.log)"
+  cargo install fsx --version "$FSX" --locked --root build/fsx >build/fsx.log 2>&1 ||
+    fail "cargo install fsx: $(tail -n 5 build/fsx.log)"
+  echo "$FSX" >build/fsx/version
+}
+
 # Whatever the images are made of.
 images_source() { find images daemon/sandbox/src/docker/images -type f -print0 | sort -z | xargs -0 sha256sum; }
 
@@ -172,6 +197,8 @@ install_packages
 start_engine
 install_clis
 install_mcp
+install_s3
+install_fsx
 say "building the programs"
 make --no-print-directory build
 build_images
