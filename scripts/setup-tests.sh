@@ -2,9 +2,8 @@
 # setup-tests.sh: makes sure of everything that the tests use, and says what it does. Quick when all is there.
 #
 # Installs Debian packages (as root), starts a Docker Engine when none answers (its pid in build/dockerd.pid),
-# puts the real agent CLIs into build/clis and other people's MCP programs into build/mcp, builds the programs
-# into build/bin, an S3 server and a filesystem exerciser into
-# build/tools and build/fsx, and the images into the engine.
+# puts the real agent CLIs into build/clis and other people's MCP programs into build/mcp, builds an S3 server and a
+# filesystem exerciser into build/tools and build/fsx, the programs into build/bin and the images into the engine.
 # CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, clis, mcp, s3, fsx, bsdtar.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -142,7 +141,7 @@ install_s3() {
   skipped s3 && return 0
   [ "$(build/tools/bin/s3s-fs --version 2>/dev/null)" != "s3s-fs $S3S_FS" ] || return 0
   say "building s3s-fs $S3S_FS, an S3 server, into build/tools (log: build/s3s-fs.log)"
-  cargo install s3s-fs --version "$S3S_FS" --locked --features binary --root build/tools >build/s3s-fs.log 2>&1 ||
+  cargo install s3s-fs --version "$S3S_FS" --debug --locked --features binary --root build/tools >build/s3s-fs.log 2>&1 ||
     fail "cargo install s3s-fs: $(tail -n 5 build/s3s-fs.log)"
 }
 
@@ -151,7 +150,7 @@ install_fsx() {
   skipped fsx && return 0
   [ "$(cat build/fsx/version 2>/dev/null)" != "$FSX" ] || return 0
   say "building fsx $FSX into build/fsx (log: build/fsx.log)"
-  cargo install fsx --version "$FSX" --locked --root build/fsx >build/fsx.log 2>&1 ||
+  cargo install fsx --version "$FSX" --debug --locked --root build/fsx >build/fsx.log 2>&1 ||
     fail "cargo install fsx: $(tail -n 5 build/fsx.log)"
   echo "$FSX" >build/fsx/version
 }
