@@ -19,10 +19,15 @@
 //! the kernel itself writes there with rights that no agent has (`trusted.overlay.*`, whiteouts).
 //! Metadata-only copies, redirects and the inode index are off, and the daemon reads the merged view
 //! and nothing else. A **reflink** shares the blocks of each file; a **copy** shares nothing.
+//!
+//! What is only looked at costs less: a [`Sealed`] tree is filled once, and whoever is to see it gets
+//! directories of his own with hard links to its files. Nobody may reach those for writing: whoever
+//! shows such a directory mounts it read-only.
 
 mod copy;
 mod detect;
 mod error;
+mod farm;
 mod fork;
 mod hold;
 mod mounts;
@@ -30,12 +35,14 @@ mod open;
 mod overlay;
 mod record;
 mod remove;
+mod sealed;
 
 pub use copy::Skipped;
 pub use detect::{Found, detect, detect_unmounted, look, look_around};
 pub use error::ForkError;
 pub use fork::{Fork, ForkRequest, Owner, place};
 pub use mounts::{listener_shares_mounts, same_mounts};
+pub use sealed::{Sealed, SealedTree};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -35,7 +35,8 @@ pub fn same_mounts(pid: u32) -> io::Result<bool> {
 }
 
 /// Whether whoever listens on a unix socket sees the mounts that this process makes. The kernel
-/// tells who listens; where a service manager does for a service, that one is looked at.
+/// tells who made it listen, and no other process is looked at: where a service manager did that for
+/// a service, the answer is the manager's, and a service with mounts of its own may not see them.
 ///
 /// # Errors
 /// When nobody listens, or the system does not tell.

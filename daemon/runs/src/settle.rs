@@ -1,7 +1,7 @@
 //! What earlier daemons left in the state directory and in users' trees.
 
 use crate::{
-    keep::{self, peers},
+    keep::{self, peers, shown},
     life::remove_forks,
     shared::Shared,
 };
@@ -12,11 +12,16 @@ use std::{path::Path, sync::Arc};
 pub(crate) struct Earlier {
     forks: Vec<String>,
     views: Vec<String>,
+    sealed: Vec<String>,
 }
 
 impl Earlier {
     pub(crate) fn look(state: &Path) -> Self {
-        Self { forks: names(&state.join("forks")), views: names(&state.join("views")) }
+        Self {
+            forks: names(&state.join("forks")),
+            views: names(&state.join("views")),
+            sealed: names(&shown::place(state)),
+        }
     }
 }
 
@@ -72,6 +77,12 @@ pub(crate) fn settle(shared: &Arc<Shared>, earlier: Earlier) {
     for run in earlier.views.into_iter().filter(|id| !living(id)) {
         if let Err(error) = peers::remove(&peers::views(&shared.host.state, &run)) {
             tracing::warn!(run, %error, "what agents saw of each other was left");
+        }
+    }
+    // Views of living runs keep the files that they link to.
+    for name in earlier.sealed {
+        if let Err(error) = shared.shown.remove_left(&name) {
+            tracing::warn!(name, %error, "a sealed tree was left");
         }
     }
 }

@@ -1,6 +1,6 @@
 use crate::{
     entry::Entry,
-    keep::Stores,
+    keep::{Shown, Stores},
     plan::Host,
     runs::Options,
     store::{StoreError, make_private, remove_tree},
@@ -23,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) directory: PathBuf,
     pub(crate) journal_limit: u64,
     pub(crate) stores: Stores,
+    pub(crate) shown: Shown,
     entries: Mutex<BTreeMap<String, Arc<Entry>>>,
     /// Read from planning a run until it is among the entries; written while
     /// placeholders are taken away.
@@ -38,12 +39,14 @@ impl Shared {
         let Options { host, journal_limit, snapshot_quota } = options;
         let (entries, planning) = (Mutex::default(), RwLock::new(()));
         let stores = Stores::new(&host.state, snapshot_quota);
+        let shown = Shown::new(&host.state);
         Self {
             host,
             walls,
             directory,
             journal_limit,
             stores,
+            shown,
             entries,
             planning,
             writing: Mutex::default(),

@@ -4,11 +4,13 @@
 mod files;
 pub(crate) mod peers;
 mod record;
+pub(crate) mod shown;
 mod stores;
 mod take;
 
 pub(crate) use files::changed;
 pub(crate) use record::{Applied, TreeRecord, trees};
+pub(crate) use shown::Shown;
 pub(crate) use stores::{Found, Stores, place};
 pub(crate) use take::{Kept, base, turn};
 

@@ -80,8 +80,12 @@ pub(super) async fn clear_placeholders(shared: &Arc<Shared>, entry: &Arc<Entry>)
 
 /// Takes away what the agents saw of each other.
 pub(super) async fn clear_views(shared: &Arc<Shared>, entry: &Arc<Entry>) {
-    let views = peers::views(&shared.host.state, &entry.id);
-    let cleared = tokio::task::spawn_blocking(move || peers::remove(&views)).await;
+    let (shared, run) = (shared.clone(), entry.id.clone());
+    let cleared = tokio::task::spawn_blocking(move || {
+        shared.shown.release(&run);
+        peers::remove(&peers::views(&shared.host.state, &run))
+    })
+    .await;
     if let Ok(Err(error)) = cleared {
         tracing::warn!(run = entry.id, %error, "what the agents saw of each other was left");
     }

@@ -19,6 +19,7 @@ mod tests;
 pub use error::PlanError;
 pub use peers::Peers;
 pub use placeholders::remove_placeholders;
+pub(crate) use protected::is_secret;
 pub use staged::{Held, Staged};
 pub use workspace::Workspace;
 

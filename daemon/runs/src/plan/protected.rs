@@ -96,7 +96,8 @@ pub(super) fn verdict(path: &Path, writable: bool, is_file: bool) -> Option<(Acc
     HELD.iter().find(|(name, ..)| path.ends_with(name)).map(|(_, source, _)| (Access::Read, *source))
 }
 
-fn is_secret(relative: &Path, is_file: bool) -> bool {
+/// Whether a name is one that logins are kept under.
+pub(crate) fn is_secret(relative: &Path, is_file: bool) -> bool {
     if SECRET.iter().any(|name| relative.ends_with(name)) {
         return true;
     }
