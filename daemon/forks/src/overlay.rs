@@ -13,13 +13,14 @@ use std::path::{Component, Path, PathBuf};
 const OPAQUE: &str = "trusted.overlay.opaque";
 
 /// What an agent could leave in its layer must mean nothing: no redirect is followed, nothing is
-/// half a copy, and nothing but the kernel's own `trusted.` attributes is looked at.
+/// half a copy, and nothing but the kernel's own `trusted.` attributes is looked at. Layers on two
+/// filesystems are to look like one: by its device number a snapshot tells what is mounted in a tree.
 const OPTIONS: [(&str, &str); 5] = [
     ("redirect_dir", "nofollow"),
     ("metacopy", "off"),
     ("index", "off"),
     ("nfs_export", "off"),
-    ("xino", "auto"),
+    ("xino", "on"),
 ];
 
 /// Makes the mount, attached nowhere yet.
@@ -58,6 +59,12 @@ pub(crate) fn works(forks: &Path, tree: &Path) -> Result<(), ForkError> {
     fs::mknodat(&layers.upper, "w", FileType::CharacterDevice, Mode::empty(), 0).map_err(fail)?;
     fs::unlinkat(&layers.upper, "w", AtFlags::empty()).map_err(fail)?;
     let mount = mount(lower.as_fd(), layers.upper.as_fd(), layers.work.as_fd()).map_err(fail)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = fs::openat(&mount, &trial.name, flags, Mode::RUSR).map_err(fail)?;
+    fs::unlinkat(&mount, &trial.name, AtFlags::empty()).map_err(fail)?;
+    if fs::fstat(&file).map_err(fail)?.st_dev != fs::fstat(&mount).map_err(fail)?.st_dev {
+        return Err(fail(Errno::XDEV));
+    }
     // Some layers show only when they are used that they cannot be written.
     fs::mkdirat(&mount, &trial.name, Mode::RWXU).map_err(fail)?;
     fs::unlinkat(&mount, &trial.name, AtFlags::REMOVEDIR).map_err(fail)

@@ -315,3 +315,24 @@ fn a_tree_that_is_too_deep_is_refused_by_name() {
     assert!(matches!(&error, ForkError::TooDeep { path, most: 200 } if path.ends_with("d/d")), "{error}");
     assert!(!is_there(&world.at()));
 }
+
+/// Whoever walks the fork takes what has another device number for something that is mounted in it.
+#[test]
+fn a_fork_of_a_tree_on_another_filesystem_looks_like_one() {
+    if !needs_root() {
+        return;
+    }
+    let (world, far) = (World::new(), tempfile::tempdir_in("/dev/shm").unwrap());
+    let tree = far.path().canonicalize().unwrap();
+    assert_ne!(tree.metadata().unwrap().dev(), world.root.metadata().unwrap().dev());
+    fs::create_dir(tree.join("d")).unwrap();
+    fs::write(tree.join("d/old"), "old").unwrap();
+    let (at, method) = (world.at(), detect(&world.forks(), &tree));
+    let request = ForkRequest { tree: &tree, ..world.request(&at, method) };
+    let fork = Fork::make(&request, &mut |_, _| ()).unwrap();
+    fs::write(fork.root().join("new"), "new").unwrap();
+    let device = fork.root().metadata().unwrap().dev();
+    for name in ["d", "d/old", "new"] {
+        assert_eq!(fork.root().join(name).symlink_metadata().unwrap().dev(), device, "{method} {name}");
+    }
+}

@@ -4,7 +4,9 @@ use super::{BASE, TURN, TreeRecord};
 use crate::{entry::Entry, error::RunError, shared::Shared};
 use cordon_proto::v1::{SnapshotTaken, event::Kind};
 use cordon_sandbox::Identity;
-use cordon_snapshots::{Reader, Snapshot, SnapshotId, SnapshotRequest, Store, Unsettled};
+use cordon_snapshots::{
+    Reader, SkipReason, Skipped, Snapshot, SnapshotId, SnapshotRequest, Store, Unsettled,
+};
 use std::time::Instant;
 
 /// A snapshot of one tree.
@@ -115,6 +117,13 @@ impl What {
         let begun = Instant::now();
         let root = if kind == BASE { tree.base_root() } else { tree.turn_root() };
         let taken = store.snapshot(&root, &request)?;
+        // A fork is one filesystem. What seems to lie on another was not read, and would be taken for
+        // something that the agent has removed.
+        let foreign = |s: &Skipped| s.reason == SkipReason::OtherFilesystem;
+        if tree.staged && kind == TURN && taken.snapshot.skipped.iter().any(foreign) {
+            store.remove(&taken.id)?;
+            return Err(RunError::Internal("read what lies on another filesystem in a fork"));
+        }
         let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let told = told(&taken.id, &taken.snapshot, tree, ms);
         Ok(Kept { tree: number, id: taken.id, told })
