@@ -9,7 +9,7 @@ use tonic::{Response, Status, Streaming};
 /// Pieces that wait to be unpacked; then the client waits.
 const WAITING: usize = 8;
 
-/// A tar that a client sends, read by what unpacks it on a blocking thread.
+/// A tar that a client sends, read by what unpacks it on a thread of its own.
 struct Pieces {
     from: mpsc::Receiver<Result<Bytes, String>>,
     now: Bytes,
@@ -39,6 +39,7 @@ pub(crate) async fn import(
     let Some(first) = requests.message().await? else {
         return Err(invalid("no-archive", "the stream ended before it began"));
     };
+    let _place = super::stream::place()?;
     let (pieces, from) = mpsc::channel(WAITING);
     let wanted = ImportTar { label: first.label, key: first.idempotency_key };
     let reader = Box::new(Pieces { from, now: first.data });

@@ -1,30 +1,63 @@
-//! Answers that are made on a blocking thread and sent as a stream.
+//! Answers that are made on a thread of their own and sent as a stream. The threads that runs
+//! share are few, and a client that does not read on would keep one for as long as it likes.
 
-use crate::status::of_run;
+use crate::status::{of_run, status};
 use cordon_runs::RunError;
-use std::io::{self, Write};
-use tokio::sync::mpsc;
+use std::{
+    io::{self, Write},
+    thread,
+};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// Answers that wait for a slow client; then the work waits.
 const WAITING: usize = 8;
+/// Streams at once, in either direction.
+const MOST: usize = 128;
+
+static PLACES: Semaphore = Semaphore::const_new(MOST);
+
 /// Bytes of one answer.
 const PIECE: usize = 64 << 10;
 
 pub(crate) type Answers<T> = ReceiverStream<Result<T, Status>>;
 
-/// Does work on a blocking thread; what it fails with ends the stream.
+/// A place among the streams, until it is dropped.
+pub(crate) fn place() -> Result<SemaphorePermit<'static>, Status> {
+    PLACES.try_acquire().map_err(|_| {
+        let why = format!("{MOST} streams wait for their clients");
+        status(Code::ResourceExhausted, "too-many-streams", &why, "end some of them, then try again")
+    })
+}
+
+/// Does work on a thread of its own; what it fails with ends the stream.
 pub(crate) fn answer<T: Send + 'static>(
     work: impl FnOnce(&mpsc::Sender<Result<T, Status>>) -> Result<(), RunError> + Send + 'static,
 ) -> Answers<T> {
     let (to, receiver) = mpsc::channel(WAITING);
-    tokio::task::spawn_blocking(move || {
+    let refusal = to.clone();
+    let refuse = move |status| {
+        // The channel is empty: nothing waits.
+        let _ = refusal.try_send(Err(status));
+    };
+    let place = match place() {
+        Ok(place) => place,
+        Err(status) => {
+            refuse(status);
+            return ReceiverStream::new(receiver);
+        }
+    };
+    let work = move || {
+        let _place = place;
         if let Err(error) = work(&to) {
             // A client that hung up is told nothing.
             let _ = to.blocking_send(Err(of_run(&error)));
         }
-    });
+    };
+    if let Err(error) = thread::Builder::new().name("answer".to_owned()).spawn(work) {
+        refuse(Status::resource_exhausted(format!("no thread can be started: {error}")));
+    }
     ReceiverStream::new(receiver)
 }
 
@@ -64,6 +97,24 @@ impl<T, F: Fn(Vec<u8>) -> T> Write for Pieces<'_, T, F> {
 mod tests {
     use super::*;
     use tokio_stream::StreamExt as _;
+
+    #[test]
+    fn who_does_not_read_on_keeps_nobody_waiting() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let endless = || {
+                answer(|to| {
+                    while to.blocking_send(Ok(())).is_ok() {}
+                    Ok(())
+                })
+            };
+            let stalled: Vec<_> = (0..MOST / 2).map(|_| endless()).collect();
+            assert_eq!(tokio::task::spawn_blocking(|| 7).await.unwrap(), 7);
+            let mut next = answer(|to| to.blocking_send(Ok(())).map_err(|_| RunError::PlanChanged));
+            assert!(next.next().await.unwrap().is_ok());
+            drop(stalled);
+        });
+    }
 
     #[tokio::test]
     async fn bytes_arrive_in_order_and_an_error_ends_them() {

@@ -114,6 +114,7 @@ impl Runs {
             paths: chosen.map(<[_]>::to_vec).unwrap_or_default(),
             allowed: allowed.clone(),
             leave_out: options.leave_out,
+            above: root.as_os_str().as_bytes().to_vec(),
             ..Options::default()
         };
         Ok(apply::plan(&base, &turn, &user, &options)?)

@@ -3,7 +3,6 @@ use crate::{
     error::RunError,
     record::{AgentRecord, RunRecord},
     runs::{Runs, check_key},
-    store::remove_tree,
 };
 use cordon_proto::v1;
 use std::{
@@ -69,7 +68,8 @@ impl Runs {
             }
             runs.unused(&workspace.path)?;
             runs.0.removed.add(owner, &key)?;
-            Ok(remove_tree(&workspace.path)?)
+            // Another agent's workspace may be around it, with a link where a directory was.
+            Ok(cordon_forks::Fork::remove(&workspace.path)?)
         })
         .await
     }

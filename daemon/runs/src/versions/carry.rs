@@ -40,7 +40,7 @@ impl Runs {
     ) -> Result<v1::Snapshot, RunError> {
         check_key(&wanted.key)?;
         super::check_label(&wanted.label)?;
-        self.blocking("import the archive", move |runs| {
+        self.apart("import the archive", move |runs| {
             if let Some(answer) = runs.0.imported.get(owner, &wanted.key) {
                 return Ok(answer);
             }

@@ -19,7 +19,7 @@ use crate::{
     trees::{Without, live},
 };
 use cordon_proto::v1;
-use show::to_proto;
+use show::{shorten, to_proto};
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf};
 
 /// What a person may write as a label.
@@ -44,7 +44,9 @@ impl Runs {
                 }
             }
             all.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
-            Ok(all.into_iter().map(|(_, snapshot)| snapshot).collect())
+            let mut listed: Vec<_> = all.into_iter().map(|(_, snapshot)| snapshot).collect();
+            shorten(&mut listed);
+            Ok(listed)
         })
         .await
     }
@@ -167,6 +169,22 @@ impl Runs {
             Ok(_) => Err(no("neither a directory nor a file stands there any more")),
             Err(error) => Err(no(&format!("{}: {error}", path.display()))),
         }
+    }
+
+    /// Work that waits for a client: on a thread of its own, since the ones for what blocks are few
+    /// and runs need them.
+    pub(crate) async fn apart<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Self) -> Result<T, RunError> + Send + 'static,
+    ) -> Result<T, RunError> {
+        self.ready().await;
+        let (runs, (done, waiting)) = (self.clone(), tokio::sync::oneshot::channel());
+        let thread = std::thread::Builder::new().name("apart".to_owned());
+        // Nobody may be waiting any more.
+        let started = thread.spawn(move || drop(done.send(work(&runs))));
+        started.map_err(|_| RunError::Internal(what))?;
+        waiting.await.map_err(|_| RunError::Internal(what))?
     }
 
     pub(crate) async fn blocking<T: Send + 'static>(
