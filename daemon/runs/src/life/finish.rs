@@ -21,6 +21,8 @@ use std::{
 
 /// Changed files that a summary names.
 const FILES_TOLD: usize = 1000;
+/// Bytes of their names.
+const BYTES_TOLD: usize = 1 << 20;
 /// More changed files than these are not listed at all.
 const FILES_COMPARED: usize = 200_000;
 /// Bytes read to find renames and files whose addresses alone do not tell.
@@ -179,8 +181,18 @@ pub(super) fn summary(
     tally: &Tally,
     started_ms: i64,
 ) -> RunSummary {
-    omitted += files.len().saturating_sub(FILES_TOLD) as u64;
-    files.truncate(FILES_TOLD);
+    // An agent makes names as long as it likes, and a client takes only so much at once.
+    let mut left = BYTES_TOLD;
+    let fits = |file: &&FileChangeEvent| match left.checked_sub(file.path.len()) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    let told = files.iter().take(FILES_TOLD).take_while(fits).count();
+    omitted += files.len().saturating_sub(told) as u64;
+    files.truncate(told);
     RunSummary {
         files,
         files_omitted: omitted,
