@@ -203,6 +203,41 @@ async fn an_archive_is_sent_in_pieces_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn snapshots_go_to_a_bucket_once_and_come_back_by_name() {
+    let host = host();
+    let (stdout, stderr, code) = text(&host.cordon(&["snapshots", "push", "3f", "4e", "there"]).await);
+    assert_eq!((stdout.as_str(), code), ("", 0), "{stderr}");
+    assert!(stderr.contains("pushed 2 snapshots, 2.0 kB"), "{stderr}");
+    host.look(|s| {
+        assert_eq!(s.asked_push.len(), 2);
+        assert!(s.asked_push[0] == s.asked_push[1] && !s.asked_push[0].idempotency_key.is_empty());
+    });
+    let (_, stderr, _) = text(&host.cordon(&["snapshots", "push", "there"]).await);
+    assert!(stderr.contains("has all of it already"), "{stderr}");
+    let (stdout, _, code) = text(&host.cordon(&["snapshots", "push", "3f", "-o", "json"]).await);
+    assert_eq!((stdout.as_str(), code), ("{\"bytes\":1000,\"pushed\":1}\n", 0));
+    let (_, stderr, code) = text(&host.cordon(&["snapshots", "push", "nowhere"]).await);
+    assert!(code != 0 && stderr.contains("no-bucket") && stderr.contains("--snapshot-bucket"), "{stderr}");
+
+    let (stdout, _, code) = text(&host.cordon(&["snapshots", "fetch", "b0c4"]).await);
+    assert_eq!((stdout.as_str(), code), ("22220c0b22de44556677\n", 0));
+    let done = host.cordon(&["snapshots", "fetch", "b0c4", "-o", "json"]).await;
+    let document: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&document["kind"], &document["parents"][0]), (&"fetch".into(), &"b0c4".into()));
+
+    let (stdout, stderr, code) = text(&host.cordon(&["snapshots", "ls", "--bucket"]).await);
+    assert!(code == 0 && stdout.contains("b0c40c0b22de") && stdout.contains(SHOWN), "{stdout}{stderr}");
+    assert!(!stdout.contains('\u{1b}'));
+    host.look(|s| assert!(s.asked_list.is_empty()));
+    host.look(|s| s.faulty = true);
+    let (_, stderr, code) = text(&host.cordon(&["snapshots", "ls", "--bucket"]).await);
+    assert!(code == 0 && stderr.contains("`cordon snapshots push ID`"), "{stderr}");
+    for bad in [&["ls", "--bucket", "0199"][..], &["push"], &["fetch"]] {
+        assert_eq!(host.cordon(&[&["snapshots"], bad].concat()).await.status.code(), Some(2), "{bad:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_exact_in_a_pipe_and_harmless_on_a_terminal() {
     let host = host();
     let args = ["workspaces", "cat", "/w", "src/x"];

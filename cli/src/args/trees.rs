@@ -41,6 +41,12 @@ Examples:
   cordon snapshots export 3f9a1c0b22de - | tar -tv
   cordon snapshots import tree.tar --label \"from the old machine\"";
 
+const BUCKET_EXAMPLES: &str = "\
+Examples:
+  cordon snapshots push 3f9a1c0b22de    the bucket is `cordond --snapshot-bucket`
+  cordon snapshots ls --bucket          on another machine with the same bucket
+  cordon snapshots fetch 3f9a1c0b22de   prints the id that it has here";
+
 const GC_EXAMPLES: &str = "\
 Examples:
   cordon snapshots gc --dry-run --keep-count 20     say what would go
@@ -162,6 +168,9 @@ pub(crate) enum Snapshots {
         /// Only of this agent
         #[arg(default_value = "", hide_default_value = true)]
         agent: String,
+        /// Those in the daemon's bucket instead
+        #[arg(long, conflicts_with_all = ["run", "agent"])]
+        bucket: bool,
     },
     /// Show what is known of one
     Show {
@@ -215,6 +224,20 @@ pub(crate) enum Snapshots {
         /// A label for it
         #[arg(long, default_value = "", hide_default_value = true)]
         label: String,
+    },
+    /// Put some into the daemon's bucket, where only you find them
+    #[command(after_help = BUCKET_EXAMPLES)]
+    Push {
+        /// Their ids, or unambiguous beginnings of them
+        #[arg(required = true, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+        ids: Vec<String>,
+    },
+    /// Bring one from the daemon's bucket
+    #[command(after_help = BUCKET_EXAMPLES)]
+    Fetch {
+        /// Its id there, or an unambiguous beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
     },
     /// Give one a label, which also keeps it; without a label, take it away
     Label {

@@ -64,6 +64,7 @@ pub struct State {
     pub asked_restore: Vec<RestoreRequest>,
     pub asked_remove: Vec<RemoveSnapshotsRequest>,
     pub asked_import: Vec<ImportRequest>,
+    pub asked_push: Vec<PushSnapshotsRequest>,
     pub asked_collect: Vec<CollectGarbageRequest>,
     pub asked_tree: Vec<ListTreeRequest>,
     /// How many requests to start are answered as if the connection broke.

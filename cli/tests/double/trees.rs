@@ -226,6 +226,45 @@ impl Snapshots for Double {
         };
         Ok(Response::new(VerifyResponse { snapshots: 2, objects: 1, bytes: 5, faults }))
     }
+
+    async fn push_snapshots(
+        &self,
+        request: Request<PushSnapshotsRequest>,
+    ) -> Result<Response<PushSnapshotsResponse>, Status> {
+        let request = request.into_inner();
+        let pushed = request.ids.iter().filter(|id| *id != "there").count() as u64;
+        if request.ids.iter().any(|id| id == "nowhere") {
+            let mut details =
+                ErrorDetails::with_error_info("no-bucket", "cordon", std::collections::HashMap::new());
+            details.add_help_link("`cordond --snapshot-bucket s3://BUCKET/PREFIX` gives it one", "");
+            let message = "this daemon has no bucket for snapshots";
+            return Err(Status::with_error_details(Code::FailedPrecondition, message, details));
+        }
+        let mut state = self.state();
+        state.asked_push.push(request);
+        // The answer of the first is lost: it is asked for again, with the same key.
+        if state.asked_push.len() == 1 {
+            return Err(Status::unavailable("gone"));
+        }
+        Ok(Response::new(PushSnapshotsResponse { pushed, bytes: 1_000 * pushed }))
+    }
+
+    async fn fetch_snapshot(
+        &self,
+        request: Request<FetchSnapshotRequest>,
+    ) -> Result<Response<Snapshot>, Status> {
+        let parent = request.into_inner().id;
+        Ok(Response::new(Snapshot { kind: "fetch".into(), parents: vec![parent], ..the_snapshot("2222") }))
+    }
+
+    async fn list_bucket(
+        &self,
+        _: Request<ListBucketRequest>,
+    ) -> Result<Response<ListBucketResponse>, Status> {
+        let empty = self.state().faulty;
+        let snapshots = if empty { Vec::new() } else { vec![the_snapshot("b0c4")] };
+        Ok(Response::new(ListBucketResponse { snapshots }))
+    }
 }
 
 fn the_workspace() -> Workspace {

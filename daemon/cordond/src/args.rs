@@ -1,4 +1,7 @@
+use crate::error::StartError;
 use clap::{Parser, Subcommand, ValueEnum};
+use cordon_objects::{Keys, RemoteError, Target};
+use cordon_runs::Bucket;
 use std::path::PathBuf;
 
 /// Runs AI agents in sandboxes, for `cordon`.
@@ -57,6 +60,23 @@ pub(crate) struct Serve {
     #[arg(long, env = "CORDON_SNAPSHOT_QUOTA", value_name = "SIZE", value_parser = size)]
     pub(crate) snapshot_quota: Option<u64>,
 
+    /// Bucket for snapshots that are pushed, s3://BUCKET/PREFIX?region=REGION&endpoint=URL: each user has
+    /// PREFIX/UID in it.
+    #[arg(long, env = "CORDON_SNAPSHOT_BUCKET", value_name = "ADDRESS", hide_env_values = true)]
+    pub(crate) snapshot_bucket: Option<String>,
+
+    /// Name of the environment variable that holds the name of the bucket's key.
+    #[arg(long, value_name = "VARIABLE", default_value = "AWS_ACCESS_KEY_ID")]
+    pub(crate) snapshot_bucket_key_id: String,
+
+    /// Name of the environment variable that holds the bucket's secret key.
+    #[arg(long, value_name = "VARIABLE", default_value = "AWS_SECRET_ACCESS_KEY")]
+    pub(crate) snapshot_bucket_secret: String,
+
+    /// Name of the environment variable that holds the token of short-lived keys [default: none].
+    #[arg(long, value_name = "VARIABLE", default_value = "", hide_default_value = true)]
+    pub(crate) snapshot_bucket_token: String,
+
     /// What becomes of running agents when the daemon is told to end.
     #[arg(long, env = "CORDON_ON_SHUTDOWN", value_enum, default_value_t = OnShutdown::Leave)]
     pub(crate) on_shutdown: OnShutdown,
@@ -73,6 +93,23 @@ pub(crate) struct Serve {
     /// How to log.
     #[arg(long, env = "CORDON_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+}
+
+impl Serve {
+    /// Where snapshots may be pushed to. The address is not repeated in an error: it may hold a key
+    /// that does not belong there.
+    pub(crate) fn bucket(&self) -> Result<Option<Bucket>, StartError> {
+        let Some(address) = &self.snapshot_bucket else { return Ok(None) };
+        let unusable = |e: RemoteError| StartError::Invalid(format!("--snapshot-bucket cannot be used: {e}"));
+        let target = Target::parse(address).map_err(unusable)?;
+        let keys = Keys {
+            id: self.snapshot_bucket_key_id.clone(),
+            secret: self.snapshot_bucket_secret.clone(),
+            token: self.snapshot_bucket_token.clone(),
+        };
+        keys.check().map_err(unusable)?;
+        Ok(Some(Bucket { target, keys }))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,6 +155,22 @@ mod tests {
         for bad in ["", "GiB", "5GB", "-1", "1.5GiB", "99999999999TiB", "5GiBx"] {
             assert!(size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_bucket_needs_an_address_and_keys_and_no_error_repeats_them() {
+        let with = |flags: &[&str]| Args::parse_from([&["cordond"], flags].concat()).serve.bucket();
+        let told = |flags: &[&str]| with(flags).unwrap_err().to_string();
+        assert!(told(&["--snapshot-bucket", "s3://k:hunter2@team"]).contains("do not belong"));
+        assert!(!told(&["--snapshot-bucket", "s3://k:hunter2@team"]).contains("hunter2"));
+        let absent = ["--snapshot-bucket", "s3://team", "--snapshot-bucket-secret", "CORDON_NO_SUCH_KEY"];
+        // Both are set in every test: by cargo.
+        let id = ["--snapshot-bucket-key-id", "CARGO_PKG_NAME"];
+        assert!(told(&[&absent[..], &id].concat()).contains("CORDON_NO_SUCH_KEY"));
+        let there = ["--snapshot-bucket", "s3://team/a", "--snapshot-bucket-secret", "CARGO_PKG_VERSION"];
+        let bucket = with(&[&there[..], &id].concat()).unwrap().unwrap();
+        assert_eq!(bucket.target.to_string(), "s3://team/a");
+        assert!(!format!("{bucket:?}").contains(env!("CARGO_PKG_VERSION")));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Errors as clients get them: a code, words, and a typed reason.
 
+use cordon_objects::RemoteError;
 use cordon_runs::{JournalError, RunError};
 use cordon_sandbox::SandboxError;
 use cordon_snapshots::{StoreError as SnapshotError, apply::ApplyError};
@@ -55,6 +56,8 @@ pub(crate) fn of_run(error: &RunError) -> Status {
         RunError::Tree(e) if e.absent => Code::NotFound,
         RunError::Tree(_) => Code::FailedPrecondition,
         RunError::Archive(_) => Code::InvalidArgument,
+        RunError::NoBucket => Code::FailedPrecondition,
+        RunError::Bucket(e) => bucket_code(e),
         RunError::Apply(e) => apply_code(e),
         RunError::HalfApplied { .. } | RunError::View { .. } | RunError::Fork(_) | RunError::Told(_) => {
             Code::Internal
@@ -90,6 +93,17 @@ fn snapshot_code(error: &SnapshotError) -> Code {
     }
 }
 
+/// Never that this daemon is unavailable: a client would look for another one.
+fn bucket_code(error: &RemoteError) -> Code {
+    match error {
+        RemoteError::NotFound(_) => Code::NotFound,
+        RemoteError::Damaged { .. } => Code::DataLoss,
+        RemoteError::Busy | RemoteError::Contended(_) => Code::Aborted,
+        RemoteError::Store(e) => snapshot_code(e),
+        _ => Code::FailedPrecondition,
+    }
+}
+
 fn apply_code(error: &ApplyError) -> Code {
     match error {
         ApplyError::Busy(_) => Code::Aborted,
@@ -120,6 +134,14 @@ mod tests {
         let info = found.get_details_error_info().unwrap();
         assert_eq!((info.domain.as_str(), info.reason.as_str()), ("cordon", "run-not-found"));
         assert_eq!(found.get_details_help().unwrap().links[0].description, "`cordon ps` lists the runs");
+    }
+
+    #[test]
+    fn a_daemon_without_a_bucket_says_how_to_give_it_one() {
+        let found = of_run(&RunError::NoBucket);
+        assert_eq!(found.code(), Code::FailedPrecondition);
+        assert_eq!(found.get_details_error_info().unwrap().reason, "no-bucket");
+        assert!(found.get_details_help().unwrap().links[0].description.contains("--snapshot-bucket s3://"));
     }
 
     #[test]

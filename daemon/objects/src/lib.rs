@@ -48,7 +48,7 @@ pub use target::{Keys, Target};
 pub use verify::{Fault, Verified};
 
 use cordon_snapshots::{Snapshot, SnapshotId, transfer};
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::StreamExt as _;
 use known::Known;
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -118,22 +118,44 @@ impl Remote {
     /// # Errors
     /// When the bucket cannot be read.
     pub fn list(&self) -> Result<Vec<(SnapshotId, Snapshot)>, RemoteError> {
-        let mut found = self.wire.block(async {
-            futures_util::stream::iter(self.ids().await?)
-                .map(|id| async move {
-                    match self.record(&id).await {
-                        Ok((snapshot, _)) => Ok(Some((id, snapshot))),
-                        Err(RemoteError::NotFound(_) | RemoteError::Damaged { .. }) => Ok(None),
-                        Err(e) => Err(e),
-                    }
-                })
-                .buffer_unordered(ABREAST)
-                .try_filter_map(|found| async move { Ok(found) })
-                .try_collect::<Vec<_>>()
-                .await
-        })?;
+        let mut found = Vec::new();
+        self.look(u64::MAX, |id, snapshot| found.push((id, snapshot)))?;
         found.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
         Ok(found)
+    }
+
+    /// Shows each announced snapshot, in no order, so that no more than a few records are in memory at
+    /// once. A damaged one is left out.
+    ///
+    /// # Errors
+    /// When the bucket cannot be read, or has more than `most` of them.
+    pub fn look(&self, most: u64, mut see: impl FnMut(SnapshotId, Snapshot)) -> Result<(), RemoteError> {
+        self.wire.block(async {
+            let ids = self.ids().await?;
+            if ids.len() as u64 > most {
+                return Err(RemoteError::Limit { what: "snapshots", limit: most });
+            }
+            let records = ids.into_iter().map(|id| async move { (id, self.record(&id).await) });
+            let mut records = futures_util::stream::iter(records).buffer_unordered(ABREAST);
+            while let Some((id, record)) = records.next().await {
+                match record {
+                    Ok((snapshot, _)) => see(id, snapshot),
+                    Err(RemoteError::NotFound(_) | RemoteError::Damaged { .. }) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The announced snapshots whose ids begin so.
+    ///
+    /// # Errors
+    /// When the bucket cannot be read.
+    pub fn begin_with(&self, prefix: &str) -> Result<Vec<SnapshotId>, RemoteError> {
+        let mut ids = self.wire.block(self.ids())?;
+        ids.retain(|id| id.to_string().starts_with(prefix));
+        Ok(ids)
     }
 
     /// What is known of a snapshot.

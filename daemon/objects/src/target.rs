@@ -61,6 +61,15 @@ impl Target {
         Ok(Self { bucket, prefix, region, endpoint })
     }
 
+    /// The part of it that one owner has: nobody is shown another's, and a store that was made in
+    /// one is none of the others'.
+    #[must_use]
+    pub fn of_owner(&self, owner: u32) -> Self {
+        let prefix =
+            if self.prefix.is_empty() { owner.to_string() } else { format!("{}/{owner}", self.prefix) };
+        Self { prefix, ..self.clone() }
+    }
+
     pub(crate) fn is_here(&self) -> bool {
         self.endpoint.as_ref().is_some_and(is_here)
     }
@@ -109,6 +118,14 @@ pub(crate) struct Secrets {
 }
 
 impl Keys {
+    /// Whether the environment has them.
+    ///
+    /// # Errors
+    /// When one is missing; it says which.
+    pub fn check(&self) -> Result<(), RemoteError> {
+        self.read().map(drop)
+    }
+
     pub(crate) fn read(&self) -> Result<Secrets, RemoteError> {
         let get = |name: &str| {
             let value = env::var(name).ok().filter(|v| !v.is_empty());
@@ -131,7 +148,9 @@ mod tests {
             ("team-a", "one/two", "eu-1")
         );
         assert!(target.is_here());
+        assert_eq!(target.of_owner(10).to_string(), "s3://team-a/one/two/10");
         assert_eq!(Target::parse("s3://team").unwrap().prefix, "");
+        assert_eq!(Target::parse("s3://team").unwrap().of_owner(0).prefix, "0");
         assert!(Target::parse("s3://team?endpoint=https://s3.example.org/").is_ok());
         for bad in [
             "team",
@@ -160,6 +179,6 @@ mod tests {
     #[test]
     fn a_missing_key_is_named_and_nothing_else() {
         let keys = Keys { id: "CORDON_NO_SUCH_KEY".into(), ..Keys::default() };
-        assert!(keys.read().err().unwrap().to_string().contains("CORDON_NO_SUCH_KEY"));
+        assert!(keys.check().unwrap_err().to_string().contains("CORDON_NO_SUCH_KEY"));
     }
 }

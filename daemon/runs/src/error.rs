@@ -1,6 +1,7 @@
 use crate::{journal::JournalError, plan::PlanError, store::StoreError};
 use cordon_config::Problem;
 use cordon_forks::ForkError;
+use cordon_objects::RemoteError;
 use cordon_sandbox::SandboxError;
 use cordon_snapshots::{
     StoreError as SnapshotError, TreeError,
@@ -195,6 +196,12 @@ pub enum RunError {
     /// A private copy of a user's tree.
     #[error(transparent)]
     Fork(#[from] ForkError),
+    /// The daemon was given no bucket.
+    #[error("this daemon has no bucket for snapshots")]
+    NoBucket,
+    /// The bucket.
+    #[error(transparent)]
+    Bucket(RemoteError),
     /// An archive.
     #[error(transparent)]
     Archive(ArchiveError),
@@ -307,6 +314,8 @@ impl RunError {
             Self::Told(_) => "not-told",
             Self::Archive(ArchiveError::Limit { .. }) => "archive-too-large",
             Self::Archive(_) => "bad-archive",
+            Self::NoBucket => "no-bucket",
+            Self::Bucket(e) => crate::versions::bucket_reason(e),
             Self::Apply(ApplyError::Drift { .. } | ApplyError::Changed { .. }) => "plan-changed",
             Self::Apply(_) => "apply-failed",
             Self::Sandbox(e) => sandbox_reason(e),
@@ -336,6 +345,10 @@ impl RunError {
                 "`cordon snapshots gc` frees what is not to be kept"
             }
             Self::PlanChanged => "plan again",
+            Self::NoBucket => {
+                "`cordond --snapshot-bucket s3://BUCKET/PREFIX?region=REGION&endpoint=URL` gives it one"
+            }
+            Self::Bucket(RemoteError::NotFound(_)) => "`cordon snapshots ls --bucket` lists what it has",
             Self::PlanRefused { .. } => "`cordon apply` shows each with its reason before it asks",
             Self::WorkspaceNotFound { .. } => "`cordon workspaces ls` lists the workspaces",
             _ => "",

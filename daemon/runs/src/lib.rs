@@ -32,7 +32,7 @@ pub use inspect::{InspectRequest, Inspected};
 pub use journal::{JournalError, JournalReader};
 pub use runs::{Options, Runs, StartRequest};
 pub use store::StoreError;
-pub use versions::{Compared, DiffFormat, ImportTar};
+pub use versions::{Bucket, Compared, DiffFormat, ImportTar};
 pub use walls::Walls;
 
 #[cfg(test)]

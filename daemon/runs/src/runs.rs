@@ -9,7 +9,7 @@ use crate::{
     removed::Removed,
     shared::Shared,
     stop::stop_and_wait,
-    versions::Answers,
+    versions::{Answers, Bucket, Place},
     walls::Walls,
 };
 use cordon_backends::Variables;
@@ -42,6 +42,8 @@ pub struct Options {
     pub journal_limit: u64,
     /// The most bytes that the snapshots of one owner may take in one store; none: no limit.
     pub snapshot_quota: Option<u64>,
+    /// Where snapshots may be pushed to.
+    pub bucket: Option<Bucket>,
 }
 
 /// A run that somebody wants.
@@ -82,6 +84,7 @@ pub(crate) struct Inner {
     pub(crate) loaded: watch::Sender<bool>,
     pub(crate) restored: Answers<v1::RestoreResponse>,
     pub(crate) imported: Answers<v1::Snapshot>,
+    pub(crate) bucket: Option<Place>,
 }
 
 impl Runs {
@@ -89,10 +92,11 @@ impl Runs {
     ///
     /// # Errors
     /// When the directory cannot be made.
-    pub fn open(options: Options, walls: Arc<dyn Walls>) -> io::Result<Self> {
+    pub fn open(mut options: Options, walls: Arc<dyn Walls>) -> io::Result<Self> {
         let directory = options.host.state.join("runs");
         DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         let removed = Removed::new(&options.host.state);
+        let bucket = options.bucket.take().map(Place::new);
         let shared = Shared::new(options, walls, directory);
         Ok(Self(Arc::new(Inner {
             shared: Arc::new(shared),
@@ -102,6 +106,7 @@ impl Runs {
             loaded: watch::channel(false).0,
             restored: Answers::default(),
             imported: Answers::default(),
+            bucket,
         })))
     }
 

@@ -36,7 +36,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(options: Options, walls: Arc<dyn Walls>, directory: PathBuf) -> Self {
-        let Options { host, journal_limit, snapshot_quota } = options;
+        let Options { host, journal_limit, snapshot_quota, bucket: _ } = options;
         let (entries, planning) = (Mutex::default(), RwLock::new(()));
         let stores = Stores::new(&host.state, snapshot_quota);
         let shown = Shown::new(&host.state);

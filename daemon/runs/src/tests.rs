@@ -25,8 +25,11 @@ async fn runs(state: &Path) -> Runs {
         daemon: "test".to_owned(),
         program_path: vec!["/usr/bin".into(), "/bin".into()],
     };
-    let runs = Runs::open(Options { host, journal_limit: 1 << 30, snapshot_quota: None }, Arc::new(NoWalls))
-        .unwrap();
+    let runs = Runs::open(
+        Options { host, journal_limit: 1 << 30, snapshot_quota: None, bucket: None },
+        Arc::new(NoWalls),
+    )
+    .unwrap();
     runs.recover().await;
     runs
 }

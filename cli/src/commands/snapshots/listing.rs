@@ -21,15 +21,19 @@ pub(super) async fn list(
     let request = ListSnapshotsRequest { run, agent };
     let mut client = session.snapshots();
     let found = progress::during("listing", client.list_snapshots(request)).await?.into_inner().snapshots;
+    tell(&found, output);
+    if found.is_empty() && output == Output::Table {
+        eprintln!("cordon: there are no snapshots here yet; every run takes some");
+    }
+    Ok(Exit::Success)
+}
+
+pub(super) fn tell(found: &[Snapshot], output: Output) {
     let ids = telling(found.iter().map(|s| s.id.as_str()));
     let runs = telling(found.iter().map(|s| s.run.as_str()));
     let now = table::now();
     let rows: Vec<_> = found.iter().map(|s| row(s, ids, runs, now)).collect();
     print(output, &HEADING, &rows, &found.iter().map(json::snapshot).collect());
-    if found.is_empty() && output == Output::Table {
-        eprintln!("cordon: there are no snapshots here yet; every run takes some");
-    }
-    Ok(Exit::Success)
 }
 
 fn row(s: &Snapshot, ids: usize, runs: usize, now: i64) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! `cordon snapshots`.
 
+mod bucket;
 mod keep;
 mod listing;
 mod restore;
@@ -34,13 +35,16 @@ async fn other_than_fork(global: &Global, command: Snapshots) -> Result<Exit, Cl
     let session = Session::open(global).await?;
     let output = global.output;
     match command {
-        Snapshots::Ls { run, agent } => listing::list(&session, run, agent, output).await,
+        Snapshots::Ls { bucket: true, .. } => bucket::list(&session, output).await,
+        Snapshots::Ls { run, agent, .. } => listing::list(&session, run, agent, output).await,
         Snapshots::Show { id } => listing::show(&session, id, output).await,
         Snapshots::Diff { old, new, style } => diff::of_snapshots(&session, old, new, style, output).await,
         Snapshots::Restore { id, yes } => restore::restore(&session, id, yes, output).await,
         Snapshots::Fork(args) => run::fork(global, args).await,
         Snapshots::Export { id, file, force } => transfer::export(&session, id, &file, force).await,
         Snapshots::Import { file, label } => transfer::import(&session, &file, label, output).await,
+        Snapshots::Push { ids } => bucket::push(&session, ids, output).await,
+        Snapshots::Fetch { id } => bucket::fetch(&session, id, output).await,
         Snapshots::Label { id, label } => keep::label(&session, id, label, output).await,
         Snapshots::Rm { ids } => keep::remove(&session, ids, output).await,
         Snapshots::Gc { keep_count, keep_days, keep_bytes, dry_run } => {

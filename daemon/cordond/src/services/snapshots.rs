@@ -142,4 +142,31 @@ impl snapshots_server::Snapshots for SnapshotsService {
         let owner = Caller::of(&request)?.owns();
         super::import::import(&self.runs, owner, request.into_inner()).await
     }
+    async fn push_snapshots(
+        &self,
+        request: Request<v1::PushSnapshotsRequest>,
+    ) -> Result<Response<v1::PushSnapshotsResponse>, Status> {
+        let owner = Caller::of(&request)?.owns();
+        let v1::PushSnapshotsRequest { ids, idempotency_key } = request.into_inner();
+        let pushed = self.runs.push_snapshots(owner, &ids, &idempotency_key).await;
+        Ok(Response::new(pushed.map_err(|e| of_run(&e))?))
+    }
+
+    async fn fetch_snapshot(
+        &self,
+        request: Request<v1::FetchSnapshotRequest>,
+    ) -> Result<Response<v1::Snapshot>, Status> {
+        let owner = Caller::of(&request)?.owns();
+        let fetched = self.runs.fetch_snapshot(owner, &request.into_inner().id).await;
+        Ok(Response::new(fetched.map_err(|e| of_run(&e))?))
+    }
+
+    async fn list_bucket(
+        &self,
+        request: Request<v1::ListBucketRequest>,
+    ) -> Result<Response<v1::ListBucketResponse>, Status> {
+        let owner = Caller::of(&request)?.owns();
+        let snapshots = self.runs.bucket_snapshots(owner).await.map_err(|e| of_run(&e))?;
+        Ok(Response::new(v1::ListBucketResponse { snapshots }))
+    }
 }

@@ -1,6 +1,7 @@
 //! Snapshots as things that a person uses.
 
 mod answers;
+mod bucket;
 mod carry;
 mod compare;
 mod garbage;
@@ -8,6 +9,8 @@ mod restore;
 mod show;
 
 pub(crate) use answers::Answers;
+pub use bucket::Bucket;
+pub(crate) use bucket::{Place, bucket_reason};
 pub use carry::ImportTar;
 pub use compare::{Compared, DiffFormat};
 pub(crate) use compare::{Filter, select, write};
