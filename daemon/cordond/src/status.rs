@@ -43,6 +43,7 @@ pub(crate) fn of_run(error: &RunError) -> Status {
         RunError::SnapshotNotFound { .. } | RunError::WorkspaceNotFound { .. } => Code::NotFound,
         RunError::SnapshotAmbiguous { .. } => Code::InvalidArgument,
         RunError::NotKept { .. }
+        | RunError::Unrecorded { .. }
         | RunError::NoTree { .. }
         | RunError::InUse { .. }
         | RunError::Storage { .. }

@@ -78,6 +78,14 @@ pub enum RunError {
         /// The run.
         run: String,
     },
+    /// More of a tree was left out of its snapshot than the snapshot names.
+    #[error("{skipped} paths of {tree:?} are in no snapshot, more than can be told one by one")]
+    Unrecorded {
+        /// The tree.
+        tree: PathBuf,
+        /// How many.
+        skipped: u64,
+    },
     /// The agent's turn has not been kept, so there is nothing to look at or apply.
     #[error("there is no snapshot of agent {agent:?} of run {run} after its turn")]
     NotKept {
@@ -291,6 +299,7 @@ impl RunError {
             Self::NotRunning { .. } => "not-running",
             Self::StillRunning { .. } => "still-running",
             Self::NotKept { .. } => "not-kept",
+            Self::Unrecorded { .. } => "unrecorded",
             Self::SnapshotNotFound { .. } | Self::Snapshots(SnapshotError::NotFound(_)) => {
                 "snapshot-not-found"
             }

@@ -175,7 +175,7 @@ async fn another_user_finds_no_snapshot_change_or_workspace() {
     let store = runs.0.shared.stores.of(owner, None).unwrap();
     let wanted = cordon_snapshots::SnapshotRequest { run: run.id.clone(), ..Default::default() };
     let id = store.snapshot(&tree, &wanted).unwrap().id.to_string();
-    assert_eq!(runs.snapshots(owner, "", "").await.unwrap().len(), 1);
+    assert!(runs.snapshots(owner, "", "").await.unwrap().iter().any(|s| s.id == id));
     assert_eq!(runs.workspaces(owner).await.unwrap().len(), 1);
     let mut read = Vec::new();
     let keep = |read: &mut Vec<u8>, piece: Vec<u8>| {
@@ -227,5 +227,5 @@ async fn another_user_finds_no_snapshot_change_or_workspace() {
     let freed = runs.collect_garbage(stranger, Default::default()).await.unwrap();
     assert!(freed.removed.is_empty());
     assert_eq!(runs.verify(stranger).await.unwrap().snapshots, 0);
-    assert_eq!(runs.snapshots(owner, "", "").await.unwrap().len(), 1);
+    assert!(runs.snapshots(owner, "", "").await.unwrap().iter().any(|s| s.id == id));
 }

@@ -114,8 +114,35 @@ fn go_around(wall: &str) -> Cycle {
         }
         look(&["run", file, "look around", "--output", "json"]);
         look(&["ps", "-a"]);
-        look(&["backends"]);
+        let (id, snapshots) = block_on(async {
+            let mut api = host.api().await;
+            let run = api.only_run().await.id;
+            let kept = api.snapshots_of(&run).await;
+            (run, kept.into_iter().map(|s| (s.id, s.kind, s.tree)).collect::<Vec<_>>())
+        });
+        assert_eq!(snapshots.len(), 6, "a workspace and two trees, before and after");
+        look(&["diff", &id]);
+        look(&["diff", &id, "--stat"]);
+        look(&["apply", &id, "--dry-run"]);
+        look(&["apply", &id, "--yes"]);
+        let early: Vec<_> = REPORTED.iter().filter(|name| user.join(name).exists()).collect();
+        assert!(early.is_empty(), "{early:?} came without a yes to its class");
+        look(&["apply", &id, "--yes", "--allow", "runs-later,steers-agents,moves-identity", "--leave-out"]);
+        look(&["workspaces", "tree", &id]);
+        let archive = host.path("tree.tar");
+        for (snapshot, kind, of) in &snapshots {
+            look(&["snapshots", "show", snapshot]);
+            look(&["snapshots", "diff", snapshot]);
+            look(&["snapshots", "export", snapshot, archive.to_str().unwrap(), "--force"]);
+            look(&["snapshots", "import", archive.to_str().unwrap()]);
+            if kind == "base" && of[..] == *ws.as_os_str().as_encoded_bytes() {
+                look(&["snapshots", "restore", snapshot, "--yes"]);
+            }
+        }
+        look(&["snapshots", "verify"]);
     }
+    let written = HELD.iter().chain(&REPORTED).filter(|name| user.join(name).exists());
+    let written = written.map(|name| (*name).to_owned()).collect();
     // And once more with the daemon gone in the middle, and coming back to trees that changed.
     let waiting = format!("touch started; until [ -e go ]; do sleep 0.05; done; {script}");
     let second = host.agent_file("b.yaml", &agent(&ws, &[&tree, &user], wall, &waiting));
@@ -142,9 +169,8 @@ fn go_around(wall: &str) -> Cycle {
         }
     }
     said.push_str(&host.log());
-    let written = HELD.iter().chain(&REPORTED).filter(|name| user.join(name).exists());
     Cycle {
-        written: written.map(|name| (*name).to_owned()).collect(),
+        written,
         fired: fs::read_dir(&markers)
             .unwrap()
             .map(|e| e.unwrap().file_name().into_string().unwrap())

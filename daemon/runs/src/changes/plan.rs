@@ -106,9 +106,18 @@ impl Runs {
         let (base, turn) = one.trees(store)?;
         let root = one.tree.live();
         let live = live(owner, &root)?;
-        // What no snapshot of the tree holds is not the agent's to change or remove.
-        let hidden = one.tree.leave_out.iter().map(|name| name.0.clone());
-        let user = Without::new(&live, hidden);
+        // What a snapshot does not hold is not known, and so neither changed nor removed: an agent
+        // could make its file unreadable, or put a FIFO in its place.
+        let mut unknown: Vec<Vec<u8>> = one.tree.leave_out.iter().map(|name| name.0.clone()).collect();
+        for snapshot in [base.snapshot(), turn.snapshot()] {
+            if snapshot.statistics.skipped > snapshot.skipped.len() as u64 {
+                let (tree, skipped) = (one.tree.path.clone(), snapshot.statistics.skipped);
+                return Err(RunError::Unrecorded { tree, skipped });
+            }
+            unknown.extend(snapshot.skipped.iter().map(|skipped| skipped.path.clone()));
+        }
+        let (base, turn) = (Without::new(&base, unknown.clone()), Without::new(&turn, unknown.clone()));
+        let user = Without::new(&live, unknown);
         let options = Options {
             on_drift,
             paths: chosen.map(<[_]>::to_vec).unwrap_or_default(),
