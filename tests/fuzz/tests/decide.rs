@@ -39,9 +39,11 @@ impl Naive<'_> {
         self.access(path) == Access::Write
     }
 
-    /// A name comes and goes where the directory that holds it may be written.
+    /// A name comes and goes where the directory that holds it may be written, but for the root of a
+    /// tree, which every rule here is.
     fn makes(&self, path: &Path) -> bool {
-        self.writes(path) && path.parent().is_some_and(|parent| self.writes(parent))
+        let is_root = self.0.iter().any(|(rule, _)| rule == path);
+        !is_root && self.writes(path) && path.parent().is_some_and(|parent| self.writes(parent))
     }
 
     fn allows(&self, path: &Path, operation: Operation) -> bool {
@@ -49,8 +51,7 @@ impl Naive<'_> {
             Operation::Write => self.writes(path),
             Operation::Create | Operation::Link => self.makes(path),
             Operation::Delete | Operation::Rename => {
-                let below = self.0.iter().filter(|(rule, _)| rule.starts_with(path));
-                self.makes(path) && below.clone().all(|(rule, _)| self.writes(rule))
+                self.makes(path) && !self.0.iter().any(|(rule, _)| rule.starts_with(path))
             }
             _ => self.access(path) >= Access::Read,
         }
