@@ -558,6 +558,30 @@ async fn changes_are_classed_filtered_and_merged() {
     assert_eq!(names(&tree), [".env", ".git", "Makefile", "gone.txt", "src"]);
 }
 
+/// What no snapshot could hold is neither the agent's to change nor to remove.
+#[tokio::test]
+async fn what_is_not_known_is_not_removed() {
+    for user in users() {
+        let host = Host::start_as(user);
+        let (ws, tree) = (host.tree("ws"), project(&host));
+        let script = format!(
+            "cd {}; rm src/a.txt; mkfifo src/a.txt; echo 1 > added.txt; chmod 000 added.txt; echo 2 > more.txt",
+            tree.display()
+        );
+        let text = file(&[agent("worker", &ws.display().to_string(), &script, &staged(&tree))]);
+        let path = host.agent_file("a.yaml", &text);
+        let _ = host.cordon(["run", path.to_str().unwrap(), "x"]).expect_code(0);
+        let mut api = host.api().await;
+        let run = api.only_run().await;
+        let plan = api.changes.plan_apply(plan_of(&run.id)).await.unwrap().into_inner();
+        let rows: Vec<_> =
+            rows(&plan).into_iter().filter(|r| *r != row("added.txt", "added", "apply")).collect();
+        assert_eq!(rows, [row("more.txt", "added", "apply")]);
+        api.changes.apply(apply_of(plan_of(&run.id), &plan.fingerprint, "")).await.unwrap();
+        assert!(tree.join("src/a.txt").is_file() && tree.join("more.txt").is_file());
+    }
+}
+
 #[tokio::test]
 async fn a_run_begins_from_a_snapshot() {
     for user in users() {
