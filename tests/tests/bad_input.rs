@@ -2,8 +2,14 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use cordon_proto::v1::{Outcome, OutputStream, event::Kind};
-use cordon_tests::harness::{Host, need_root, output, skipped, summary};
-use std::{fs, process::Command};
+use cordon_tests::harness::{Host, need_root, output, skipped, summary, wait_until};
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 fn refused(host: &Host, yaml: &str, words: &[&str]) {
     let file = host.agent_file("bad.yaml", yaml);
@@ -137,6 +143,16 @@ fn a_program_that_is_not_there_is_said() {
     assert!(format!("{}{}", ran.stdout, ran.stderr).contains("no-such-program"));
 }
 
+/// Takes all room but two megabytes.
+fn fill(path: &Path) {
+    let mut file = File::create(path).unwrap();
+    let mut written = 0;
+    while file.write_all(&[1; 1 << 20]).is_ok() {
+        written += 1 << 20;
+    }
+    file.set_len(written - (2 << 20)).unwrap();
+}
+
 #[tokio::test]
 async fn a_full_disk_ends_the_run_and_keeps_what_was_written() {
     if skipped("root") {
@@ -146,18 +162,22 @@ async fn a_full_disk_ends_the_run_and_keeps_what_was_written() {
     let mut host = Host::without_daemon(cordon_tests::harness::User::Tester);
     let state = host.path("state");
     let mounted =
-        Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "none"]).arg(&state).status().unwrap();
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=700m", "none"]).arg(&state).status().unwrap();
     assert!(mounted.success());
     host.start_daemon();
     let ws = host.tree("ws");
     let file = host.agent_file(
         "a.yaml",
         &format!(
-            "agents:\n  - id: a\n    backend:\n      type: command\n      cwd: {}\n      command: [bash, -c, \"echo first; head -c 20000000 /dev/zero | tr '\\\\0' x; sleep 1000\"]\n",
+            "agents:\n  - id: a\n    backend:\n      type: command\n      cwd: {}\n      command: [bash, -c, \"echo first; touch started; until [ -e go ]; do sleep 0.05; done; head -c 20000000 /dev/zero | tr '\\\\0' x; sleep 1000\"]\n",
             ws.display()
         ),
     );
-    let ran = host.cordon(["run", file.to_str().unwrap(), "x"]);
+    let run = host.cordon(["run", file.to_str().unwrap(), "--detach", "x"]).expect_code(0).stdout;
+    assert!(wait_until(Duration::from_secs(60), || ws.join("started").is_file()), "{}", host.log());
+    fill(&state.join("fill"));
+    host.put(&ws.join("go"), "");
+    let ran = host.cordon(["logs", "-f", run.trim()]);
     let said = format!("{}{}", ran.stdout, ran.stderr);
     let mut api = host.api().await;
     let run = api.only_run().await;

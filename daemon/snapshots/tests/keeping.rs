@@ -13,7 +13,7 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -212,6 +212,7 @@ fn writers_and_gc_and_removal_go_on_at_once() {
     let home = home();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stops = Stops(&stop);
         let writers: Vec<_> = (0..3u32)
             .map(|writer| {
                 let home = &home;
@@ -395,14 +396,22 @@ fn a_file_that_is_exchanged_is_the_one_or_the_other() {
     home.write("long", &versions[0]);
     home.write("short", &versions[0][..9000]);
     let store = home.store();
-    let stop = AtomicBool::new(false);
+    // Exchanges that may still happen: enough to meet every moment of a snapshot, and few enough
+    // that the tree holds still in the end.
+    let (allowed, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let mut seen = HashSet::new();
     std::thread::scope(|scope| {
+        // Also when an assertion fails: the other thread ends with this one.
+        let _stops = Stops(&stop);
         scope.spawn(|| {
             let (next, tree) = (home.dir.path().join("next"), &home.tree);
             for n in (0..2).cycle() {
-                if stop.load(Ordering::Relaxed) {
-                    break;
+                let take = |left: usize| left.checked_sub(1);
+                while allowed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    std::thread::yield_now();
                 }
                 fs::copy(home.dir.path().join(format!("{n}")), &next).unwrap();
                 fs::rename(&next, tree.join("long")).unwrap();
@@ -418,6 +427,7 @@ fn a_file_that_is_exchanged_is_the_one_or_the_other() {
         let mut rounds = 0;
         while rounds < 30 || seen.len() < 2 {
             rounds += 1;
+            allowed.store(3 + rounds % 20, Ordering::Relaxed);
             let taken = match store.snapshot(&home.tree, &plain()) {
                 Err(StoreError::Changing { .. }) => continue,
                 taken => taken.unwrap(),
@@ -441,9 +451,17 @@ fn a_file_that_is_exchanged_is_the_one_or_the_other() {
                 Err(e) => assert_eq!(e.kind(), std::io::ErrorKind::NotFound),
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(store.verify().unwrap().faults.is_empty());
+}
+
+/// Says stop when it goes, however that happens.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
