@@ -213,7 +213,12 @@ impl Drop for Session<'_> {
 
 fn sweep(store: &Store, dir: &OwnedFd, name: &str) -> Result<(), StoreError> {
     let on = || "a writer's directory".to_owned();
-    for file in super::disk::names(dir).map_err(io("list", on()))? {
+    let files = match super::disk::names(dir) {
+        // Both its writer and gc may be at it.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        files => files.map_err(io("list", on()))?,
+    };
+    for file in files {
         store.disk.unlink(dir, &file).map_err(io("empty", on()))?;
     }
     match unlinkat(&store.dirs.writing, name, AtFlags::REMOVEDIR) {
@@ -227,8 +232,11 @@ pub(super) fn sweep_dead(store: &Store) -> Result<u64, StoreError> {
     let writing = &store.dirs.writing;
     let mut swept = 0;
     for name in super::disk::names(writing).map_err(io("list", "the writers"))? {
-        let dir =
-            super::disk::open_dir(writing, name.as_str()).map_err(io("open", "a writer's directory"))?;
+        let dir = match super::disk::open_dir(writing, name.as_str()) {
+            // The writer has ended meanwhile, and took it away without the lock.
+            Err(rustix::io::Errno::NOENT) => continue,
+            dir => dir.map_err(io("open", "a writer's directory"))?,
+        };
         // Without a lock file the writer died before it had one: making both holds the store's lock.
         if let Ok(lock) = open_file(&dir, "lock")
             && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err()
