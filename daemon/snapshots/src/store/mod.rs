@@ -304,18 +304,19 @@ impl Store {
 
     /// The bytes of an object, checked.
     fn load(&self, kind: Kind, id: &ContentId) -> Result<Vec<u8>, StoreError> {
-        let have = self.index().find(kind, id);
-        if let Some((pack, row)) = have {
-            match pack.read(&self.dirs.packs, &row, &self.codecs) {
-                // Moved to another pack by gc.
-                Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-                read => return read,
+        let mut have = self.index().find(kind, id);
+        for _ in 0..LOOKS {
+            if let Some((pack, row)) = have {
+                match pack.read(&self.dirs.packs, &row, &self.codecs) {
+                    // Moved to another pack by gc.
+                    Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                    read => return read,
+                }
             }
+            // Another writer's, or moved.
+            have = self.fresh_index()?.find(kind, id);
         }
-        // Another writer's, or moved.
-        let found = self.fresh_index()?.find(kind, id);
-        let (pack, row) = found.ok_or_else(|| StoreError::NotFound(format!("object {id}")))?;
-        pack.read(&self.dirs.packs, &row, &self.codecs)
+        Err(StoreError::NotFound(format!("object {id}")))
     }
 
     /// Whether a file of this address and size is one blob, and not a list of pieces.
@@ -328,13 +329,20 @@ impl Store {
             (None, Some(_)) => Some(false),
             (None, None) => None,
         };
-        let first = told(&self.index());
-        match first {
-            Some(blob) => Ok(blob),
-            None => Ok(told(&*self.fresh_index()?).unwrap_or(true)),
+        let mut found = told(&self.index());
+        for _ in 0..LOOKS {
+            if let Some(blob) = found {
+                return Ok(blob);
+            }
+            found = told(&*self.fresh_index()?);
         }
+        Ok(found.unwrap_or(true))
     }
 }
+
+/// How often packs are listed for an object: a listing that is made while gc moves one from pack to
+/// pack may have seen neither.
+const LOOKS: usize = 8;
 
 /// A name that no other writer has.
 fn unique() -> String {

@@ -22,7 +22,9 @@ const KEPT: usize = 10;
 /// Every tree on every filesystem.
 pub(crate) fn all(report: &mut Report, rounds: usize) {
     for place in [Place::ext4(), Place::btrfs()] {
-        for shape in trees::SHAPES {
+        // One shape alone, for whoever works on it.
+        let only = std::env::var("CORDON_BENCH_TREE").unwrap_or_default();
+        for shape in trees::SHAPES.iter().filter(|shape| shape.name.starts_with(&only)) {
             eprintln!("snapshots: {} on {}", shape.name, place.name);
             rows(report, &place, shape, rounds);
             stored(report, &place, shape);
