@@ -59,7 +59,7 @@ fn rows(report: &mut Report, place: &Place, shape: &trees::Shape, rounds: usize)
 
         let first = row("snapshot, first");
         let own = store(&at("store"));
-        report.time(&first, "tar | zstd -1", timed(|| peers::tar_zstd(&tree.root, &at("tar.zst"))));
+        report.time(&first, "tar, zstd -1", timed(|| peers::tar_zstd(&tree.root, &at("tar.zst"))));
         report.time(&first, "git add, commit", timed(|| git.commit()));
         report.time(&first, "restic backup", timed(|| restic.backup()));
         let mut base = None;
