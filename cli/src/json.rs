@@ -187,6 +187,11 @@ fn kind_json(kind: &Kind) -> (&'static str, Value) {
             insert_bytes(&mut value, "tree", &e.tree);
             ("progress", value)
         }
+        Kind::Session(e) => ("session", json!({ "id": e.id })),
+        Kind::Retry(e) => {
+            ("retry", json!({ "reason": e.reason, "attempt": e.attempt, "wait_ms": e.wait_ms }))
+        }
+        Kind::MessageDelta(e) => ("message_delta", json!({ "text": e.text })),
     }
 }
 

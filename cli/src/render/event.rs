@@ -63,7 +63,21 @@ impl Renderer {
                 self.progress(id, e);
                 Ok(())
             }
-            Kind::Unknown(_) | Kind::Usage(_) | Kind::ProcessStarted(_) | Kind::ProcessExited(_) => Ok(()),
+            Kind::Retry(e) => {
+                let attempt = if e.attempt > 0 { format!(" (attempt {})", e.attempt) } else { String::new() };
+                let text = format!("{about}trying again{attempt}: {}", neutral::text(e.reason.as_bytes()));
+                screen.own(Some(Tint::Yellow), &text)
+            }
+            // The message itself follows.
+            Kind::MessageDelta(_) => {
+                self.agent(id).doing("answering");
+                Ok(())
+            }
+            Kind::Unknown(_)
+            | Kind::Usage(_)
+            | Kind::Session(_)
+            | Kind::ProcessStarted(_)
+            | Kind::ProcessExited(_) => Ok(()),
             Kind::TurnEnded(e) => self.turn_ended(id, e, screen),
             Kind::RunEnded(e) => self.ended(e.outcome(), e.summary.as_ref(), screen),
             Kind::Recovered(e) => {

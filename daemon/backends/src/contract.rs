@@ -68,6 +68,8 @@ pub struct Turn {
     pub number: u32,
     /// What to do.
     pub prompt: String,
+    /// The program's own session that this turn goes on with, as it named it in an earlier one.
+    pub session: Option<String>,
     /// The rules, to explain denials with.
     pub policy: Arc<Policy>,
 }

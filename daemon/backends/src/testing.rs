@@ -27,12 +27,16 @@ pub(crate) fn context(backend: BackendKind, owner_home: &Path) -> Context {
                 memory_bytes: None,
                 cpus: None,
                 sudo: false,
+                runtime: Default::default(),
+                packages: Default::default(),
             },
             effort: None,
             egress: None,
             command: Vec::new(),
             steps: Vec::new(),
             env: Default::default(),
+            program: Default::default(),
+            credentials: Default::default(),
             tools: Default::default(),
             place: Place { file: "agent.yaml".into(), line: 1, column: 1 },
         },
@@ -54,7 +58,7 @@ pub(crate) fn turn(prompt: &str) -> Turn {
         rule("/usr", Access::Read, Source::System),
         rule("/r", Access::Read, Source::ContextPath),
     ]);
-    Turn { number: 1, prompt: prompt.into(), policy: Arc::new(policy.unwrap()) }
+    Turn { number: 1, prompt: prompt.into(), session: None, policy: Arc::new(policy.unwrap()) }
 }
 
 pub(crate) fn exit(code: i32) -> Exit {

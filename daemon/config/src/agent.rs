@@ -1,4 +1,4 @@
-use crate::{Secret, ToolOptions};
+use crate::{Credentials, Packages, ProgramOptions, Runtime, Secret, ToolOptions};
 use cordon_policy::{HostRule, NetworkMode, Place};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -114,6 +114,10 @@ pub struct DockerOptions {
     pub cpus: Option<f64>,
     /// Whether the sudo image was asked for.
     pub sudo: bool,
+    /// What runs the container.
+    pub runtime: Runtime,
+    /// What is installed into an image of its own.
+    pub packages: Packages,
 }
 
 /// What a writable context path is to its agent: `write_mode`.
@@ -230,6 +234,10 @@ pub struct Agent {
     pub steps: Vec<ReplayStep>,
     /// `backend.env`: variables for the backend's process, not secret.
     pub env: BTreeMap<String, String>,
+    /// What the backend's program is told in its own words.
+    pub program: ProgramOptions,
+    /// What of the person's own the agent gets.
+    pub credentials: Credentials,
     /// What Cordon's own tools and further MCP servers do.
     pub tools: ToolOptions,
     /// Where the agent begins in the file.

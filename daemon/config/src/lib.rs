@@ -10,6 +10,7 @@ mod keys;
 mod mask;
 mod parse;
 mod problem;
+mod program;
 mod report;
 mod scalar;
 mod schema;
@@ -26,6 +27,9 @@ pub use agent::{
 };
 pub use parse::{Parsed, Source, parse, parse_with};
 pub use problem::{Problem, Severity};
+pub use program::{
+    AdditionalMount, Azure, CredentialMount, Credentials, Packages, PermissionMode, ProgramOptions, Runtime,
+};
 pub use schema::schema;
 pub use secret::Secret;
 pub use tools::{McpServer, McpTransport, ToolOptions};

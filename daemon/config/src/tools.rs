@@ -11,6 +11,8 @@ pub struct ToolOptions {
     pub allowed: Option<Vec<String>>,
     /// `exclude_tools` of the backend.
     pub excluded: Vec<String>,
+    /// `enable_mcp_command_line`: a CLI program is offered Cordon's own tools, too.
+    pub offer_own: bool,
     /// `enforce_read_before_delete`.
     pub read_before_delete: bool,
     /// `exclude_file_operation_mcps`.
@@ -27,6 +29,7 @@ impl Default for ToolOptions {
             servers: Vec::new(),
             allowed: None,
             excluded: Vec::new(),
+            offer_own: false,
             read_before_delete: true,
             only_writing_file_tools: false,
             allowed_commands: Vec::new(),

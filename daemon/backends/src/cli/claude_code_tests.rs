@@ -1,9 +1,10 @@
+use super::super::claude_login::{NO_KEY, TOKEN};
 use super::*;
 use crate::testing::{argv, context, exit, play, turn};
-use cordon_config::{Effort, Secret};
+use cordon_config::{BackendKind, Effort, Secret};
 use serde_json::json;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 fn for_home(home: &Path) -> Context {
     context(BackendKind::ClaudeCode, home)

@@ -3,21 +3,15 @@
 
 use super::codex_config::{self, KEY};
 use super::codex_events::CodexParser;
-use crate::credential::{check_expiry, hosts, key, places};
+use super::codex_login::{Credential, LOGIN, SECRETS, VARIABLES, credential};
+use crate::credential::hosts;
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
-use crate::login::{self, LoginFile};
+use crate::login;
 use crate::process::{argument, environment, first_argument, path_text, plan};
 use crate::program::{self, Package};
 use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
-use cordon_config::BackendKind;
 use cordon_sandbox::{SeedFile, WallKind};
-
-const VARIABLES: &[&str] = &["OPENAI_API_KEY", "CODEX_API_KEY"];
-const LOGIN: &str = ".codex/auth.json";
-const SECRETS: &[&str] =
-    &["/OPENAI_API_KEY", "/tokens/id_token", "/tokens/access_token", "/tokens/refresh_token"];
-const FIX_LOGIN: &str = "Run `codex login` outside the sandbox";
 
 pub(crate) const PACKAGE: Package = Package {
     name: "codex",
@@ -29,53 +23,6 @@ pub(crate) const PACKAGE: Package = Package {
 };
 
 pub(crate) struct Codex;
-
-enum Credential {
-    Key(String),
-    Login(LoginFile),
-    /// An endpoint that asks for none.
-    None,
-}
-
-fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Result<Credential, BackendError> {
-    if let Some(key) = key(context, VARIABLES)? {
-        return Ok(Credential::Key(key));
-    }
-    let name = BackendKind::Codex.name();
-    let file = context.owner_home.join(LOGIN);
-    if let Some(endpoint) = endpoint {
-        // A login is for its own service: it is never shown to another endpoint.
-        if endpoint.is_private() {
-            return Ok(Credential::None);
-        }
-        return Err(BackendError::NoLogin {
-            backend: name,
-            looked_at: places(VARIABLES, None),
-            fix: "Set api_key: with a base_url the ChatGPT login is not used".to_owned(),
-        });
-    }
-    let unusable = |why| BackendError::UnusableLogin {
-        backend: name,
-        place: file.display().to_string(),
-        why,
-        fix: format!("{FIX_LOGIN}, or any `codex` command, which renews it"),
-    };
-    let Some(login) = login::read(&context.owner_home, LOGIN).map_err(unusable)? else {
-        return Err(BackendError::NoLogin {
-            backend: name,
-            looked_at: places(VARIABLES, Some(&file)),
-            fix: format!("{FIX_LOGIN}, or set OPENAI_API_KEY"),
-        });
-    };
-    let text = |pointer| login.content.pointer(pointer).and_then(|v| v.as_str()).filter(|t| !t.is_empty());
-    match (text("/tokens/access_token"), text("/OPENAI_API_KEY")) {
-        (None, Some(_)) => {}
-        (Some(_), Some(_)) if text("/auth_mode") == Some("apikey") => {}
-        (Some(token), _) => check_expiry(login::token_expiry(token), unusable)?,
-        (None, None) => return Err(unusable("it holds neither an API key nor tokens".to_owned())),
-    }
-    Ok(Credential::Login(login))
-}
 
 fn endpoint(context: &Context) -> Result<Option<Endpoint>, BackendError> {
     let agent = &context.agent;

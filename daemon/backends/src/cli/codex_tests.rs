@@ -1,7 +1,7 @@
 use super::*;
 use crate::login::testing::token;
 use crate::testing::{argv, context, exit, play, turn};
-use cordon_config::Secret;
+use cordon_config::{BackendKind, Secret};
 use cordon_sandbox::Forward;
 use serde_json::json;
 use std::path::Path;

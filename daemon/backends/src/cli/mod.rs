@@ -2,9 +2,11 @@
 
 pub(crate) mod claude_code;
 mod claude_events;
+mod claude_login;
 pub(crate) mod codex;
 mod codex_config;
 mod codex_events;
+mod codex_login;
 pub(crate) mod copilot;
 mod copilot_driver;
 mod copilot_events;

@@ -1,6 +1,6 @@
 use super::Build;
 use crate::{
-    Agent, BackendKind, ContextPath, Effort, ExecutionMode, Secret,
+    Agent, BackendKind, ContextPath, Credentials, Effort, ExecutionMode, ProgramOptions, Secret,
     check::{Item, Value},
     mask,
     report::Quoted,
@@ -54,6 +54,8 @@ impl Build<'_, '_> {
             command,
             steps,
             env,
+            program: ProgramOptions::default(),
+            credentials: Credentials::default(),
             tools,
             place: self.place(item),
         })

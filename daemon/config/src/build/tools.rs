@@ -16,6 +16,7 @@ impl Build<'_, '_> {
         let defaults = ToolOptions::default();
         let flag = |key: &str, other: bool| backend.get(key).and_then(Item::flag).unwrap_or(other);
         ToolOptions {
+            offer_own: flag("enable_mcp_command_line", defaults.offer_own),
             read_before_delete: flag("enforce_read_before_delete", defaults.read_before_delete),
             only_writing_file_tools: flag("exclude_file_operation_mcps", defaults.only_writing_file_tools),
             servers: backend.get("mcp_servers").map(|s| self.servers(s, egress)).unwrap_or_default(),

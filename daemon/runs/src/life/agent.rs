@@ -331,7 +331,12 @@ impl Agent {
     }
 
     fn first_turn(&self, prompt: &str) -> cordon_backends::Turn {
-        cordon_backends::Turn { number: 1, prompt: prompt.to_owned(), policy: self.planned.policy.clone() }
+        cordon_backends::Turn {
+            number: 1,
+            prompt: prompt.to_owned(),
+            session: None,
+            policy: self.planned.policy.clone(),
+        }
     }
 
     pub(super) fn deadline(&self, life: &Life) -> (tokio::time::Instant, String) {
