@@ -2,8 +2,9 @@
 //! a link nor a mount; what stands there may change at any time and may be made by an enemy.
 
 use crate::{
-    Content, NodeKind, TreeEntry, TreeError, TreeSource,
+    Content, ContentId, NodeKind, Store, TreeEntry, TreeError, TreeSource,
     rights::{self, Owner},
+    store::Stats,
 };
 use rustix::{
     fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
@@ -15,7 +16,10 @@ use std::{
     fs::File,
     io::Read,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// The kernel takes no longer path at once; longer ones are opened in pieces.
@@ -54,6 +58,9 @@ pub struct LiveTree {
     device: u64,
     limits: Limits,
     owner: Option<Owner>,
+    known: Option<Stats>,
+    /// Where in `known` the last file was found.
+    hint: AtomicUsize,
     seen: Mutex<Seen>,
 }
 
@@ -93,7 +100,26 @@ impl LiveTree {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Err(failed(b"", Errno::NOTDIR));
         }
-        Ok(Self { root, device: stat.st_dev, limits, owner: None, seen: Mutex::default() })
+        let hint = AtomicUsize::new(0);
+        Ok(Self { root, device: stat.st_dev, limits, owner: None, known: None, hint, seen: Mutex::default() })
+    }
+
+    /// Takes files that look as they did when `store` last recorded this directory for what they
+    /// were then, as the next snapshot does. Their entries have addresses, and a comparison with
+    /// that snapshot reads only what changed.
+    #[must_use]
+    pub fn knowing(self, store: &Store) -> Self {
+        // Who cannot be looked at is not known.
+        let known = fs::fstat(&self.root).ok().map(|root| Stats::load(store, &root));
+        Self { known, ..self }
+    }
+
+    /// The address of a file that looks as it did.
+    fn address(&self, stat: &Stat) -> Option<ContentId> {
+        let mut hint = self.hint.load(Ordering::Relaxed);
+        let found = self.known.as_ref()?.find(stat, &mut hint)?;
+        self.hint.store(hint, Ordering::Relaxed);
+        Some(found)
     }
 
     /// What was left out of the directories listed so far: FIFOs, sockets, devices and what is
@@ -147,7 +173,9 @@ impl LiveTree {
         }
         let (kind, content) = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => (NodeKind::Directory, Content::Unread),
-            FileType::RegularFile => (NodeKind::File, Content::Unread),
+            FileType::RegularFile => {
+                (NodeKind::File, self.address(&stat).map_or(Content::Unread, Content::Address))
+            }
             FileType::Symlink => match fs::readlinkat(dir, name, Vec::new()) {
                 Ok(target) => (NodeKind::Symlink, Content::Target(target.into_bytes())),
                 Err(Errno::NOENT) => return Ok(None),

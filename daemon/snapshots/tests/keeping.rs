@@ -5,7 +5,8 @@ mod common;
 
 use common::facts;
 use cordon_snapshots::{
-    Retention, SkipReason, SnapshotRequest, Store, StoreError, StoreOptions, TreeLimits, Unsettled,
+    Retention, SkipReason, SnapshotRequest, Store, StoreError, StoreOptions, TreeLimits, Unsettled, diff,
+    live::LiveTree,
 };
 use std::{
     collections::HashSet,
@@ -79,6 +80,37 @@ fn an_unchanged_tree_is_not_read_and_adds_nothing() {
         (0, 0, first.snapshot.root)
     );
     assert!(store.usage().unwrap() - used < 1000);
+}
+
+#[test]
+fn a_live_tree_that_is_known_is_compared_by_its_looks() {
+    let home = home();
+    for name in ["a", "b", "sparse"] {
+        home.write(name, name);
+    }
+    fs::File::options().write(true).open(home.tree.join("sparse")).unwrap().set_len(9_000_000).unwrap();
+    let store = home.store();
+    let base = store.snapshot(&home.tree, &plain()).unwrap();
+    let old = store.tree(&base.id).unwrap();
+    // No byte may be read: what is told apart was told by its address.
+    let limits = diff::Limits { compared: 0, ..diff::Limits::default() };
+    let found = |tree: &LiveTree| {
+        let deltas = diff::diff(&old, tree, &limits).unwrap();
+        deltas.into_iter().map(|d| (d.path, d.unread)).collect::<Vec<_>>()
+    };
+    let known = || LiveTree::open(&home.tree).unwrap().knowing(&store);
+    assert_eq!(found(&known()), []);
+    assert_eq!(found(&LiveTree::open(&home.tree).unwrap()).len(), 3);
+    // The same size and the same times.
+    let stamp = fs::metadata(home.tree.join("b")).unwrap().modified().unwrap();
+    home.write("b", "c");
+    fs::File::options().write(true).open(home.tree.join("b")).unwrap().set_modified(stamp).unwrap();
+    assert_eq!(found(&known()), [(b"b".to_vec(), true)]);
+    let all = diff::diff(&old, &known(), &diff::Limits::default()).unwrap();
+    assert_eq!(all.len(), 1);
+    // Another store, or another directory's index, knows nothing.
+    let other = Store::open(&home.dir.path().join("store"), "bob", StoreOptions::default()).unwrap();
+    assert_eq!(found(&LiveTree::open(&home.tree).unwrap().knowing(&other)).len(), 3);
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl Runs {
         }
         let (root, _) = self.live_root(&old)?;
         let skipped: Vec<Vec<u8>> = old.snapshot.skipped.iter().map(|s| s.path.clone()).collect();
-        let live = live(owner, &root)?;
+        let live = live(owner, &root)?.knowing(&old.store);
         let live = Without::new(&live, skipped);
         write(&select(&tree, &live, &filter, 0)?, &tree, &live, how, out)
     }

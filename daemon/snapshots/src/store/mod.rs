@@ -70,6 +70,7 @@ pub use record::{IdError, SkipReason, Skipped, Snapshot, SnapshotId, Statistics}
 pub use restore::RestoreOptions;
 pub use retain::Retention;
 pub use source::StoredTree;
+pub(crate) use stats::Stats;
 pub(crate) use stream::{Builder, Built, Fault as StreamFault, Stretch};
 pub use take::Taken;
 pub use verify::{Fault, Touched, Verified};

@@ -63,7 +63,7 @@ impl Stamp {
 
 /// What is known of a tree: the rows as they lie on disk, and which of them were found again.
 #[derive(Debug, Default)]
-pub(super) struct Stats {
+pub(crate) struct Stats {
     bytes: Vec<u8>,
     found: Vec<AtomicU64>,
 }
@@ -80,7 +80,7 @@ fn inode(row: &[u8; ROW]) -> u64 {
 
 impl Stats {
     /// What is known of the tree with this root. A damaged file is nothing known.
-    pub(super) fn load(store: &Store, root: &Stat) -> Self {
+    pub(crate) fn load(store: &Store, root: &Stat) -> Self {
         let mut bytes = Vec::new();
         let read = open_file(&store.dirs.stats, &key(root))
             .map_err(std::io::Error::from)
@@ -106,7 +106,7 @@ impl Stats {
 
     /// The address of a file that looks as it did. Near `hint` is looked first: files that were
     /// made together have inodes side by side.
-    pub(super) fn find(&self, stat: &Stat, hint: &mut usize) -> Option<ContentId> {
+    pub(crate) fn find(&self, stat: &Stat, hint: &mut usize) -> Option<ContentId> {
         let rows = self.rows();
         let is = |at: usize| rows.get(at).is_some_and(|row| inode(row) == stat.st_ino);
         let at = if is(*hint) { *hint } else { rows.binary_search_by_key(&stat.st_ino, inode).ok()? };
