@@ -11,6 +11,10 @@ use std::{
 };
 
 const MAX_FILE: u64 = 1 << 20;
+/// Entries of the daemon's list that begin like this are no variables: a file of variables, by
+/// its path, and the whole environment. Both are told as one JSON object.
+const ENV_FILE: &str = "env-file:";
+const ENVIRONMENT: &str = "environment:";
 
 /// Reads an agent file as the daemon wants it, without variables.
 pub(crate) fn read(path: &Path) -> Result<AgentFile, CliError> {
@@ -75,11 +79,34 @@ fn gather(names: &[String], directory: &Path) -> Result<HashMap<String, String>,
     for file in files {
         sources.push(read_dotenv(&file)?);
     }
+    let (asked, names): (Vec<&String>, Vec<&String>) = names.iter().partition(|n| n.contains(':'));
     let find = |name: &String| {
         let own = std::env::var_os(name).and_then(|value| value.into_string().ok());
         own.or_else(|| sources.iter().find_map(|s| s.get(name)).cloned()).map(|value| (name.clone(), value))
     };
-    Ok(names.iter().filter_map(find).collect())
+    let mut found: HashMap<String, String> = names.into_iter().filter_map(find).collect();
+    for name in asked {
+        let told = match name.strip_prefix(ENV_FILE) {
+            Some(path) => several(&directory.join(path))?,
+            None if name == ENVIRONMENT => Some(environment()),
+            None => None,
+        };
+        found.extend(told.map(|told| (name.clone(), crate::json::encode(&serde_json::json!(told)))));
+    }
+    Ok(found)
+}
+
+/// What a file of variables says; none when there is no such file.
+fn several(path: &Path) -> Result<Option<BTreeMap<String, String>>, CliError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    read_dotenv(path).map(Some)
+}
+
+/// Names and values that are no text are nobody's to pass.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?))).collect()
 }
 
 fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>, CliError> {
@@ -170,6 +197,20 @@ mod tests {
         assert_eq!(found.get("CORDON_TEST_KEY").map(String::as_str), Some("yes"));
         assert_eq!(found.get("PATH"), std::env::var("PATH").ok().as_ref());
         assert_eq!(found.len(), 2);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn files_of_variables_and_the_environment_are_told_whole_when_they_are_asked_for() {
+        let dir = scratch("several");
+        std::fs::write(dir.join("a.env"), "A='one \"two\"'\nB=3\n").unwrap();
+        let names = ["env-file:a.env", "env-file:none.env", "environment:", "other:x"].map(str::to_owned);
+        let found = gather(&names, &dir).unwrap();
+        assert_eq!(found.len(), 2, "{:?}", found.keys());
+        let told: BTreeMap<String, String> = serde_json::from_str(&found["env-file:a.env"]).unwrap();
+        assert_eq!((told["A"].as_str(), told["B"].as_str(), told.len()), ("one \"two\"", "3", 2));
+        let told: BTreeMap<String, String> = serde_json::from_str(&found["environment:"]).unwrap();
+        assert_eq!(told.get("PATH"), std::env::var("PATH").ok().as_ref());
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -4,8 +4,12 @@
 mod agent;
 mod backend;
 mod context;
+mod credentials;
 mod docker;
+mod honour;
 mod mcp;
+mod packages;
+mod program;
 mod steps;
 mod tools;
 
@@ -203,14 +207,19 @@ impl Build<'_, '_> {
 
     /// `~` and `~/…` by the HOME variable; a text that is empty is no path.
     fn expand_home(&mut self, item: &Item) -> Option<PathBuf> {
-        let text = item.text()?;
+        self.expand_home_in(item, item.text()?)
+    }
+
+    fn expand_home_in(&mut self, item: &Item, text: &str) -> Option<PathBuf> {
         if text.trim().is_empty() {
             self.report.error(&item.at(), "bad-value", "the path is empty".to_owned(), "");
             return None;
         }
         let Some(rest) = text.strip_prefix('~') else { return Some(PathBuf::from(text)) };
         if !rest.is_empty() && !rest.starts_with('/') {
-            let message = format!("{}: the home of another user is not looked up", Quoted(&item.written));
+            // Never what a variable says.
+            let written = if item.written.is_empty() { text } else { &item.written };
+            let message = format!("{}: the home of another user is not looked up", Quoted(written));
             self.report.error(
                 &item.at(),
                 "bad-value",

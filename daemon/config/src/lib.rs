@@ -6,6 +6,7 @@ mod agent;
 mod build;
 mod check;
 mod excerpt;
+mod honour;
 mod keys;
 mod mask;
 mod parse;
@@ -25,6 +26,7 @@ pub use agent::{
     Agent, AgentFile, BackendKind, ContextPath, DockerOptions, DriftPolicy, Effort, ExecutionMode,
     ReplayStep, Timeouts, WriteMode,
 };
+pub use honour::table as keys_table;
 pub use parse::{Parsed, Source, parse, parse_with};
 pub use problem::{Problem, Severity};
 pub use program::{
@@ -33,3 +35,4 @@ pub use program::{
 pub use schema::schema;
 pub use secret::Secret;
 pub use tools::{McpServer, McpTransport, ToolOptions};
+pub use variables::{ENV_FILE, ENVIRONMENT};

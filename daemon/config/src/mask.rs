@@ -28,6 +28,14 @@ pub(crate) fn names_a_secret(key: &str) -> bool {
     !key.ends_with("tokens") && (SECRET_KEYS.iter().any(|s| key.contains(s)) || key.ends_with("_key"))
 }
 
+/// Whether a value is one of the well-known providers' keys, or a URL with a password.
+pub(crate) fn looks_secret(value: &str) -> bool {
+    let mut chars: Vec<char> = value.chars().collect();
+    mask_words(&mut chars);
+    mask_userinfo(&mut chars);
+    !chars.iter().copied().eq(value.chars())
+}
+
 /// The text with every word that looks like a provider's key masked.
 pub(crate) fn words(text: &str) -> String {
     let mut chars: Vec<char> = text.chars().collect();

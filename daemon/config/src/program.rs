@@ -38,6 +38,19 @@ pub enum PermissionMode {
     Plan,
 }
 
+impl PermissionMode {
+    /// The word of the agent file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::AcceptEdits => "acceptEdits",
+            Self::BypassPermissions => "bypassPermissions",
+            Self::Plan => "plan",
+        }
+    }
+}
+
 /// A deployment of Azure OpenAI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Azure {
@@ -58,6 +71,10 @@ pub struct Credentials {
     pub additional: Vec<AdditionalMount>,
     /// Variables that were asked for by name or from a file, and were there.
     pub variables: BTreeMap<String, Secret>,
+    /// `pass_all_env`: they are the client's whole environment.
+    pub whole_environment: bool,
+    /// What of the above must never be shown.
+    pub secrets: Vec<Secret>,
 }
 
 /// One word of `command_line_docker_credentials.mount`.
@@ -79,6 +96,26 @@ pub enum CredentialMount {
     CodexConfig,
     /// `gemini_config`: the login of Gemini CLI.
     GeminiConfig,
+}
+
+impl CredentialMount {
+    /// Every one, with its word.
+    pub const ALL: [(&'static str, Self); 8] = [
+        ("ssh_keys", Self::SshKeys),
+        ("git_config", Self::GitConfig),
+        ("gh_config", Self::GhConfig),
+        ("npm_config", Self::NpmConfig),
+        ("pypi_config", Self::PypiConfig),
+        ("claude_config", Self::ClaudeConfig),
+        ("codex_config", Self::CodexConfig),
+        ("gemini_config", Self::GeminiConfig),
+    ];
+
+    /// The word of the agent file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, mount)| *mount == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// One entry of `command_line_docker_credentials.additional_mounts`.

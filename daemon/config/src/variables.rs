@@ -9,6 +9,13 @@ const LONGEST_NAME: usize = 256;
 /// Failing references of one text that are told.
 const MOST_FAULTS: usize = 20;
 
+/// What a client is asked for beside variables: an entry of the same list that begins like this,
+/// which no variable can, is the name of a file of `KEY=VALUE` lines. It sends what the file says,
+/// as a JSON object of texts.
+pub const ENV_FILE: &str = "env-file:";
+/// And this entry is its whole environment, told in the same way.
+pub const ENVIRONMENT: &str = "environment:";
+
 /// Replaces references and remembers the names.
 pub(crate) struct Variables<'a> {
     values: &'a BTreeMap<String, String>,
@@ -39,6 +46,12 @@ impl<'a> Variables<'a> {
     pub(crate) fn get(&mut self, name: &str) -> Option<&'a str> {
         self.want(name);
         self.values.get(name).map(String::as_str)
+    }
+
+    /// What a file says, or the environment; none: the client did not tell. What is told and is no
+    /// object of texts says nothing.
+    pub(crate) fn several(&mut self, name: &str) -> Option<BTreeMap<String, String>> {
+        self.get(name).map(|told| serde_json::from_str(told).unwrap_or_default())
     }
 
     pub(crate) fn wanted(self) -> Vec<String> {

@@ -242,13 +242,6 @@ fn backend_types() {
         "temperature",
         "",
     );
-    fails(
-        &backend("type: codex\ncwd: w\nenable_web_search: true"),
-        "not-supported-yet",
-        &format!("{B}.enable_web_search"),
-        "enable_web_search",
-        "",
-    );
     fine(&backend("type: codex\ncwd: w\nenable_web_search: false"));
     fails(
         &backend("type: codex\ncwd: w\nenable_web_search: maybe"),
@@ -264,30 +257,12 @@ fn backend_types() {
         "command_line_blacklist_patterns",
         "text of commands",
     );
-    warns(
-        &backend("type: codex\ncwd: w\nenable_mcp_command_line: true"),
-        "no-effect",
-        &format!("{B}.enable_mcp_command_line"),
-        "same sandbox",
-    );
-    warns(
-        &backend("type: claude_code\ncwd: w\npermission_mode: bypassPermissions"),
-        "ignored-key",
-        &format!("{B}.permission_mode"),
-        "sandbox",
-    );
     fails(
-        &backend("type: claude_code\ncwd: w\npermission_mode: plan"),
-        "not-supported-yet",
-        &format!("{B}.permission_mode"),
-        "plan",
-        "",
-    );
-    warns(
         &backend("type: command\ncommand: [ls]\nmodel: x"),
-        "no-effect",
+        "unsupported-key",
         &format!("{B}.model"),
-        "type command",
+        "x",
+        "in `command`",
     );
 }
 

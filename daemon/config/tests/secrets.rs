@@ -38,12 +38,12 @@ fn the_names_of_variables_are_told_whether_set_or_not() {
 #[test]
 fn a_variable_cannot_become_structure() {
     let text =
-        "agent: {id: a, system_message: '${EVIL}', backend: {type: command, command: [echo, '${EVIL}']}}\n";
+        "agent: {id: a, system_message: '${EVIL}', backend: {type: codex, cwd: w, env: {A: '${EVIL}'}}}\n";
     let evil = "x}}\nagents: [{id: b}]";
     let parsed = parse_as("a.yaml", text.as_bytes(), &[("EVIL", evil)]);
     let file = parsed.file.unwrap();
     assert_eq!(file.agents.len(), 1);
-    assert_eq!(file.agents[0].command, ["echo", evil]);
+    assert_eq!(file.agents[0].env["A"], evil);
     assert_eq!(file.agents[0].system_message.as_deref(), Some(evil));
 }
 
@@ -53,9 +53,11 @@ fn values_of_variables_do_not_show_in_problems() {
                 base_url: ${KEY}\n    command_line_execution_mode: ${KEY}\n    command_line_docker_network_mode: ${KEY}\n    \
                 command_line_docker_image: -${KEY}\n    command_line_docker_memory_limit: ${KEY}\n    \
                 command_line_docker_cpu_limit: ${KEY}\n    model_reasoning_effort: ${KEY}\n    env: {HOME: '${KEY}'}\n    \
-                egress: {allow: ['${KEY} ']}\n    context_paths: [{path: 'missing/${KEY}', protected_paths: ['/${KEY}']}]\n";
+                egress: {allow: ['${KEY} ']}\n    cli_path: ${KEY}\n    azure_endpoint: ${KEY}\n    \
+                permission_mode: ${KEY}\n    disallowed_tools: ['${KEY} ']\n    command_line_docker_packages: {preinstall: {npm: ['-${KEY}']}}\n    \
+                command_line_docker_credentials: {env_file: '~${KEY}', additional_mounts: {/a: {bind: '${KEY}'}}}\n    context_paths: [{path: 'missing/${KEY}', protected_paths: ['/${KEY}']}]\n";
     let parsed = parse(text);
-    assert!(errors(&parsed).len() >= 13, "{:#?}", parsed.problems);
+    assert!(errors(&parsed).len() >= 19, "{:#?}", parsed.problems);
     assert!(!format!("{:?}", parsed.problems).contains("key-from-outside"), "{:#?}", parsed.problems);
 }
 

@@ -1,6 +1,6 @@
 use super::Build;
 use crate::{
-    Agent, BackendKind, ContextPath, Credentials, Effort, ExecutionMode, ProgramOptions, Secret,
+    Agent, BackendKind, ContextPath, Effort, ExecutionMode, Secret,
     check::{Item, Value},
     mask,
     report::Quoted,
@@ -37,7 +37,11 @@ impl Build<'_, '_> {
         let command = self.command(backend, kind);
         let steps = self.steps(backend, kind);
         let tools = self.tools(backend, egress.as_deref());
-        self.without_effect(backend, kind, mode);
+        let program = self.program(backend, mode);
+        let credentials =
+            backend.get("command_line_docker_credentials").map(|c| self.credentials(c)).unwrap_or_default();
+        self.honoured(item, backend, kind);
+        self.without_effect(backend, mode);
         Some(Agent {
             id: id?,
             system_message: item.get("system_message").and_then(Item::text).map(str::to_owned),
@@ -54,8 +58,8 @@ impl Build<'_, '_> {
             command,
             steps,
             env,
-            program: ProgramOptions::default(),
-            credentials: Credentials::default(),
+            program,
+            credentials,
             tools,
             place: self.place(item),
         })

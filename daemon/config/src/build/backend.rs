@@ -10,7 +10,7 @@ use crate::{
 use std::collections::BTreeMap;
 
 /// Set by the wall or the backend itself: a file that set them would undo that.
-const OWN_NAMES: [&str; 14] = [
+pub(super) const OWN_NAMES: [&str; 14] = [
     "HOME",
     "TMPDIR",
     "HTTP_PROXY",
@@ -142,82 +142,34 @@ impl Build<'_, '_> {
         env
     }
 
-    /// Keys that mean nothing for this type of backend, or behind this wall.
-    pub(super) fn without_effect(
-        &mut self,
-        backend: &Item,
-        kind: Option<BackendKind>,
-        mode: Option<ExecutionMode>,
-    ) {
-        if let Some(kind @ (BackendKind::Command | BackendKind::Replay)) = kind {
-            for key in
-                ["model", "api_key", "base_url", "model_reasoning_effort", "reasoning", "permission_mode"]
+    /// Keys that mean nothing behind this wall.
+    pub(super) fn without_effect(&mut self, backend: &Item, mode: Option<ExecutionMode>) {
+        let get = |key: &str| backend.get(key);
+        if mode == Some(ExecutionMode::Local) {
+            if let Some(item) = get("command_line_docker_network_mode")
+                && matches!(item.text(), Some("bridge" | "host"))
             {
-                self.no_effect(backend.get(key), key, &format!("with type {}", kind.name()));
+                let message = "the local sandbox has a network of its own with nothing in it: this mode \
+                               holds in docker only";
+                self.no_effect(item, message, "name what may be reached under `egress.allow`");
+            }
+            if let Some(item) = get("command_line_docker_packages") {
+                let message = "nothing is installed for the local wall: it shows this machine's programs";
+                self.no_effect(item, message, "install the packages here, or use docker");
+            }
+            if let Some(item) = get("command_line_docker_runtime").filter(|r| r.text() == Some("runsc")) {
+                let message = "gVisor is a runtime of containers: it holds in docker only";
+                self.no_effect(item, message, "use command_line_execution_mode: docker");
             }
         }
-        if mode == Some(ExecutionMode::Local)
-            && let Some(item) = backend.get("command_line_docker_network_mode")
-            && matches!(item.text(), Some("bridge" | "host"))
-        {
-            let message =
-                "the local sandbox has a network of its own with nothing in it: this mode holds in docker \
-                           only"
-                    .to_owned();
-            self.report.warn(
-                &item.at(),
-                "no-effect",
-                message,
-                "name what may be reached under `egress.allow`",
-            );
-        }
-        if let Some(item) = backend.get("enable_mcp_command_line")
-            && item.flag() == Some(true)
-        {
-            let message =
-                "`enable_mcp_command_line: true` has no effect: the agent's own shell runs inside the \
-                           same sandbox"
-                    .to_owned();
-            self.report.warn(&item.at(), "no-effect", message, "take it out to be rid of this warning");
-        }
-        if let Some(item) = backend.get("permission_mode") {
-            match item.text() {
-                Some("acceptEdits" | "bypassPermissions") => {
-                    let message =
-                        "`permission_mode` is ignored: inside the sandbox the program asks nobody, and \
-                                   the sandbox decides"
-                            .to_owned();
-                    self.report.warn(
-                        &item.at(),
-                        "ignored-key",
-                        message,
-                        "take it out to be rid of this warning",
-                    );
-                }
-                Some("default" | "plan") => {
-                    let message = format!("permission_mode {} is not supported yet", Quoted(&item.written));
-                    self.report.error(
-                        &item.at(),
-                        "not-supported-yet",
-                        message,
-                        "use context_paths with permission: read",
-                    );
-                }
-                Some(other) => {
-                    let modes = ["default", "acceptEdits", "bypassPermissions", "plan"];
-                    let message = format!("{} is none of {}", Quoted(&item.written), modes.join(", "));
-                    self.report.error(&item.at(), "bad-value", message, suggest::did_you_mean(other, modes));
-                }
-                None => {}
-            }
+        if let (Some(ExecutionMode::Docker), Some(item)) = (mode, get("cli_path")) {
+            let message = "a container has the program of its image: `cli_path` holds in the local wall only";
+            self.no_effect(item, message, "use command_line_docker_image");
         }
     }
 
-    fn no_effect(&mut self, item: Option<&Item>, key: &str, when: &str) {
-        if let Some(item) = item {
-            let message = format!("`{key}` has no effect {when}");
-            self.report.warn(&item.at(), "no-effect", message, "take it out to be rid of this warning");
-        }
+    fn no_effect(&mut self, item: &Item, message: &str, help: &str) {
+        self.report.warn(&item.at(), "no-effect", message.to_owned(), help);
     }
 }
 

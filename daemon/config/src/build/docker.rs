@@ -1,7 +1,5 @@
 use super::Build;
-use crate::{
-    BackendKind, DockerOptions, ExecutionMode, Packages, Runtime, check::Item, report::Quoted, suggest,
-};
+use crate::{BackendKind, DockerOptions, ExecutionMode, Runtime, check::Item, report::Quoted, suggest};
 use cordon_policy::NetworkMode;
 
 /// What the engine needs to start anything at all.
@@ -50,8 +48,11 @@ impl Build<'_, '_> {
             memory_bytes: get("memory_limit").and_then(|m| self.memory(m)),
             cpus: get("cpu_limit").and_then(|c| self.cpus(c)),
             sudo: get("enable_sudo").is_some_and(|s| self.sudo(s, mode)),
-            runtime: Runtime::default(),
-            packages: Packages::default(),
+            runtime: match get("runtime").and_then(Item::text) {
+                Some("runsc") => Runtime::Runsc,
+                _ => Runtime::Default,
+            },
+            packages: get("packages").map(|p| self.packages(p)).unwrap_or_default(),
         }
     }
 

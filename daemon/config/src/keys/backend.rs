@@ -44,6 +44,8 @@ const ALLOWED_COMMANDS: &str = "Regular expressions, one of which a command of t
                                 its beginning. Advice to a model that errs, and no boundary: the sandbox is.";
 const BLOCKED_COMMANDS: &str = "Regular expressions, none of which a command of the bash tool may match at \
                                 its beginning. Advice to a model that errs, and no boundary: the sandbox is.";
+const TRUST: &str = "Settings, hooks and servers that the workspace brings for the program take effect. They run as \
+                     the agent, inside the sandbox, and may send its key to whatever it may connect to.";
 const MESSAGE: &str = "use `system_message` of the agent";
 
 /// `agents[].backend`.
@@ -65,10 +67,27 @@ pub(crate) static BACKEND: Scope = Scope {
             on("steps", Shape::List(&Shape::Map(&STEP)), "Type `replay`: the tool calls to do again."),
             on(
                 "permission_mode",
-                Shape::Text,
-                "The program's own prompts; Cordon's sandbox decides instead.",
+                Shape::Words(&["default", "acceptEdits", "bypassPermissions", "plan"]),
+                "What the program does without asking; `bypassPermissions` when absent: the sandbox decides.",
             ),
-            on("enable_mcp_command_line", Shape::Flag, "No effect: an agent's own shell is in the sandbox."),
+            on("enable_mcp_command_line", Shape::Flag, "Cordon's own tools, as MCP server `cordon`."),
+            on("timeout", Shape::Number, "Seconds that a turn may take."),
+            on("enable_web_search", Shape::Flag, "The program's own web search; off when absent."),
+            on("cli_path", Shape::Text, "The program itself, for the local wall: an absolute path."),
+            on("trust_repository", Shape::Flag, TRUST),
+            on(
+                "provider",
+                Shape::Words(&["azure"]),
+                "Codex and Copilot: the model is reached through Azure.",
+            ),
+            on(
+                "azure_endpoint",
+                Shape::Text,
+                "URL of the Azure resource; AZURE_OPENAI_ENDPOINT when absent.",
+            ),
+            on("azure_deployment", Shape::Text, "Name of the deployment; the model's name when absent."),
+            on("deployment_name", Shape::Text, "The same as `azure_deployment`."),
+            on("api_version", Shape::Text, "Of Azure's API; AZURE_OPENAI_API_VERSION when absent."),
         ],
         &[
             on("command_line_execution_mode", Shape::Text, "`local` (when absent) or `docker`."),
@@ -81,8 +100,13 @@ pub(crate) static BACKEND: Scope = Scope {
             on("command_line_docker_memory_limit", Shape::Scalar, "For instance `2g` or `512m`."),
             on("command_line_docker_cpu_limit", Shape::Number, "Processor cores; fractions are fine."),
             on("command_line_docker_enable_sudo", Shape::Flag, "The sudo image: a weaker sandbox."),
-            later_with("command_line_docker_credentials", Shape::Map(&CREDENTIALS)),
-            later_with("command_line_docker_packages", Shape::Map(&PACKAGES)),
+            on("command_line_docker_runtime", Shape::Words(&["default", "runsc"]), "`runsc` is gVisor."),
+            on(
+                "command_line_docker_credentials",
+                Shape::Map(&CREDENTIALS),
+                "What of yours it gets, in both walls.",
+            ),
+            on("command_line_docker_packages", Shape::Map(&PACKAGES), "What the image has beside its own."),
             on("command_line_allowed_commands", Shape::List(&Shape::Text), ALLOWED_COMMANDS),
             on("command_line_blocked_commands", Shape::List(&Shape::Text), BLOCKED_COMMANDS),
             gone("command_line_whitelist_patterns", TEXT_MATCHING),
@@ -126,14 +150,12 @@ pub(crate) static BACKEND: Scope = Scope {
             later("top_p"),
             later("top_k"),
             later("repetition_penalty"),
-            later("timeout"),
             later("text"),
             later("verbosity"),
             later("extra_body"),
             later("safety_settings"),
             later("previous_response_id"),
             off("websocket_mode"),
-            off("enable_web_search"),
             off("enable_x_search"),
             off("enable_code_execution"),
             off("enable_code_interpreter"),
@@ -142,7 +164,11 @@ pub(crate) static BACKEND: Scope = Scope {
             off("enable_strict_tool_use"),
             on("allowed_tools", Shape::List(&Shape::Text), "Of all MCP tools only these, by name."),
             on("exclude_tools", Shape::List(&Shape::Text), "None of these MCP tools, by name."),
-            later("disallowed_tools"),
+            on(
+                "disallowed_tools",
+                Shape::List(&Shape::Text),
+                "None of these tools of the program, in its own words.",
+            ),
             later("output_schema"),
             on("mcp_servers", Shape::Either(&Shape::Map(&MCP_SERVER)), "Further MCP servers, by name."),
             later("custom_tools"),
@@ -170,10 +196,6 @@ pub(crate) static BACKEND: Scope = Scope {
             off("enable_rate_limit"),
         ],
         &[
-            later("azure_endpoint"),
-            later("azure_deployment"),
-            later("deployment_name"),
-            later("api_version"),
             later("port"),
             later("llm_config"),
             later("agent_config"),

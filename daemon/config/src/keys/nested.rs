@@ -63,26 +63,54 @@ static STEP_WRITE: Scope = Scope {
 pub(crate) static CREDENTIALS: Scope = Scope {
     name: "command_line_docker_credentials",
     keys: &[&[
-        later("mount"),
-        later("additional_mounts"),
-        later("env_file"),
-        later("env_vars_from_file"),
-        later("env_vars"),
-        later("pass_all_env"),
+        on("mount", Shape::List(&Shape::Words(MOUNTS)), "Well-known logins and settings, read-only."),
+        on(
+            "additional_mounts",
+            Shape::Named(&Shape::Map(&ADDITIONAL_MOUNT)),
+            "By path on this machine: further files and directories.",
+        ),
+        on("env_file", Shape::Text, "A file of KEY=VALUE lines, which the client reads."),
+        on("env_vars_from_file", Shape::List(&Shape::Text), "Of `env_file`, or of `.env`, only these."),
+        on("env_vars", Shape::List(&Shape::Text), "Variables of the client's environment, by name."),
+        on("pass_all_env", Shape::Flag, "The client's whole environment: think twice."),
     ]],
     required: &[],
 };
 
+const MOUNTS: &[&str] = &[
+    "ssh_keys",
+    "git_config",
+    "gh_config",
+    "npm_config",
+    "pypi_config",
+    "claude_config",
+    "codex_config",
+    "gemini_config",
+];
+
+static ADDITIONAL_MOUNT: Scope = Scope {
+    name: "command_line_docker_credentials.additional_mounts.*",
+    keys: &[&[
+        on("bind", Shape::Text, "Absolute path inside."),
+        on("mode", Shape::Words(&["ro", "rw"]), "`ro` when absent."),
+    ]],
+    required: &["bind"],
+};
+
 static PREINSTALL: Scope = Scope {
     name: "command_line_docker_packages.preinstall",
-    keys: &[&[later("system"), later("python"), later("npm")]],
+    keys: &[&[
+        on("system", Shape::List(&Shape::Text), "Debian packages: `name` or `name=version`."),
+        on("python", Shape::List(&Shape::Text), "Python packages: `name`, `name[extra]`, `name==version`."),
+        on("npm", Shape::List(&Shape::Text), "npm packages: `name`, `@scope/name`, `name@version`."),
+    ]],
     required: &[],
 };
 
 /// `backend.command_line_docker_packages`.
 pub(crate) static PACKAGES: Scope = Scope {
     name: "command_line_docker_packages",
-    keys: &[&[on("preinstall", Shape::Map(&PREINSTALL), "")]],
+    keys: &[&[on("preinstall", Shape::Map(&PREINSTALL), "Installed once into an image of its own.")]],
     required: &[],
 };
 

@@ -1,0 +1,335 @@
+//! Which key of an agent file reaches which backend, and how: one table, which refuses the keys
+//! that a backend cannot honour, and which the documents show.
+
+use crate::BackendKind;
+use std::fmt::Write as _;
+
+/// What becomes of a key.
+pub(crate) enum How {
+    /// How the program is told, or who else sees to it.
+    By(&'static str),
+    /// It cannot be honoured; what to do instead.
+    Not(&'static str),
+}
+
+use How::{By, Not};
+
+/// One key, or one value of it, for every backend type that works.
+pub(crate) struct Row {
+    pub(crate) key: &'static str,
+    /// Where only this value is meant.
+    pub(crate) value: Option<&'static str>,
+    codex: How,
+    claude: How,
+    gemini: How,
+    copilot: How,
+    command: How,
+    replay: How,
+}
+
+impl Row {
+    pub(crate) fn of(&self, kind: BackendKind) -> &How {
+        match kind {
+            BackendKind::Codex => &self.codex,
+            BackendKind::ClaudeCode => &self.claude,
+            BackendKind::GeminiCli => &self.gemini,
+            BackendKind::Copilot => &self.copilot,
+            BackendKind::Command => &self.command,
+            BackendKind::Replay => &self.replay,
+        }
+    }
+}
+
+const NO_MODEL: &str = "name the model to the program itself, in `command`";
+const NO_KEY: &str = "the program reads it itself: use `command_line_docker_credentials`";
+const OWN_WORDS: &str = "give the program its own arguments in `command`";
+const NO_PROGRAM: &str = "a replay starts no program that could be told: take the key out";
+const ONLY_AZURE: &str = "only codex and copilot reach a model through Azure: use one of them, or `base_url`";
+const CODEX_ASKS: &str = "codex asks somebody, or works in a sandbox of its own, which does not nest in Cordon's: \
+                          use `bypassPermissions`, and context_paths with permission: read";
+const WALL: &str = "by the wall";
+const DAEMON: &str = "by the daemon";
+const OWN_TOOLS: &str = "Cordon's own tools: `cordon mcp`, `enable_mcp_command_line`";
+const SERVED: &str = "served by `cordon mcp`";
+
+const fn for_all(key: &'static str, how: &'static str) -> Row {
+    Row {
+        key,
+        value: None,
+        codex: By(how),
+        claude: By(how),
+        gemini: By(how),
+        copilot: By(how),
+        command: By(how),
+        replay: By(how),
+    }
+}
+
+const fn azure(key: &'static str, codex: &'static str, copilot: &'static str) -> Row {
+    Row {
+        key,
+        value: None,
+        codex: By(codex),
+        claude: Not(ONLY_AZURE),
+        gemini: Not(ONLY_AZURE),
+        copilot: By(copilot),
+        command: Not(OWN_WORDS),
+        replay: Not(NO_PROGRAM),
+    }
+}
+
+/// A key that only the four CLI programs know.
+const fn cli(key: &'static str, how: [&'static str; 4], command: &'static str) -> Row {
+    let [codex, claude, gemini, copilot] = how;
+    Row {
+        key,
+        value: None,
+        codex: By(codex),
+        claude: By(claude),
+        gemini: By(gemini),
+        copilot: By(copilot),
+        command: Not(command),
+        replay: Not(NO_PROGRAM),
+    }
+}
+
+const fn mode(value: &'static str, how: [How; 4]) -> Row {
+    let [codex, claude, gemini, copilot] = how;
+    Row {
+        key: "permission_mode",
+        value: Some(value),
+        codex,
+        claude,
+        gemini,
+        copilot,
+        command: Not(OWN_WORDS),
+        replay: Not(NO_PROGRAM),
+    }
+}
+
+const EFFORT: [&str; 4] = [
+    "`model_reasoning_effort` of config.toml",
+    "`--effort`",
+    "thinking level or budget of the model, settings.json",
+    "`--reasoning-effort`",
+];
+
+/// The table. A key that is in none of its rows is honoured for every type, or checked elsewhere.
+pub(crate) const ROWS: &[Row] = &[
+    cli("model", ["`--model`", "`--model`", "`--model`", "`--model`"], NO_MODEL),
+    cli("model_reasoning_effort", EFFORT, OWN_WORDS),
+    cli("reasoning", EFFORT, OWN_WORDS),
+    cli(
+        "system_message",
+        [
+            "`developer_instructions` of config.toml",
+            "`--append-system-prompt-file`",
+            "GEMINI.md of the private home",
+            "copilot-instructions.md of the private home",
+        ],
+        "put it into the prompt, or into an argument of `command`",
+    ),
+    cli(
+        "api_key",
+        [
+            "`CODEX_API_KEY`, kept from the shells it starts",
+            "`ANTHROPIC_API_KEY`",
+            "`GEMINI_API_KEY`",
+            "`COPILOT_GITHUB_TOKEN`, or with `base_url` `COPILOT_PROVIDER_API_KEY`; kept from the shells it starts",
+        ],
+        NO_KEY,
+    ),
+    cli(
+        "base_url",
+        [
+            "a `model_providers` entry of config.toml",
+            "`ANTHROPIC_BASE_URL`",
+            "`GOOGLE_GEMINI_BASE_URL`",
+            "`COPILOT_PROVIDER_BASE_URL`",
+        ],
+        OWN_WORDS,
+    ),
+    azure(
+        "provider",
+        "a `model_providers` entry with the header `api-key` and the query `api-version`",
+        "`COPILOT_PROVIDER_TYPE=azure`",
+    ),
+    azure("azure_endpoint", "its `base_url`", "`COPILOT_PROVIDER_BASE_URL`"),
+    azure("azure_deployment", "`--model`", "`COPILOT_PROVIDER_WIRE_MODEL`"),
+    azure("deployment_name", "`--model`", "`COPILOT_PROVIDER_WIRE_MODEL`"),
+    azure("api_version", "its `query_params`", "`COPILOT_PROVIDER_AZURE_API_VERSION`"),
+    for_all("env", "variables of the program and of what it starts"),
+    for_all("timeout", "by the daemon: the turn is stopped"),
+    mode(
+        "bypassPermissions",
+        [
+            By("`--dangerously-bypass-approvals-and-sandbox`, as when absent"),
+            By("`--dangerously-skip-permissions`, as when absent"),
+            By("`--approval-mode=yolo`, as when absent"),
+            By("`--yolo`, as when absent"),
+        ],
+    ),
+    mode(
+        "acceptEdits",
+        [
+            Not(CODEX_ASKS),
+            By("`--permission-mode=acceptEdits`; what it would ask for is refused"),
+            By("`--approval-mode=auto_edit`; what it would ask for is refused"),
+            By("`--allow-tool=write`; what it would ask for is refused"),
+        ],
+    ),
+    mode(
+        "default",
+        [
+            Not(CODEX_ASKS),
+            By("`--permission-mode=default`; what it would ask for is refused"),
+            By("`--approval-mode=default`; what it would ask for is refused"),
+            By("no `--yolo`; what it would ask for is refused"),
+        ],
+    ),
+    mode(
+        "plan",
+        [Not(CODEX_ASKS), By("`--permission-mode=plan`"), By("`--approval-mode=plan`"), By("`--mode=plan`")],
+    ),
+    cli(
+        "enable_web_search",
+        [
+            "`web_search` of config.toml: `live`, else `disabled`",
+            "WebSearch and WebFetch; without it `--disallowedTools`",
+            "google_web_search and web_fetch; without it `tools.exclude`",
+            "web_search and web_fetch; without it `--excluded-tools`",
+        ],
+        OWN_WORDS,
+    ),
+    Row {
+        key: "disallowed_tools",
+        value: None,
+        codex: Not("codex can turn off no single tool of its own; `exclude_tools` holds for MCP tools"),
+        claude: By("`--disallowedTools`"),
+        gemini: By("`tools.exclude` of settings.json"),
+        copilot: By("`--deny-tool`"),
+        command: Not(OWN_WORDS),
+        replay: Not("take the steps out"),
+    },
+    Row {
+        key: "allowed_tools",
+        value: None,
+        codex: By("MCP tools: `enabled_tools` of the server"),
+        claude: By("MCP tools: a PreToolUse hook in `--settings` refuses the others"),
+        gemini: By("MCP tools: `includeTools` of the server"),
+        copilot: By("MCP tools: `tools` of the server"),
+        command: By(SERVED),
+        replay: By(SERVED),
+    },
+    Row {
+        key: "exclude_tools",
+        value: None,
+        codex: By("MCP tools: `disabled_tools` of the server"),
+        claude: By("MCP tools: `--disallowedTools mcp__SERVER__TOOL`"),
+        gemini: By("MCP tools: `excludeTools` of the server"),
+        copilot: By("MCP tools: `--excluded-tools`"),
+        command: By(SERVED),
+        replay: By(SERVED),
+    },
+    Row {
+        key: "mcp_servers",
+        value: None,
+        codex: By("`mcp_servers` of config.toml"),
+        claude: By("`--mcp-config`, `--strict-mcp-config`"),
+        gemini: By("`mcpServers` of settings.json"),
+        copilot: By("`--additional-mcp-config`"),
+        command: By(SERVED),
+        replay: By(SERVED),
+    },
+    cli(
+        "enable_mcp_command_line",
+        ["MCP server `cordon`", "MCP server `cordon`", "MCP server `cordon`", "MCP server `cordon`"],
+        "a program that speaks MCP starts `/run/cordon-guest mcp` itself",
+    ),
+    for_all("command_line_allowed_commands", OWN_TOOLS),
+    for_all("command_line_blocked_commands", OWN_TOOLS),
+    for_all("enforce_read_before_delete", OWN_TOOLS),
+    for_all("exclude_file_operation_mcps", OWN_TOOLS),
+    cli(
+        "cli_path",
+        [
+            "in place of `codex` on PATH",
+            "in place of `claude` on PATH",
+            "in place of `gemini` on PATH",
+            "in place of `copilot` on PATH",
+        ],
+        "the program is the first word of `command`",
+    ),
+    cli(
+        "trust_repository",
+        [
+            "`trust_level` of the workspace in config.toml",
+            "`--setting-sources=user,project,local`; .mcp.json is read",
+            "`security.folderTrust` of settings.json",
+            "`--trust-folder`",
+        ],
+        "a command reads what it likes in the workspace: take the key out",
+    ),
+    for_all("command_line_docker_credentials", WALL),
+    for_all("command_line_docker_runtime", WALL),
+    for_all("command_line_docker_packages", "by the daemon: an image made once"),
+    for_all("egress", DAEMON),
+];
+
+/// The table of keys and backends as the documents show it.
+#[must_use]
+pub fn table() -> String {
+    let kinds = [
+        BackendKind::Codex,
+        BackendKind::ClaudeCode,
+        BackendKind::GeminiCli,
+        BackendKind::Copilot,
+        BackendKind::Command,
+        BackendKind::Replay,
+    ];
+    let mut out = String::from("| key |");
+    kinds.iter().for_each(|kind| out.push_str(&format!(" {} |", kind.name())));
+    out.push_str("\n|---|");
+    kinds.iter().for_each(|_| out.push_str("---|"));
+    for row in ROWS {
+        let value = row.value.map(|v| format!(": {v}")).unwrap_or_default();
+        let _ = write!(out, "\n| `{}{value}` |", row.key);
+        for kind in kinds {
+            let _ = match row.of(kind) {
+                By(how) => write!(out, " {how} |"),
+                Not(_) => write!(out, " error |"),
+            };
+        }
+    }
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{AGENT, BACKEND};
+
+    #[test]
+    fn every_row_is_of_a_key_that_is_honoured() {
+        for row in ROWS {
+            let key = AGENT.find(row.key).or_else(|| BACKEND.find(row.key));
+            assert!(key.is_some_and(|k| matches!(k.status, crate::shape::Status::Supported)), "{}", row.key);
+        }
+    }
+
+    #[test]
+    fn the_document_has_the_table() {
+        const BEGIN: &str = "<!-- keys: begin -->\n";
+        const END: &str = "<!-- keys: end -->\n";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/README.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (before, after) = text.split_once(BEGIN).expect("a table of keys begins");
+        let (found, after) = after.split_once(END).expect("and ends");
+        if std::env::var_os("CORDON_WRITE_TABLES").is_some() {
+            std::fs::write(path, [before, BEGIN, &table(), END, after].concat()).unwrap();
+            return;
+        }
+        assert_eq!(found, table(), "CORDON_WRITE_TABLES=1 cargo test -p cordon-config honour writes it");
+    }
+}
