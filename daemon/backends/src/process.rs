@@ -1,6 +1,7 @@
 //! The process of a backend: its environment and its arguments.
 
 use crate::{BackendError, Context, ExecPlan};
+use cordon_config::Agent;
 use cordon_sandbox::WallKind;
 use std::{collections::BTreeMap, os::unix::ffi::OsStrExt as _, path::Path};
 
@@ -31,6 +32,19 @@ pub(crate) fn environment(
     Ok(all.into_iter().collect())
 }
 
+/// What keeps git from starting what a repository names when all that was asked is how things
+/// stand: the programs ask so before anything else, with their key in the environment. One
+/// variable, and none with `KEY` in its name: the programs keep such from their shells.
+pub(crate) fn quiet_git() -> [(String, String); 2] {
+    const SETTINGS: &str =
+        "'core.fsmonitor=false' 'log.showSignature=false' 'core.pager=cat' 'pager.log=false'";
+    [
+        ("GIT_CONFIG_PARAMETERS".to_owned(), SETTINGS.to_owned()),
+        // Nor does asking write the index, and so starts no hook.
+        ("GIT_OPTIONAL_LOCKS".to_owned(), "0".to_owned()),
+    ]
+}
+
 /// A setting that becomes part of an argument.
 pub(crate) fn argument<'a>(key: &str, value: &'a str) -> Result<&'a str, BackendError> {
     if value.is_empty() || value.chars().any(char::is_control) {
@@ -58,6 +72,12 @@ pub(crate) fn plan(
     stdin: Option<Vec<u8>>,
 ) -> ExecPlan {
     ExecPlan { argv, env, cwd: context.workspace.clone(), stdin }
+}
+
+/// The context paths that are directories, as they are called inside.
+pub(crate) fn directories(agent: &Agent) -> Vec<String> {
+    let paths = agent.context_paths.iter().filter_map(|c| std::fs::canonicalize(&c.path).ok());
+    paths.filter(|p| p.is_dir()).filter_map(|p| p.to_str().map(str::to_owned)).collect()
 }
 
 /// A path inside, as text of an environment variable.

@@ -7,7 +7,7 @@ use crate::credential::hosts;
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
 use crate::login;
-use crate::process::{argument, environment, first_argument, path_text, plan};
+use crate::process::{argument, directories, environment, first_argument, path_text, plan, quiet_git};
 use crate::program::{self, Package};
 use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
 use cordon_sandbox::{SeedFile, WallKind};
@@ -39,7 +39,11 @@ fn settings(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(Strin
         ("DISABLE_TELEMETRY".to_owned(), "1".to_owned()),
         ("DISABLE_ERROR_REPORTING".to_owned(), "1".to_owned()),
         ("CLAUDE_CODE_MAX_RETRIES".to_owned(), "4".to_owned()),
+        // What is written in the workspace for the agent, which `--setting-sources` leaves out
+        // with the settings, comes with the workspace as one more directory; so do context paths.
+        ("CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD".to_owned(), "1".to_owned()),
     ];
+    env.extend(quiet_git());
     env.extend(endpoint.map(|e| ("ANTHROPIC_BASE_URL".to_owned(), e.url.clone())));
     Ok(env)
 }
@@ -48,23 +52,24 @@ fn driver(context: &Context, turn: Turn, argv0: Vec<u8>, env: Vec<(String, Vec<u
     let agent = &context.agent;
     let mut argv = vec![argv0];
     argv.extend(
-        [
-            "-p",
-            "--output-format=stream-json",
-            "--verbose",
-            "--dangerously-skip-permissions",
-            // A repository's own settings could start servers, or send the key elsewhere.
-            "--setting-sources=user",
-            "--strict-mcp-config",
-        ]
-        .map(|a| a.as_bytes().to_vec()),
+        ["-p", "--output-format=stream-json", "--verbose", "--dangerously-skip-permissions"]
+            .map(|a| a.as_bytes().to_vec()),
     );
+    if !agent.program.trust_repository {
+        // A repository's own settings could start servers, or send the key elsewhere.
+        argv.extend(["--setting-sources=user", "--strict-mcp-config"].map(|a| a.as_bytes().to_vec()));
+    }
     argv.extend(agent.model.as_ref().map(|m| format!("--model={m}").into_bytes()));
     argv.extend(agent.effort.map(|e| format!("--effort={}", e.name()).into_bytes()));
     if agent.system_message.is_some() {
         argv.push(b"--append-system-prompt-file".to_vec());
         argv.push(context.home.join(SYSTEM_PROMPT).as_os_str().as_encoded_bytes().to_vec());
     }
+    if !agent.program.trust_repository {
+        let workspace = context.workspace.as_os_str().as_encoded_bytes();
+        argv.push([b"--add-dir=".as_slice(), workspace].concat());
+    }
+    argv.extend(directories(agent).iter().map(|path| format!("--add-dir={path}").into_bytes()));
     let plan = plan(context, argv, env, Some(turn.prompt.into_bytes()));
     Box::new(CliDriver::new("claude", plan, ClaudeParser::new()))
 }

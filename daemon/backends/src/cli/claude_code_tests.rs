@@ -22,6 +22,18 @@ fn home_with(seconds: i64) -> tempfile::TempDir {
 }
 
 #[test]
+fn a_trusted_repository_brings_its_settings_and_servers() {
+    let mut context = for_home(Path::new("/nowhere"));
+    context.variables.insert("ANTHROPIC_API_KEY".into(), "sk-ant-x".into());
+    context.agent.program.trust_repository = true;
+    let mut driver = ClaudeCode.turn(&context, turn("p")).unwrap();
+    let argv = argv(&play(&mut *driver, &[(&[], exit(0))]).0[0]);
+    assert!(
+        !argv.iter().any(|a| a.contains("setting-sources") || a.contains("strict") || a.contains("add-dir"))
+    );
+}
+
+#[test]
 fn a_key_goes_to_the_process_and_nowhere_else() {
     let mut context = for_home(Path::new("/nowhere"));
     context.agent.model = Some("claude-opus-4-6".into());
@@ -52,6 +64,7 @@ fn a_key_goes_to_the_process_and_nowhere_else() {
             "--effort=high",
             "--append-system-prompt-file",
             "/home/agent/.claude/cordon-system-prompt.md",
+            "--add-dir=/w",
         ]
     );
     assert_eq!(plans[0].stdin.as_deref(), Some(&b"the prompt"[..]));

@@ -8,7 +8,7 @@ use crate::credential::hosts;
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
 use crate::login;
-use crate::process::{argument, environment, first_argument, path_text, plan};
+use crate::process::{argument, environment, first_argument, path_text, plan, quiet_git};
 use crate::program::{self, Package};
 use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
 use cordon_sandbox::{SeedFile, WallKind};
@@ -32,12 +32,14 @@ fn endpoint(context: &Context) -> Result<Option<Endpoint>, BackendError> {
 
 fn settings(context: &Context) -> Result<Vec<(String, String)>, BackendError> {
     let home = path_text(&context.home.join(".codex"))?;
-    Ok(vec![
+    let mut env = quiet_git().to_vec();
+    env.extend([
         ("CODEX_HOME".into(), home),
         // The login is read-only inside: a renewed one could not be kept, and the old one
         // would be spent. Port 9 discards; nothing listens there.
         ("CODEX_REFRESH_TOKEN_URL_OVERRIDE".into(), "http://127.0.0.1:9/".into()),
-    ])
+    ]);
+    Ok(env)
 }
 
 fn driver(context: &Context, turn: Turn, argv0: Vec<u8>, env: Vec<(String, Vec<u8>)>) -> Box<dyn Driver> {

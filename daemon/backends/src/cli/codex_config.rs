@@ -25,6 +25,7 @@ struct Config<'a> {
     history: History<'a>,
     features: BTreeMap<&'a str, bool>,
     shell_environment_policy: ShellEnvironment<'a>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     projects: BTreeMap<&'a str, Project<'a>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     model_providers: BTreeMap<&'a str, Provider<'a>>,
@@ -101,8 +102,15 @@ pub(super) fn write(
             ignore_default_excludes: false,
             exclude: [KEY, "OPENAI_API_KEY"],
         },
-        // A repository's own `.codex/config.toml` could name another provider for the key.
-        projects: BTreeMap::from([(workspace, Project { trust_level: "untrusted" })]),
+        // A repository's own `.codex/config.toml` could name another provider for the key, and it
+        // counts only where the project is trusted. One that is said to be untrusted loses its
+        // AGENTS.md as well, which are words; so nothing is said of it.
+        projects: agent
+            .program
+            .trust_repository
+            .then_some((workspace, Project { trust_level: "trusted" }))
+            .into_iter()
+            .collect(),
         model_providers: provider.into_iter().map(|p| (PROVIDER, p)).collect(),
     };
     toml::to_string(&config)

@@ -24,7 +24,6 @@ fn a_base_url_makes_a_provider_of_its_own() {
         history.persistence = "none"
         features = { api_key_model_discovery = false, apps = false, plugins = false, unbounded_connection_retries = false }
         shell_environment_policy = { ignore_default_excludes = false, exclude = ["CODEX_API_KEY", "OPENAI_API_KEY"] }
-        projects."/w".trust_level = "untrusted"
         [model_providers.cordon]
         name = "cordon"
         base_url = "http://127.0.0.1:8080/v1"
@@ -58,6 +57,7 @@ proptest! {
         let mut context = context(BackendKind::Codex, Path::new("/nowhere"));
         context.agent.system_message = Some(message.clone());
         context.agent.model = Some(model.clone());
+        context.agent.program.trust_repository = true;
         let text = write(&context, &workspace, None, false).unwrap();
         let table: toml::Table = toml::from_str(&text).unwrap();
         prop_assert_eq!(table["developer_instructions"].as_str(), Some(message.as_str()));

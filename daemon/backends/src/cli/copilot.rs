@@ -6,7 +6,7 @@ use super::copilot_driver::CopilotDriver;
 use crate::credential::{hosts, key, places};
 use crate::endpoint::Endpoint;
 use crate::login::{self, LoginFile};
-use crate::process::{argument, environment, path_text, plan};
+use crate::process::{argument, directories, environment, path_text, plan, quiet_git};
 use crate::program::{self, Package, Program};
 use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
 use cordon_config::BackendKind;
@@ -146,6 +146,12 @@ fn variables(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(Stri
         ("COPILOT_HOME".to_owned(), path_text(&context.home.join(".copilot"))?),
         ("COPILOT_AUTO_UPDATE".to_owned(), "false".to_owned()),
     ];
+    env.extend(quiet_git());
+    // Words only: `--add-dir` would trust what a directory brings.
+    let read: Vec<_> = directories(&context.agent).into_iter().filter(|path| !path.contains(',')).collect();
+    if !read.is_empty() {
+        env.push(("COPILOT_CUSTOM_INSTRUCTIONS_DIRS".to_owned(), read.join(",")));
+    }
     if let Some(cache) = cache {
         env.push(("COPILOT_PKG_CACHE_HOME".to_owned(), path_text(&cache)?));
     }
@@ -197,6 +203,7 @@ fn driver(context: &Context, turn: Turn, argv0: Vec<u8>, env: Vec<(String, Vec<u
         ]
         .map(|a| a.as_bytes().to_vec()),
     );
+    argv.extend(agent.program.trust_repository.then(|| b"--trust-folder".to_vec()));
     argv.extend([b"--usage-output-file".to_vec(), usage.as_os_str().as_bytes().to_vec()]);
     argv.extend(agent.model.as_ref().map(|m| format!("--model={m}").into_bytes()));
     argv.extend(agent.effort.map(|e| format!("--reasoning-effort={}", e.name()).into_bytes()));

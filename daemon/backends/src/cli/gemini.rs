@@ -7,7 +7,7 @@ use crate::credential::{hosts, key, places};
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
 use crate::login::{self, LoginFile};
-use crate::process::{argument, environment, path_text, plan};
+use crate::process::{argument, environment, path_text, plan, quiet_git};
 use crate::program::{self, Interpreted};
 use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
 use cordon_config::BackendKind;
@@ -131,6 +131,7 @@ fn variables(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(Stri
         ("GEMINI_TELEMETRY_ENABLED".to_owned(), "false".to_owned()),
         ("GEMINI_SANDBOX".to_owned(), "false".to_owned()),
     ];
+    env.extend(quiet_git());
     env.extend(endpoint.map(|e| ("GOOGLE_GEMINI_BASE_URL".to_owned(), e.url.clone())));
     Ok(env)
 }
@@ -154,15 +155,13 @@ fn driver(
 ) -> Box<dyn Driver> {
     let mut argv = program;
     argv.extend(
-        [
-            "--output-format=stream-json",
-            "--approval-mode=yolo",
-            // Of the extensions and servers that a repository brings: none.
-            "--extensions=none",
-            "--allowed-mcp-server-names=none",
-        ]
-        .map(|a| a.as_bytes().to_vec()),
+        ["--output-format=stream-json", "--approval-mode=yolo", "--extensions=none"]
+            .map(|a| a.as_bytes().to_vec()),
     );
+    if !context.agent.program.trust_repository {
+        // Of the servers that a repository brings: none.
+        argv.push(b"--allowed-mcp-server-names=none".to_vec());
+    }
     argv.extend(context.agent.model.as_ref().map(|m| format!("--model={m}").into_bytes()));
     let plan = plan(context, argv, env, Some(words(turn.prompt)));
     Box::new(CliDriver::new("gemini", plan, GeminiParser::new()))
@@ -238,7 +237,10 @@ impl Backend for Gemini {
         let endpoint = endpoint(context)?;
         let credential = credential(context, endpoint.as_ref())?;
         let options = node_options(context)?;
-        let mut own = vec![(NODE_OPTIONS, options.as_str())];
+        let mut own: Vec<_> = (!context.agent.program.trust_repository)
+            .then_some((NODE_OPTIONS, options.as_str()))
+            .into_iter()
+            .collect();
         own.extend(credential.key().map(|key| (KEY, key)));
         let env = environment(context, &variables(context, endpoint.as_ref())?, &own)?;
         Ok(driver(context, turn, program(context)?, env))

@@ -1,6 +1,7 @@
 //! The `settings.json` that Gemini CLI finds in its private home.
 
 use crate::BackendError;
+use crate::process::directories;
 use cordon_config::{Agent, Effort};
 use serde_json::{Value, json};
 
@@ -30,21 +31,19 @@ pub(super) fn write(agent: &Agent, with_key: bool) -> Result<String, BackendErro
         "ide": { "enabled": false },
         // The workspace's `.env` is the user's, not the agent's.
         "advanced": { "ignoreLocalEnv": true },
-        "hooksConfig": { "enabled": false },
+        "hooksConfig": { "enabled": agent.program.trust_repository },
         // Its file tools refuse any other place by themselves.
-        "context": { "includeDirectories": directories(agent) },
+        "context": {
+            "includeDirectories": directories(agent),
+            // What is written there for agents is read, too.
+            "loadMemoryFromIncludeDirectories": true,
+        },
     });
     if let Some(effort) = agent.effort {
         settings["modelConfigs"] = thinking(agent.model.as_deref(), effort)?;
     }
     serde_json::to_string_pretty(&settings)
         .map_err(|e| BackendError::Invalid(format!("the settings of gemini cannot be written: {e}")))
-}
-
-/// The context paths that are directories, as they are called inside.
-fn directories(agent: &Agent) -> Vec<String> {
-    let paths = agent.context_paths.iter().filter_map(|c| std::fs::canonicalize(&c.path).ok());
-    paths.filter(|p| p.is_dir()).filter_map(|p| p.to_str().map(str::to_owned)).collect()
 }
 
 /// The program has no word for effort: it is part of what is sent for one model, and each
