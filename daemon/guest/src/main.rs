@@ -3,6 +3,7 @@
 //! carries their connections to egress, and reports what is reachable from inside.
 //! It decides nothing: what it enforces was written by the daemon.
 
+mod call;
 mod confine;
 mod egress;
 mod exec;
@@ -92,7 +93,7 @@ fn start(boot: &Boot) -> Result<(), Box<dyn Error>> {
     let settings = settings::Settings::new(boot)?;
     seed::write(&settings.home, &boot.files)?;
     let listeners = serve::bind(&settings)?;
-    let view = mounts::View::look(&settings.directory)
+    let view = mounts::View::look(&settings.directory, !boot.call)
         .map_err(|error| io::Error::new(error.kind(), format!("look at the mounts: {error}")))?;
     let refusals = Arc::new(refusals::Refusals::default());
     // Before there is another thread, so that every later one holds back what this one does.

@@ -1,6 +1,7 @@
 //! The guest at work: its sockets, its calls, its end.
 
 use crate::{
+    call::{self, Connection},
     confine::Confinement,
     egress, probe,
     process::{
@@ -55,7 +56,8 @@ pub(crate) enum Peers {
 /// What was bound before the guest confined itself.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    guest: UnixListener,
+    /// None: this guest calls.
+    guest: Option<UnixListener>,
     proxy: Option<TcpListener>,
     forwards: Vec<(TcpListener, String)>,
 }
@@ -63,7 +65,8 @@ pub(crate) struct Listeners {
 /// Binds the guest's socket and the loopback ports that lead to egress.
 pub(crate) fn bind(settings: &Settings) -> io::Result<Listeners> {
     let path = settings.directory.join("guest.sock");
-    let guest = bind_socket(&path).map_err(|error| named(&path.display().to_string(), error))?;
+    let bound = || bind_socket(&path).map_err(|error| named(&path.display().to_string(), error));
+    let guest = if settings.call { None } else { Some(bound()?) };
     let forwards = settings.forwards.iter();
     let forwards: io::Result<_> =
         forwards.map(|(port, target)| Ok((bind_port(*port)?, target.clone()))).collect();
@@ -123,8 +126,10 @@ pub(crate) async fn serve(
     let reaping = tokio::spawn(reaper::run(Arc::clone(&table), signal(SignalKind::child())?));
     let tunnels = egress::start(&settings, listeners.proxy, listeners.forwards)?;
     let (connections, incoming) = mpsc::channel(4);
-    let accepting =
-        tokio::spawn(accept(tokio::net::UnixListener::from_std(listeners.guest)?, peers, connections));
+    let accepting = match listeners.guest {
+        Some(guest) => tokio::spawn(accept(tokio::net::UnixListener::from_std(guest)?, peers, connections)),
+        None => tokio::spawn(call::keep_calling(settings.directory.clone(), connections)),
+    };
     let shutdown = watch::Sender::new(false);
     let mut asked = shutdown.subscribe();
     let service = Service {
@@ -170,13 +175,15 @@ async fn end_all(table: &Table) {
     }
 }
 
-type Connection = io::Result<UnixStream>;
-
-async fn accept(listener: tokio::net::UnixListener, peers: Peers, connections: mpsc::Sender<Connection>) {
+async fn accept(
+    listener: tokio::net::UnixListener,
+    peers: Peers,
+    connections: mpsc::Sender<io::Result<Connection>>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if is_welcome(&stream, peers) && connections.send(Ok(stream)).await.is_err() {
+                if is_welcome(&stream, peers) && connections.send(Ok(stream.into())).await.is_err() {
                     return;
                 }
             }

@@ -45,6 +45,8 @@ pub(crate) fn read(from: impl Read) -> Result<Boot, BootError> {
 pub(crate) struct Settings {
     pub(crate) sandbox_id: String,
     pub(crate) directory: PathBuf,
+    /// Whether the daemon is called rather than listened for.
+    pub(crate) call: bool,
     pub(crate) home: Vec<u8>,
     pub(crate) env: Vec<EnvVar>,
     pub(crate) proxy_port: Option<u16>,
@@ -65,6 +67,7 @@ impl Settings {
         Ok(Self {
             sandbox_id: boot.sandbox_id.clone(),
             directory: crate::path(&boot.directory),
+            call: boot.call,
             home: boot.home.to_vec(),
             env: boot.env.clone(),
             proxy_port: if boot.proxy_port == 0 { None } else { Some(port(boot.proxy_port)?) },

@@ -1,6 +1,6 @@
 //! What a guest is told before anything else, the same in both walls.
 
-use crate::{Network, PathEntry, PathSource, SandboxSpec};
+use crate::{Network, PathEntry, PathSource, Runtime, SandboxSpec};
 use cordon_policy::Access;
 use cordon_proto::guest as pb;
 use std::{os::unix::ffi::OsStrExt as _, path::Path};
@@ -39,7 +39,8 @@ pub(crate) fn boot(spec: &SandboxSpec) -> pb::Boot {
                 mode: seed.mode,
             })
             .collect(),
-        landlock: if spec.sudo { Vec::new() } else { landlock(spec) },
+        // gVisor has none, and its own kernel in the place of ours.
+        landlock: if spec.sudo || is_gvisor(spec) { Vec::new() } else { landlock(spec) },
         landlock_min_abi: 0,
         seccomp: !spec.sudo,
         rlimits: Some(pb::Rlimits {
@@ -59,6 +60,7 @@ pub(crate) fn boot(spec: &SandboxSpec) -> pb::Boot {
             .collect(),
         output_buffer_bytes: OUTPUT_BUFFER,
         local: None,
+        call: is_gvisor(spec),
     }
 }
 
@@ -89,6 +91,11 @@ pub(crate) fn table(spec: &SandboxSpec) -> pb::ToolTable {
         only_writing_file_tools: spec.tools.only_writing_file_tools,
         result_bytes: spec.tools.result_bytes,
     }
+}
+
+/// Whether a kernel of its own stands between the sandbox and this machine's.
+pub(crate) fn is_gvisor(spec: &SandboxSpec) -> bool {
+    spec.runtime == Runtime::Gvisor
 }
 
 /// Whether nothing but loopback and the egress proxy is to be reached.

@@ -70,30 +70,35 @@ fn run(
     policy: EgressPolicy,
     denials: mpsc::Sender<Denial>,
 ) -> Result<AbortHandle, SandboxError> {
-    let listener = listen(&Directory::open(directory)?, identity)?;
+    let listener = listen(&Directory::open(directory)?, SOCKET, identity)?;
     Ok(tokio::spawn(cordon_egress::serve(listener, policy, denials)).abort_handle())
 }
 
-fn listen(directory: &Directory, identity: Identity) -> Result<UnixListener, SandboxError> {
+/// A socket in a sandbox's directory that only its user may connect to.
+pub(crate) fn listen(
+    directory: &Directory,
+    name: &str,
+    identity: Identity,
+) -> Result<UnixListener, SandboxError> {
     let bind = || -> Result<std::os::unix::net::UnixListener, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         // The socket in the directory takes its mode from this: there is no moment in which
         // others could connect, and no path that could be swapped for a link.
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-        match rustix::fs::unlinkat(directory.fd(), SOCKET, AtFlags::empty()) {
+        match rustix::fs::unlinkat(directory.fd(), name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(e) => return Err(e),
         }
         // Through the descriptor: no link on the way, and no limit on the path's length.
-        let name = format!("/proc/self/fd/{}/{SOCKET}", directory.fd().as_raw_fd());
-        rustix::net::bind(&socket, &SocketAddrUnix::new(name)?)?;
+        let place = format!("/proc/self/fd/{}/{name}", directory.fd().as_raw_fd());
+        rustix::net::bind(&socket, &SocketAddrUnix::new(place)?)?;
         rustix::net::listen(&socket, BACKLOG)?;
         Ok(socket.into())
     };
-    let failed = || SandboxError::io("listen for egress on", directory.path().join(SOCKET));
+    let failed = || SandboxError::io("listen on", directory.path().join(name));
     let listener = bind().map_err(|e| failed()(e.into()))?;
-    directory.give(SOCKET, identity)?;
+    directory.give(name, identity)?;
     UnixListener::from_std(listener).map_err(failed())
 }
 
@@ -115,7 +120,7 @@ mod tests {
         let path = directory.path().join(SOCKET);
         symlink(&outside, &path).unwrap();
         for _ in 0..2 {
-            drop(listen(&directory, identity()).unwrap());
+            drop(listen(&directory, SOCKET, identity()).unwrap());
             let found = std::fs::symlink_metadata(&path).unwrap();
             assert_eq!(found.mode() & 0o7777, 0o600);
         }

@@ -39,6 +39,8 @@ pub(crate) fn spec() -> SandboxSpec {
         limits: Limits::default(),
         image: None,
         sudo: false,
+        runtime: crate::Runtime::default(),
+        packages: crate::Packages::default(),
         tools: ToolSettings { workspace: "/w".into(), ..ToolSettings::default() },
         canaries: vec!["/root/canary".into()],
     }

@@ -17,12 +17,13 @@ mod spec;
 mod verdict;
 mod wall;
 
+pub use directory::remove_at;
 #[cfg(feature = "docker")]
 pub use docker::{DockerOptions, DockerWall};
 pub use error::SandboxError;
 pub use local::{LocalOptions, LocalWall};
 pub use spec::{
-    Forward, Identity, Labels, Network, PathEntry, PathKind, PathSource, SandboxSpec, SeedFile, ToolSettings,
-    WallKind,
+    Forward, Identity, Labels, Network, Packages, PathEntry, PathKind, PathSource, Runtime, SandboxSpec,
+    SeedFile, ToolSettings, WallKind,
 };
 pub use wall::{EgressRecord, Finding, HostCheck, Sandbox, SandboxRecord, Wall, WallRecord};

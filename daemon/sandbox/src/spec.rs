@@ -147,6 +147,37 @@ pub struct ToolSettings {
     pub result_bytes: u64,
 }
 
+/// What runs a container's processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// The engine's own, on this machine's kernel.
+    #[default]
+    Engine,
+    /// gVisor: a kernel of its own in between.
+    Gvisor,
+}
+
+/// What a container has installed beside what its image has. Names as the package managers
+/// take them, with versions where they are given; looked at again before they are used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Packages {
+    /// Debian packages.
+    pub system: Vec<String>,
+    /// Python packages.
+    pub python: Vec<String>,
+    /// npm packages.
+    pub npm: Vec<String>,
+}
+
+impl Packages {
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.system.is_empty() && self.python.is_empty() && self.npm.is_empty()
+    }
+}
+
 /// Everything a wall needs to know to make one sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxSpec {
@@ -179,6 +210,10 @@ pub struct SandboxSpec {
     pub image: Option<String>,
     /// Whether the sudo image's weaker wall was asked for.
     pub sudo: bool,
+    /// What runs the processes of a Docker sandbox.
+    pub runtime: Runtime,
+    /// What a Docker sandbox has installed beside what its image has.
+    pub packages: Packages,
     /// How the tools inside behave.
     pub tools: ToolSettings,
     /// Files and directories outside the policy that the probe must not reach.

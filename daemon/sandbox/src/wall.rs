@@ -43,6 +43,9 @@ pub enum WallRecord {
         network: Option<String>,
         /// Names of the firewall chains made for it.
         chains: Vec<String>,
+        /// Where the guest calls: the hash of the key that its calls bring.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
     },
     /// A process tree on this machine.
     Local {

@@ -7,6 +7,8 @@
 #[path = "docker/harness.rs"]
 mod harness;
 
+#[path = "docker/gvisor.rs"]
+mod gvisor;
 #[path = "docker/hardening.rs"]
 mod hardening;
 #[path = "docker/life.rs"]

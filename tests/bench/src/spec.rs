@@ -53,6 +53,8 @@ pub(crate) fn spec(id: &str, workspace: &Path, image: Option<&str>) -> SandboxSp
         limits: Limits::default(),
         image: image.map(str::to_owned),
         sudo: false,
+        runtime: cordon_sandbox::Runtime::default(),
+        packages: cordon_sandbox::Packages::default(),
         tools: ToolSettings::default(),
         canaries: Vec::new(),
     }

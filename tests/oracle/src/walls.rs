@@ -54,6 +54,8 @@ pub fn spec(world: &World, id: &str, daemon: &str, image: Option<&str>) -> Sandb
         limits: Limits::default(),
         image: image.map(str::to_owned),
         sudo: false,
+        runtime: cordon_sandbox::Runtime::default(),
+        packages: cordon_sandbox::Packages::default(),
         tools: ToolSettings { workspace: world.rules[0].0.clone(), ..ToolSettings::default() },
         canaries: vec![world.root.join("outside/canary")],
     }

@@ -61,7 +61,9 @@ pub(crate) fn restrict(boot: &Boot) -> Result<(Confinement, Option<OwnedFd>), Er
     }
     privileges::hide_memory()?;
     privileges::ignore_forged_faults()?;
-    let confinement = if weaker {
+    // In gVisor there is none to ask: its kernel is the boundary.
+    let unasked = boot.landlock.is_empty() && boot.landlock_min_abi == 0;
+    let confinement = if weaker || unasked {
         Confinement { landlock_abi: 0, landlock_enforced: false }
     } else {
         landlock::restrict(&boot.landlock, boot.landlock_min_abi)?

@@ -26,7 +26,7 @@ pub use workspace::Workspace;
 use cordon_backends::{BackendError, Context, Needs, Variables, backend};
 use cordon_config::{Agent, AgentFile, ExecutionMode};
 use cordon_policy::{Limits, Policy};
-use cordon_sandbox::{Identity, Labels, SandboxSpec, ToolSettings, WallKind};
+use cordon_sandbox::{Identity, Labels, Packages, Runtime, SandboxSpec, ToolSettings, WallKind};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -202,6 +202,15 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         },
         image: agent.docker.image.clone().or_else(|| needs.image.clone()),
         sudo: agent.docker.sudo,
+        runtime: match agent.docker.runtime {
+            cordon_config::Runtime::Default => Runtime::Engine,
+            cordon_config::Runtime::Runsc => Runtime::Gvisor,
+        },
+        packages: Packages {
+            system: agent.docker.packages.system.clone(),
+            python: agent.docker.packages.python.clone(),
+            npm: agent.docker.packages.npm.clone(),
+        },
         tools: ToolSettings {
             workspace: workspace.path.clone(),
             read_before_delete: agent.tools.read_before_delete,

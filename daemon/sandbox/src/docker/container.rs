@@ -3,10 +3,11 @@
 
 use super::{
     engine::{Machine, refuse},
+    gvisor,
     mounts::View,
     names::{self, Names},
 };
-use crate::{Network, SandboxError, SandboxSpec};
+use crate::{Network, SandboxError, SandboxSpec, boot};
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
     ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
@@ -44,6 +45,13 @@ pub(super) fn check(spec: &SandboxSpec, allow_host_network: bool) -> Result<(), 
             "network_mode: host",
             "the operator of this daemon does not allow the host's network",
             "Use bridge or none, or start cordond with --allow-host-network",
+        ));
+    }
+    if spec.network == Network::Host && boot::is_gvisor(spec) {
+        return Err(refuse(
+            "network_mode: host with the runtime runsc",
+            "gVisor keeps this machine's kernel away from the agent, and the host's network would hand it over",
+            "Use bridge or none, or the engine's own runtime",
         ));
     }
     if !(spec.limits.cpus.is_finite() && spec.limits.cpus >= 0.01) {
@@ -117,6 +125,7 @@ pub(super) fn wanted(
         extra_hosts: (spec.network == Network::Isolated).then(|| vec![format!("{hostname}:127.0.0.1")]),
         sysctls: matches!(spec.network, Network::Bridge { .. }).then(no_ipv6),
         network_mode: Some(network),
+        runtime: boot::is_gvisor(spec).then(|| gvisor::RUNTIME.to_owned()),
         ..HostConfig::default()
     };
     let body = ContainerCreateBody {

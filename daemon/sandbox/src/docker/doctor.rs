@@ -1,6 +1,6 @@
 //! What the Docker wall needs of this host, looked at one by one.
 
-use super::{engine, firewall, images};
+use super::{engine, firewall, gvisor, images};
 use crate::HostCheck;
 use bollard::Docker;
 use std::path::Path;
@@ -34,6 +34,7 @@ pub(super) async fn doctor(docker_host: Option<&str>, guest: &Path) -> Vec<HostC
     }
     if let Some(docker) = docker {
         checks.extend(engine_checks(&docker).await);
+        checks.push(gvisor::doctor(&docker).await);
         match images::list(docker_host).await {
             Ok(all) => checks.extend(all.iter().map(image)),
             Err(error) => checks.push(missing("docker images", &error.to_string(), "")),

@@ -6,6 +6,7 @@ mod doctor;
 mod engine;
 mod files;
 mod firewall;
+mod gvisor;
 pub mod images;
 mod life;
 mod mounts;
@@ -13,8 +14,12 @@ mod names;
 mod network;
 
 use crate::{
-    EgressRecord, HostCheck, Network, Sandbox, SandboxError, SandboxRecord, SandboxSpec, Wall, WallKind,
-    WallRecord, guest::Guest,
+    EgressRecord, HostCheck, Network, Runtime, Sandbox, SandboxError, SandboxRecord, SandboxSpec, Wall,
+    WallKind, WallRecord,
+    guest::{
+        Guest,
+        answer::{Key, Line},
+    },
 };
 use cordon_policy::Denial;
 use engine::Engine;
@@ -25,9 +30,12 @@ use std::{
     io,
     path::PathBuf,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::sync::{OnceCell, mpsc};
 
+/// How long a guest may take to call. gVisor starts more slowly than a process.
+const CALLED: Duration = Duration::from_secs(20);
 /// How this wall calls itself in errors.
 const WALL: &str = "docker";
 
@@ -92,6 +100,7 @@ impl DockerWall {
         spec: &SandboxSpec,
         image: &life::Image,
         record: SandboxRecord,
+        key: Option<Key>,
         denials: mpsc::Sender<Denial>,
     ) -> Result<Sandbox, SandboxError> {
         let names = Names::new(&spec.labels.daemon, &spec.id);
@@ -120,11 +129,17 @@ impl DockerWall {
                 network::create(&engine.docker, &names, &spec.labels, &spec.id),
             )?;
         }
+        let line = match &record.wall {
+            WallRecord::Docker { key: Some(hash), .. } => {
+                Some(Line::listen(&record.directory, spec.identity, key, hash)?)
+            }
+            _ => None,
+        };
         let (_, said) = life::create(&engine.docker, &names.container, body).await?;
         warnings.extend(said);
         let words = life::Words::listen(&engine.docker, &names.container).await;
         life::start(&engine.docker, &names.container).await?;
-        let guest = self.reach(engine, &record, words).await?;
+        let guest = self.reach(engine, &record, words, line).await?;
         let (mut findings, probe) = crate::verdict::verify(&guest, spec, WallKind::Docker).await?;
         crate::calls::watch(&guest, denials);
         if bridge {
@@ -140,6 +155,7 @@ impl DockerWall {
         engine: &Engine,
         record: &SandboxRecord,
         words: life::Words,
+        line: Option<Line>,
     ) -> Result<Guest, SandboxError> {
         let container = container_of(record)?;
         let ready = async {
@@ -149,7 +165,10 @@ impl DockerWall {
                 // How it ended is about to be told.
                 life::First::Ended => std::future::pending().await,
             };
-            let guest = Guest::connect(&record.id, &record.directory, pid).await?;
+            let guest = match line {
+                Some(line) => Guest::called(&record.id, line, CALLED).await?,
+                None => Guest::connect(&record.id, &record.directory, pid).await?,
+            };
             guest.hello().await?;
             Ok(guest)
         };
@@ -200,6 +219,13 @@ impl Wall for DockerWall {
     ) -> Result<Sandbox, SandboxError> {
         container::check(spec, self.options.allow_host_network)?;
         let engine = self.engine().await?;
+        let key = match spec.runtime {
+            Runtime::Engine => None,
+            Runtime::Gvisor => {
+                gvisor::check(engine).await?;
+                Some(Key::new())
+            }
+        };
         let image = spec.image.as_deref().unwrap_or(images::BASE);
         let image = if spec.sudo { images::with_sudo(image) } else { image };
         let image = life::image(&engine.docker, image).await?;
@@ -218,11 +244,12 @@ impl Wall for DockerWall {
                 container: names.container.clone(),
                 network: bridge.then(|| names.network.clone()),
                 chains: if bridge { names.chains() } else { Vec::new() },
+                key: key.as_ref().map(Key::hash),
             },
             egress: spec.egress.as_ref().map(EgressRecord::from),
         };
         let result = match remember(&record) {
-            Ok(()) => self.make(engine, spec, &image, record.clone(), denials).await,
+            Ok(()) => self.make(engine, spec, &image, record.clone(), key, denials).await,
             Err(error) => Err(SandboxError::io("remember sandbox", &record.id)(error)),
         };
         if result.is_err()
@@ -240,7 +267,13 @@ impl Wall for DockerWall {
     ) -> Result<Sandbox, SandboxError> {
         let engine = self.engine().await?;
         let egress = crate::egress::restart(record, denials.clone())?;
-        let guest = self.reach(engine, record, life::Words::none()).await?;
+        let line = match &record.wall {
+            WallRecord::Docker { key: Some(hash), .. } => {
+                Some(Line::listen(&record.directory, record.identity, None, hash)?)
+            }
+            _ => None,
+        };
+        let guest = self.reach(engine, record, life::Words::none(), line).await?;
         crate::calls::watch(&guest, denials);
         Ok(Sandbox {
             record: record.clone(),

@@ -2,7 +2,7 @@
 //! and never parts of a string with separators in it.
 
 use super::engine::refuse;
-use crate::{PathEntry, PathKind, PathSource, SandboxError, SandboxSpec};
+use crate::{PathEntry, PathKind, PathSource, SandboxError, SandboxSpec, boot};
 use bollard::models::{Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType};
 use cordon_policy::Access;
 use rustix::{
@@ -45,7 +45,9 @@ pub(super) struct Fixed<'a> {
 pub(super) fn view(spec: &SandboxSpec, fixed: &Fixed<'_>) -> Result<View, SandboxError> {
     let mut view = View::default();
     let entries = by_path(spec)?;
-    view.bind(fixed.directory, Path::new(SandboxSpec::DIRECTORY_INSIDE), true)?;
+    // A guest that calls the daemon binds nothing there: then nobody inside may put a socket of
+    // his own in the place of the daemon's.
+    view.bind(fixed.directory, Path::new(SandboxSpec::DIRECTORY_INSIDE), !boot::is_gvisor(spec))?;
     view.bind(fixed.guest, Path::new(SandboxSpec::GUEST_INSIDE), false)?;
     view.bind(fixed.table, Path::new(SandboxSpec::TABLE_INSIDE), false)?;
     let owner = (spec.identity.uid, spec.identity.gid);
@@ -191,6 +193,10 @@ fn by_path(spec: &SandboxSpec) -> Result<BTreeMap<&Path, &PathEntry>, SandboxErr
 /// gets a tmpfs of its own.
 fn parents_in_home(spec: &SandboxSpec, entries: &BTreeMap<&Path, &PathEntry>) -> BTreeSet<PathBuf> {
     let mut parents = BTreeSet::new();
+    if entries.contains_key(spec.home.as_path()) {
+        // A home of the host's, in which all of them stand already.
+        return parents;
+    }
     for path in entries.keys() {
         let between = path.ancestors().skip(1).take_while(|p| p.starts_with(&spec.home) && *p != spec.home);
         // Inside another mount it is that mount's directory.

@@ -56,8 +56,7 @@ impl Guest {
         loop {
             match channel(Arc::clone(&opened), expected_pid).await {
                 Ok(channel) => {
-                    let client = GuestClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
-                    return Ok(Self { sandbox: sandbox.to_owned(), client });
+                    return Ok(guest(sandbox, channel));
                 }
                 Err(error) if is_early(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(POLL).await;
@@ -92,12 +91,18 @@ async fn channel(directory: Arc<OwnedFd>, expected_pid: Option<i32>) -> io::Resu
             Ok::<_, io::Error>(TokioIo::new(stream))
         }
     });
+    endpoint().connect_with_connector(connector).await.map_err(io::Error::other)
+}
+
+pub(super) fn endpoint() -> Endpoint {
     Endpoint::from_static("http://guest")
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .connect_with_connector(connector)
-        .await
-        .map_err(io::Error::other)
+}
+
+pub(super) fn guest(sandbox: &str, channel: Channel) -> Guest {
+    let client = GuestClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT);
+    Guest { sandbox: sandbox.to_owned(), client }
 }
 
 async fn open(directory: &OwnedFd, expected_pid: Option<i32>) -> io::Result<UnixStream> {

@@ -192,6 +192,8 @@ async fn trial(wall: &LocalWall) -> HostCheck {
         limits: Limits::default(),
         image: None,
         sudo: false,
+        runtime: crate::Runtime::default(),
+        packages: crate::Packages::default(),
         tools: ToolSettings::default(),
         canaries: vec!["/root".into()],
     };

@@ -74,6 +74,7 @@ const REFUSED_BY_ENGINE: [&str; 10] = [
 pub(super) struct Here {
     namespaces: Vec<(String, u64)>,
     privileged: bool,
+    kernel: String,
 }
 
 impl Here {
@@ -83,6 +84,7 @@ impl Here {
         Self {
             namespaces: kinds.into_iter().filter_map(|k| Some((k.to_owned(), inode(k)?))).collect(),
             privileged: rustix::process::geteuid().is_root(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         }
     }
 }
@@ -98,7 +100,12 @@ pub(super) fn compare(
     let mut report = Report(Vec::new());
     identity(&mut report, spec, kind, here, response);
     privileges(&mut report, spec, kind, response);
-    separation(&mut report, spec, kind, here, response);
+    separation(&mut report, response);
+    if boot::is_gvisor(spec) {
+        kernel(&mut report, here, response);
+    } else {
+        namespaces(&mut report, spec, kind, here, response);
+    }
     mounts(&mut report, spec, kind, response);
     network(&mut report, spec, request, response);
     paths(&mut report, request, response);
@@ -149,6 +156,11 @@ fn privileges(report: &mut Report, spec: &SandboxSpec, kind: WallKind, response:
         ("ambient", response.cap_ambient),
     ];
     for (name, found) in sets.into_iter().filter(|(name, _)| !(spec.sudo && *name == "bounding")) {
+        // gVisor has no ambient set, and so tells of none.
+        if name == "ambient" && boot::is_gvisor(spec) && found == u64::MAX {
+            report.add("ambient capabilities", "none, or no such set", "no such set", true);
+            continue;
+        }
         report.same(&format!("{name} capabilities"), "0x0", format!("{found:#x}"));
     }
     if !spec.sudo {
@@ -160,6 +172,9 @@ fn privileges(report: &mut Report, spec: &SandboxSpec, kind: WallKind, response:
         WallKind::Local => {
             let ok = response.landlock_enforced && response.landlock_abi > 0;
             report.add("Landlock", "enforced", landlock, ok);
+        }
+        WallKind::Docker if boot::is_gvisor(spec) => {
+            report.add("Landlock", "none: gVisor's own kernel is the boundary", landlock, true);
         }
         WallKind::Docker => report.add("Landlock", "enforced where the kernel has it", landlock, true),
     }
@@ -180,13 +195,7 @@ fn word(errno: Option<i32>) -> String {
     }
 }
 
-fn separation(
-    report: &mut Report,
-    spec: &SandboxSpec,
-    kind: WallKind,
-    here: &Here,
-    response: &ProbeResponse,
-) {
+fn separation(report: &mut Report, response: &ProbeResponse) {
     let extra: Vec<String> = response
         .descriptors
         .iter()
@@ -197,6 +206,22 @@ fn separation(
     let count = response.visible_pids.len();
     let ok = count <= MOST_PROCESSES && response.visible_pids.contains(&1);
     report.add("visible processes", "the sandbox's own", format!("{count} processes"), ok);
+}
+
+/// gVisor shows few namespaces, with numbers of its own. That it is gVisor which runs is what
+/// counts: were it this machine's kernel after all, it would have this machine's release.
+fn kernel(report: &mut Report, here: &Here, response: &ProbeResponse) {
+    let ok = !response.kernel.is_empty() && response.kernel != here.kernel;
+    report.add("kernel", format!("not {}, the host's", here.kernel), &response.kernel, ok);
+}
+
+fn namespaces(
+    report: &mut Report,
+    spec: &SandboxSpec,
+    kind: WallKind,
+    here: &Here,
+    response: &ProbeResponse,
+) {
     for (name, inode) in &here.namespaces {
         let needed = match name.as_str() {
             "net" => spec.network != Network::Host,

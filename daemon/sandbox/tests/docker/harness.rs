@@ -18,8 +18,13 @@ pub(crate) const UID: u32 = 4242;
 /// Whether a test is to be left out by the tester's word. Without it, a test that
 /// cannot run fails.
 pub(crate) fn skipped() -> bool {
+    is_named("docker")
+}
+
+/// Whether CORDON_TEST_SKIP names this.
+pub(crate) fn is_named(what: &str) -> bool {
     let skip = std::env::var("CORDON_TEST_SKIP").unwrap_or_default();
-    skip.split(',').any(|name| name == "docker")
+    skip.split(',').any(|name| name == what)
 }
 
 /// Ends a test that the tester left out.
@@ -28,6 +33,18 @@ macro_rules! needs_docker {
     () => {
         if $crate::harness::skipped() {
             eprintln!("left out: CORDON_TEST_SKIP names docker");
+            return;
+        }
+    };
+}
+
+/// Ends a test in gVisor that the tester left out.
+#[macro_export]
+macro_rules! needs_runsc {
+    () => {
+        $crate::needs_docker!();
+        if $crate::harness::is_named("runsc") {
+            eprintln!("left out: CORDON_TEST_SKIP names runsc");
             return;
         }
     };
@@ -112,6 +129,8 @@ impl Fixture {
             limits: Limits { memory_bytes: 256 << 20, pids: 64, tmp_bytes: 16 << 20, ..Limits::default() },
             image: Some(IMAGE.to_owned()),
             sudo: false,
+            runtime: cordon_sandbox::Runtime::default(),
+            packages: cordon_sandbox::Packages::default(),
             tools: ToolSettings::default(),
             canaries: vec!["/root/.bashrc".into()],
         }

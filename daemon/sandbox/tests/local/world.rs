@@ -191,6 +191,8 @@ impl World {
             limits: Limits::default(),
             image: None,
             sudo: false,
+            runtime: cordon_sandbox::Runtime::default(),
+            packages: cordon_sandbox::Packages::default(),
             tools: ToolSettings::default(),
             canaries: vec![self.canary()],
         }

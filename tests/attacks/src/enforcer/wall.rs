@@ -207,6 +207,8 @@ pub fn spec(world: &World) -> SandboxSpec {
         limits: Limits { memory_bytes: 512 << 20, pids: 128, tmp_bytes: 32 << 20, ..Limits::default() },
         image: None,
         sudo: false,
+        runtime: cordon_sandbox::Runtime::default(),
+        packages: cordon_sandbox::Packages::default(),
         tools: ToolSettings { workspace: ws, ..ToolSettings::default() },
         canaries: vec![world.canary()],
     }
