@@ -4,5 +4,4 @@
 
 pub mod bridge;
 pub mod harness;
-pub mod matrix;
 pub mod provider;

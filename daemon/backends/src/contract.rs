@@ -55,6 +55,10 @@ pub struct Needs {
     pub grant: Option<(String, u16)>,
     /// The loopback port that leads to `grant`, where `base_url` names loopback.
     pub forward: Option<Forward>,
+    /// Further hosts on this machine or a private network: of MCP servers that the file says so of.
+    pub grants: Vec<(String, u16)>,
+    /// The loopback ports that lead to them.
+    pub forwards: Vec<Forward>,
     /// Image of a Docker sandbox where the agent file names none.
     pub image: Option<String>,
     /// Values that must never be shown: redacted from all output.

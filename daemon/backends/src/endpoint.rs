@@ -25,8 +25,18 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// Checks a `base_url` for a sandbox with this wall and network.
     pub(crate) fn new(base_url: &str, wall: WallKind, network: NetworkMode) -> Result<Self, BackendError> {
-        let fail = |why: &str| BackendError::Invalid(format!("base_url cannot be used: {why}"));
-        let mut url = Url::parse(base_url).map_err(|e| fail(&e.to_string()))?;
+        Self::named("base_url", base_url, wall, network)
+    }
+
+    /// The same for another URL, by the name that errors give it.
+    pub(crate) fn named(
+        name: &str,
+        url: &str,
+        wall: WallKind,
+        network: NetworkMode,
+    ) -> Result<Self, BackendError> {
+        let fail = |why: &str| BackendError::Invalid(format!("{name} cannot be used: {why}"));
+        let mut url = Url::parse(url).map_err(|e| fail(&e.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(fail("it must begin with http:// or https://"));
         }

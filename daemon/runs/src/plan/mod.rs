@@ -193,7 +193,7 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         env: needs.env.iter().cloned().chain(agent.env.clone()).collect(),
         network: network.mode,
         egress: network.egress,
-        forwards: needs.forward.iter().cloned().collect(),
+        forwards: needs.forward.iter().chain(&needs.forwards).cloned().collect(),
         limits: Limits {
             memory_bytes: agent.docker.memory_bytes.unwrap_or(defaults.memory_bytes),
             cpus: agent.docker.cpus.unwrap_or(defaults.cpus),

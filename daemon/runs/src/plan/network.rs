@@ -4,7 +4,7 @@ use cordon_config::{Agent, BackendKind};
 use cordon_egress::{EgressPolicy, Grant};
 use cordon_policy::NetworkMode;
 use cordon_sandbox::{Network, WallKind};
-use std::net::ToSocketAddrs as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 
 /// The network of one sandbox.
 pub(super) struct Chosen {
@@ -20,6 +20,7 @@ pub(super) fn choose(agent: &Agent, wall: WallKind, needs: &Needs) -> Result<Cho
     let grants: Vec<Grant> = needs
         .grant
         .iter()
+        .chain(&needs.grants)
         .map(|(host, port)| (host.as_str(), *port))
         .chain(literal)
         .map(|(host, port)| Grant { host: host.to_owned(), port })
@@ -28,7 +29,8 @@ pub(super) fn choose(agent: &Agent, wall: WallKind, needs: &Needs) -> Result<Cho
         allow: needs.hosts.iter().chain(agent.egress.iter().flatten()).cloned().collect(),
         grants: grants.clone(),
     };
-    let only_grant = || Some(EgressPolicy { allow: Vec::new(), grants: grants.clone() });
+    let only_grant = || EgressPolicy { allow: Vec::new(), grants: grants.clone() };
+    let forwarded = needs.forward.is_some() || !needs.forwards.is_empty();
     let mut warnings = Vec::new();
     let (mode, egress) = match (wall, agent.docker.network) {
         (WallKind::Local, _) => (Network::Isolated, Some(proxied)),
@@ -50,23 +52,35 @@ pub(super) fn choose(agent: &Agent, wall: WallKind, needs: &Needs) -> Result<Cho
             if agent.egress.is_some() {
                 (Network::Isolated, Some(proxied))
             } else if mode == NetworkMode::Bridge {
-                let granted = match (&needs.grant, &needs.forward) {
-                    (Some((host, port)), None) => (host.as_str(), *port)
-                        .to_socket_addrs()
-                        .map_err(|e| PlanError::Setting {
-                            setting: "base_url",
-                            why: format!("{host} cannot be resolved: {e}"),
-                            fix: "Check the host name".to_owned(),
-                        })?
-                        .collect(),
-                    _ => Vec::new(),
-                };
-                let egress = needs.forward.as_ref().and_then(|_| only_grant());
-                (Network::Bridge { granted }, egress)
+                (Network::Bridge { granted: granted(needs)? }, forwarded.then(only_grant))
             } else {
-                (Network::Isolated, needs.forward.as_ref().and_then(|_| only_grant()))
+                (Network::Isolated, forwarded.then(only_grant))
             }
         }
     };
     Ok(Chosen { mode, egress, warnings })
+}
+
+/// Addresses that a bridge lets through: of what is granted and not carried by a forward.
+fn granted(needs: &Needs) -> Result<Vec<SocketAddr>, PlanError> {
+    let carried = |(host, port): &(String, u16)| {
+        let mut forwards = needs.forward.iter().chain(&needs.forwards);
+        forwards.any(|forward| forward.host == *host && forward.target_port == *port)
+    };
+    let mut addresses = Vec::new();
+    for (setting, grant) in
+        needs.grant.iter().map(|g| ("base_url", g)).chain(needs.grants.iter().map(|g| ("mcp_servers", g)))
+    {
+        if carried(grant) {
+            continue;
+        }
+        let (host, port) = grant;
+        let found = (host.as_str(), *port).to_socket_addrs().map_err(|e| PlanError::Setting {
+            setting,
+            why: format!("{host} cannot be resolved: {e}"),
+            fix: "Check the host name".to_owned(),
+        })?;
+        addresses.extend(found);
+    }
+    Ok(addresses)
 }
