@@ -4,4 +4,5 @@
 
 pub mod bridge;
 pub mod harness;
+pub mod matrix;
 pub mod provider;

@@ -34,14 +34,26 @@ pub fn processes_mentioning(text: &str) -> Vec<String> {
         .collect()
 }
 
+fn listed(arguments: &[&str]) -> Vec<String> {
+    let out = Command::new("docker").args(arguments).output().expect("start docker");
+    assert!(out.status.success(), "docker {arguments:?} failed");
+    String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
+}
+
 /// Containers, running or not, that belong to a run.
 ///
 /// # Panics
 /// When the engine does not answer.
 #[must_use]
 pub fn containers_of(run: &str) -> Vec<String> {
-    let filter = format!("label=cordon.run={run}");
-    let out = Command::new("docker").args(["ps", "-aq", "--filter", &filter]).output().expect("docker ps");
-    assert!(out.status.success(), "docker ps failed");
-    String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
+    listed(&["ps", "-aq", "--filter", &format!("label=cordon.run={run}")])
+}
+
+/// Networks of the engine that belong to a run.
+///
+/// # Panics
+/// When the engine does not answer.
+#[must_use]
+pub fn networks_of(run: &str) -> Vec<String> {
+    listed(&["network", "ls", "-q", "--filter", &format!("label=cordon.run={run}")])
 }

@@ -123,3 +123,10 @@ pub fn need_image(name: &str) {
         "this test needs the image {name}: run `cordon images build`"
     );
 }
+
+/// Whether the engine has a runtime of this name.
+#[must_use]
+pub fn has_runtime(name: &str) -> bool {
+    let found = Command::new("docker").args(["info", "--format", "{{json .Runtimes}}"]).output();
+    found.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).contains(&format!("\"{name}\":")))
+}

@@ -3,7 +3,7 @@
 use super::{
     Call, Turn,
     conversation::{Position, Serial},
-    shell_write,
+    shell_edit, shell_read, shell_write,
 };
 use serde_json::{Value, json};
 
@@ -85,7 +85,19 @@ fn call_of(request: &Value, call: &Call, id: &str) -> Option<Value> {
         Call::Write { path, content } => {
             return call_of(request, &Call::Shell(shell_write(path, content)), id);
         }
+        Call::Read(path) if offers(request, "view") => tool("view", &json!({"path": path})),
+        Call::Read(path) => return call_of(request, &Call::Shell(shell_read(path)), id),
+        Call::Edit { path, old, new } if offers(request, "edit") => {
+            tool("edit", &json!({"path": path, "old_str": old, "new_str": new}))
+        }
+        Call::Edit { path, old, new } => {
+            return call_of(request, &Call::Shell(shell_edit(path, old, new)), id);
+        }
         Call::Tool { name, arguments } => tool(name, arguments),
+        Call::Mcp { server, tool: name, arguments } => {
+            let offered = tools(request).filter_map(|t| t["name"].as_str());
+            tool(&super::offered_mcp(offered, server, name), arguments)
+        }
     })
 }
 

@@ -3,7 +3,7 @@
 use super::{
     Call, Turn,
     conversation::{Position, Serial},
-    shell_write,
+    shell_edit, shell_read, shell_write,
 };
 use serde_json::{Value, json};
 
@@ -56,15 +56,31 @@ fn call_part(request: &Value, call: &Call, id: &str) -> Value {
     match call {
         Call::Shell(command) => shell(request, command, id),
         Call::Write { path, content } if offers(request, "write_file") => {
-            let declared = tools(request).find(|t| t["name"] == "write_file").unwrap_or(&Value::Null);
-            // Of the two names of the argument the one that this client has.
-            let named = declared.to_string().contains("file_path");
-            let key = if named { "file_path" } else { "path" };
-            tool("write_file", json!({key: path, "content": content}))
+            tool("write_file", json!({path_key(request, "write_file"): path, "content": content}))
         }
+        Call::Read(path) if offers(request, "read_file") => {
+            tool("read_file", json!({path_key(request, "read_file"): path}))
+        }
+        Call::Read(path) => shell(request, &shell_read(path), id),
+        Call::Edit { path, old, new } if offers(request, "replace") => tool(
+            "replace",
+            json!({path_key(request, "replace"): path, "old_string": old, "new_string": new,
+                "instruction": "as the script says"}),
+        ),
+        Call::Edit { path, old, new } => shell(request, &shell_edit(path, old, new), id),
         Call::Write { path, content } => shell(request, &shell_write(path, content), id),
         Call::Tool { name, arguments } => tool(name, arguments.clone()),
+        Call::Mcp { server, tool: name, arguments } => {
+            let offered = tools(request).filter_map(|t| t["name"].as_str());
+            tool(&super::offered_mcp(offered, server, name), arguments.clone())
+        }
     }
+}
+
+/// Of the two names of the argument the one that this client has.
+fn path_key(request: &Value, tool: &str) -> &'static str {
+    let declared = tools(request).find(|t| t["name"] == tool).unwrap_or(&Value::Null);
+    if declared.to_string().contains("file_path") { "file_path" } else { "path" }
 }
 
 fn shell(request: &Value, command: &str, id: &str) -> Value {

@@ -3,7 +3,7 @@
 use super::{
     Call, Turn,
     conversation::{Position, Serial},
-    shell_write,
+    shell_edit, shell_read, shell_write,
 };
 use serde_json::{Value, json};
 
@@ -61,7 +61,19 @@ fn call_block(request: &Value, call: &Call, id: &str) -> Value {
             tool("write_file", json!({"path": path, "content": content}))
         }
         Call::Write { path, content } => shell(request, &shell_write(path, content), id),
+        Call::Read(path) if offers(request, "Read") => tool("Read", json!({"file_path": path})),
+        Call::Read(path) => shell(request, &shell_read(path), id),
+        Call::Edit { path, old, new } if offers(request, "Edit") => {
+            tool("Edit", json!({"file_path": path, "old_string": old, "new_string": new}))
+        }
+        Call::Edit { path, old, new } => shell(request, &shell_edit(path, old, new), id),
         Call::Tool { name, arguments } => tool(name, arguments.clone()),
+        Call::Mcp { server, tool: name, arguments } => {
+            let offered =
+                request["tools"].as_array().into_iter().flatten().filter_map(|t| t["name"].as_str());
+            let name = super::offered_mcp(offered, server, name);
+            tool(&name, arguments.clone())
+        }
     }
 }
 

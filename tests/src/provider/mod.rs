@@ -2,6 +2,7 @@
 //! completions, Anthropic's Messages and Gemini's generateContent, close enough for the
 //! real programs to finish a run against it, and broken on request.
 
+mod code_mode;
 mod completions;
 mod conversation;
 mod generate;
@@ -87,8 +88,39 @@ impl Drop for Provider {
     }
 }
 
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A shell command that prints a file.
+fn shell_read(path: &str) -> String {
+    format!("cat {}", quoted(path))
+}
+
+/// A shell command that replaces a line.
+fn shell_edit(path: &str, old: &str, new: &str) -> String {
+    let program = "BEGIN { $o = shift; $n = shift } s/^\\Q$o\\E$/$n/";
+    format!("perl -pi -e {} {} {} {}", quoted(program), quoted(old), quoted(new), quoted(path))
+}
+
 /// A shell command that writes exactly this content.
 fn shell_write(path: &str, content: &str) -> String {
-    let quote = |s: &str| format!("'{}'", s.replace('\'', r"'\''"));
-    format!("printf '%s' {} > {}", quote(content), quote(path))
+    format!("printf '%s' {} > {}", quoted(content), quoted(path))
+}
+
+/// A patch that makes this file. Its lines always end: what does not end in one cannot be said so.
+fn patch(path: &str, content: &str) -> Option<String> {
+    let body: String = content.lines().map(|l| format!("+{l}\n")).collect();
+    content.ends_with('\n').then(|| format!("*** Begin Patch\n*** Add File: {path}\n{body}*** End Patch\n"))
+}
+
+/// A patch that replaces a line.
+fn edit_patch(path: &str, old: &str, new: &str) -> String {
+    format!("*** Begin Patch\n*** Update File: {path}\n@@\n-{old}\n+{new}\n*** End Patch\n")
+}
+
+/// The name by which a client offers a server's tool; where it does not, one that it will refuse.
+fn offered_mcp<'a>(mut offered: impl Iterator<Item = &'a str>, server: &str, tool: &str) -> String {
+    let found = offered.find(|name| Call::is_mcp(name, server, tool));
+    found.map_or_else(|| format!("mcp__{server}__{tool}"), str::to_owned)
 }

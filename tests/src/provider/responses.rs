@@ -1,9 +1,9 @@
 //! The OpenAI Responses protocol, as Codex and API clients speak it.
 
 use super::{
-    Call, Turn,
+    Call, Turn, code_mode,
     conversation::{Position, Serial},
-    shell_write,
+    edit_patch, patch, shell_edit, shell_read, shell_write,
 };
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ pub(super) fn position(request: &Value) -> Position {
 
 /// Whether the client offers tools at all.
 pub(super) fn has_tools(request: &Value) -> bool {
-    tools(request).next().is_some()
+    tools(request).next().is_some() || code_mode::namespaces(request).next().is_some()
 }
 
 fn tools(request: &Value) -> impl Iterator<Item = &Value> {
@@ -50,7 +50,8 @@ pub(super) fn items(request: &Value, turn: &Turn, serial: &Serial) -> Vec<Value>
         }));
     }
     for (number, call) in turn.calls.iter().enumerate() {
-        items.push(call_item(request, call, &serial.call("call", number)));
+        let id = serial.call("call", number);
+        items.push(code_mode::item(request, call, &id).unwrap_or_else(|| call_item(request, call, &id)));
     }
     items
 }
@@ -63,18 +64,15 @@ fn function(id: &str, name: &str, arguments: &Value) -> Value {
 }
 
 fn call_item(request: &Value, call: &Call, id: &str) -> Value {
+    let patches = tool(request, "apply_patch").is_some_and(|t| t["type"] == "custom");
     match call {
         Call::Shell(command) => shell(request, command, id),
+        Call::Read(path) => shell(request, &shell_read(path), id),
+        Call::Edit { path, old, new } if patches => patched(&edit_patch(path, old, new), id),
+        Call::Edit { path, old, new } => shell(request, &shell_edit(path, old, new), id),
         Call::Write { path, content } => {
-            // A patch always ends its lines; what does not end in one is written by the shell.
-            if content.ends_with('\n') && tool(request, "apply_patch").is_some_and(|t| t["type"] == "custom")
-            {
-                let body: String = content.lines().map(|l| format!("+{l}\n")).collect();
-                let input = format!("*** Begin Patch\n*** Add File: {path}\n{body}*** End Patch\n");
-                return json!({
-                    "type": "custom_tool_call", "id": format!("ctc_{id}"), "call_id": id,
-                    "status": "completed", "name": "apply_patch", "input": input,
-                });
+            if let Some(input) = patch(path, content).filter(|_| patches) {
+                return patched(&input, id);
             }
             if tool(request, "write_file").is_some() {
                 return function(id, "write_file", &json!({"path": path, "content": content}));
@@ -82,7 +80,29 @@ fn call_item(request: &Value, call: &Call, id: &str) -> Value {
             shell(request, &shell_write(path, content), id)
         }
         Call::Tool { name, arguments } => function(id, name, arguments),
+        Call::Mcp { server, tool, arguments } => mcp(request, server, tool, arguments, id),
     }
+}
+
+fn patched(input: &str, id: &str) -> Value {
+    json!({
+        "type": "custom_tool_call", "id": format!("ctc_{id}"), "call_id": id,
+        "status": "completed", "name": "apply_patch", "input": input,
+    })
+}
+
+/// A server's tools stand in a namespace of their own.
+fn mcp(request: &Value, server: &str, tool: &str, arguments: &Value, id: &str) -> Value {
+    let namespace = format!("mcp__{server}");
+    let has = |n: &&Value| {
+        n["type"] == "namespace" && n["name"].as_str().unwrap_or_default().trim_end_matches('_') == namespace
+    };
+    let Some(found) = tools(request).find(has) else {
+        return function(id, &format!("{namespace}__{tool}"), arguments);
+    };
+    let mut call = function(id, tool, arguments);
+    call["namespace"] = found["name"].clone();
+    call
 }
 
 /// The client's shell, by whatever name and with whatever arguments it has.

@@ -54,7 +54,27 @@ pub enum Call {
         /// What.
         content: String,
     },
-    /// Exactly this tool, for instance one of an MCP server.
+    /// Read a file. Some clients edit only what they have read.
+    Read(String),
+    /// Replace a line of a file by another.
+    Edit {
+        /// Which file.
+        path: String,
+        /// The line as it is, without its end.
+        old: String,
+        /// As it shall be.
+        new: String,
+    },
+    /// A tool of an MCP server, by whatever name the client offers it.
+    Mcp {
+        /// The server.
+        server: String,
+        /// The server's name of the tool.
+        tool: String,
+        /// Arguments.
+        arguments: serde_json::Value,
+    },
+    /// Exactly this tool.
     Tool {
         /// Name as the client offers it.
         name: String,
@@ -111,6 +131,15 @@ impl Script {
     }
 }
 
+impl Call {
+    /// Whether a tool of this name, as a client offers it, is a server's tool.
+    pub(super) fn is_mcp(offered: &str, server: &str, tool: &str) -> bool {
+        let joined = |sep: &str| format!("{server}{sep}{tool}");
+        let name = offered.strip_prefix("mcp_").unwrap_or(offered).trim_start_matches('_');
+        ["__", "_", "-"].iter().any(|sep| name == joined(sep))
+    }
+}
+
 impl Turn {
     /// The model only speaks.
     #[must_use]
@@ -122,6 +151,26 @@ impl Turn {
     #[must_use]
     pub fn shell(command: impl Into<String>) -> Self {
         Self { text: String::new(), calls: vec![Call::Shell(command.into())] }
+    }
+
+    /// The model reads a file.
+    #[must_use]
+    pub fn read(path: impl Into<String>) -> Self {
+        Self { text: String::new(), calls: vec![Call::Read(path.into())] }
+    }
+
+    /// The model replaces a line.
+    #[must_use]
+    pub fn edit(path: impl Into<String>, old: impl Into<String>, new: impl Into<String>) -> Self {
+        let call = Call::Edit { path: path.into(), old: old.into(), new: new.into() };
+        Self { text: String::new(), calls: vec![call] }
+    }
+
+    /// The model calls a tool of an MCP server.
+    #[must_use]
+    pub fn mcp(server: impl Into<String>, tool: impl Into<String>, arguments: serde_json::Value) -> Self {
+        let call = Call::Mcp { server: server.into(), tool: tool.into(), arguments };
+        Self { text: String::new(), calls: vec![call] }
     }
 
     /// The model writes a file.

@@ -23,3 +23,6 @@ fs.readFileSync = (file, options) => {
   return readFileSync(file, options);
 };
 syncBuiltinESMExports();
+
+// What a pipe has not taken when it exits is lost otherwise, its last event first.
+process.stdout._handle?.setBlocking?.(true);
