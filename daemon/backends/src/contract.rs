@@ -63,6 +63,8 @@ pub struct Needs {
     pub image: Option<String>,
     /// Values that must never be shown: redacted from all output.
     pub secrets: Vec<String>,
+    /// What the person should know before the run.
+    pub warnings: Vec<String>,
 }
 
 /// One prompt to the backend.

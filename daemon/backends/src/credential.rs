@@ -20,6 +20,14 @@ pub(crate) fn key(context: &Context, names: &[&str]) -> Result<Option<String>, B
     Ok(Some(value.to_owned()))
 }
 
+/// Where a key for Azure is looked for, after `api_key`.
+pub(crate) const AZURE_KEYS: &[&str] = &["AZURE_OPENAI_API_KEY"];
+
+/// The key of an agent whose model is reached through Azure.
+pub(crate) fn azure_key(context: &Context) -> Result<Option<String>, BackendError> {
+    key(context, AZURE_KEYS)
+}
+
 /// What was looked at, for an error: keys first, then the login file.
 pub(crate) fn places(names: &[&str], file: Option<&std::path::Path>) -> Vec<String> {
     let mut places = vec!["backend.api_key of the agent file".to_owned()];

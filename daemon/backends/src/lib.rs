@@ -20,7 +20,6 @@ mod process;
 mod program;
 mod redact;
 mod replay;
-#[allow(dead_code, reason = "the drivers take it up one by one")]
 mod servers;
 #[cfg(test)]
 mod testing;

@@ -28,6 +28,20 @@ pub(crate) fn environment(
         }
         all.insert(name.clone(), value.clone().into_bytes());
     }
+    let credentials = &context.agent.credentials;
+    for (name, value) in &credentials.variables {
+        let own = set.iter().find(|(n, _)| n == name);
+        if own.is_some_and(|(_, v)| v != value.reveal()) && !credentials.whole_environment {
+            return Err(BackendError::Invalid(format!(
+                "{name} of command_line_docker_credentials is set by Cordon itself for {}; take it out",
+                context.agent.backend.name()
+            )));
+        }
+        // `env` is nearer to the agent than what several agents may share.
+        if own.is_none() && !all.contains_key(name) {
+            all.insert(name.clone(), value.reveal().as_bytes().to_vec());
+        }
+    }
     all.extend(secret.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())));
     Ok(all.into_iter().collect())
 }

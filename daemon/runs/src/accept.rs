@@ -128,11 +128,11 @@ impl Accepting<'_> {
         kinds.extend(checked.warnings.iter().map(|w| warning(w.reason, &redactor.text(&w.to_string()))));
         Log::new(journal.clone(), "", tally.clone()).write(kinds, Durability::Now)?;
         for one in &planned {
-            let tools = &one.context.agent.tools;
-            let unused = (purpose == Purpose::Task && !tools.servers.is_empty()).then(|| {
-                let backend = one.context.agent.backend.name();
+            let agent = &one.context.agent;
+            let speaks = !matches!(agent.backend, BackendKind::Command | BackendKind::Replay);
+            let unused = (purpose == Purpose::Task && !agent.tools.servers.is_empty() && !speaks).then(|| {
                 let what = "mcp_servers: served by `cordon mcp`; the backend";
-                warning("mcp-servers-unused", &format!("{what} {backend} does not get them yet"))
+                warning("mcp-servers-unused", &format!("{what} {} asks no server", agent.backend.name()))
             });
             let log = Log::new(journal.clone(), &one.context.agent.id, tally.clone());
             log.write(
@@ -192,6 +192,7 @@ pub(crate) fn for_tools(mut file: AgentFile) -> AgentFile {
         agent.api_key = None;
         agent.base_url = None;
         agent.model = None;
+        agent.program = Default::default();
     }
     file
 }

@@ -1,14 +1,16 @@
-//! Claude Code, run as `claude -p` with its permission prompts off: nobody is there to
-//! answer them, and the sandbox is the boundary.
+//! Claude Code, run as `claude -p`, with its permission prompts off unless the agent file has a
+//! mode: nobody is there to answer them, and the sandbox is the boundary.
 
 use super::claude_events::ClaudeParser;
 use super::claude_login::{Credential, LOGIN, SECRETS, VARIABLES, credential};
+use super::claude_settings;
 use crate::credential::hosts;
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
 use crate::login;
 use crate::process::{argument, directories, environment, first_argument, path_text, plan, quiet_git};
 use crate::program::{self, Package};
+use crate::servers::{self, Server};
 use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
 use cordon_sandbox::{SeedFile, WallKind};
 
@@ -31,7 +33,11 @@ fn endpoint(context: &Context) -> Result<Option<Endpoint>, BackendError> {
     url.map(|url| Endpoint::new(url, context.wall, agent.docker.network)).transpose()
 }
 
-fn settings(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(String, String)>, BackendError> {
+fn settings(
+    context: &Context,
+    endpoint: Option<&Endpoint>,
+    servers: &[Server],
+) -> Result<Vec<(String, String)>, BackendError> {
     let mut env = vec![
         ("CLAUDE_CONFIG_DIR".to_owned(), path_text(&context.home.join(".claude"))?),
         ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC".to_owned(), "1".to_owned()),
@@ -44,17 +50,22 @@ fn settings(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(Strin
         ("CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD".to_owned(), "1".to_owned()),
     ];
     env.extend(quiet_git());
+    env.extend(claude_settings::environment(servers));
     env.extend(endpoint.map(|e| ("ANTHROPIC_BASE_URL".to_owned(), e.url.clone())));
     Ok(env)
 }
 
-fn driver(context: &Context, turn: Turn, argv0: Vec<u8>, env: Vec<(String, Vec<u8>)>) -> Box<dyn Driver> {
+fn driver(
+    context: &Context,
+    turn: Turn,
+    argv0: Vec<u8>,
+    env: Vec<(String, Vec<u8>)>,
+    servers: &[Server],
+) -> Box<dyn Driver> {
     let agent = &context.agent;
     let mut argv = vec![argv0];
-    argv.extend(
-        ["-p", "--output-format=stream-json", "--verbose", "--dangerously-skip-permissions"]
-            .map(|a| a.as_bytes().to_vec()),
-    );
+    argv.extend(["-p", "--output-format=stream-json", "--verbose"].map(|a| a.as_bytes().to_vec()));
+    argv.extend(claude_settings::arguments(context, servers).into_iter().map(String::into_bytes));
     if !agent.program.trust_repository {
         // A repository's own settings could start servers, or send the key elsewhere.
         argv.extend(["--setting-sources=user", "--strict-mcp-config"].map(|a| a.as_bytes().to_vec()));
@@ -80,7 +91,8 @@ impl Backend for ClaudeCode {
         let endpoint = endpoint(context)?;
         let credential = credential(context, endpoint.as_ref())?;
         agent.model.as_deref().map(|m| argument("model", m)).transpose()?;
-        let env = settings(context, endpoint.as_ref())?;
+        let servers = servers::lower(context)?;
+        let env = settings(context, endpoint.as_ref(), &servers.list)?;
         environment(context, &env, &VARIABLES.iter().map(|v| (*v, "")).collect::<Vec<_>>())?;
         let mut needs = Needs {
             env,
@@ -89,6 +101,7 @@ impl Backend for ClaudeCode {
             hosts: hosts(&["api.anthropic.com:443"]),
             ..Needs::default()
         };
+        needs.seeds = claude_settings::seeds(context, &servers.list)?;
         needs.seeds.extend(agent.system_message.as_ref().map(|text| SeedFile {
             path: SYSTEM_PROMPT.into(),
             content: text.clone().into_bytes(),
@@ -110,6 +123,7 @@ impl Backend for ClaudeCode {
         if context.wall == WallKind::Local {
             needs.programs = program::find(&PACKAGE, &context.program_path)?.needs;
         }
+        servers.join(&mut needs)?;
         Ok(needs)
     }
 
@@ -117,14 +131,15 @@ impl Backend for ClaudeCode {
         let endpoint = endpoint(context)?;
         let credential = credential(context, endpoint.as_ref())?;
         let secret: Vec<_> = credential.variable().into_iter().collect();
-        let env = environment(context, &settings(context, endpoint.as_ref())?, &secret)?;
+        let servers = servers::lower(context)?.list;
+        let env = environment(context, &settings(context, endpoint.as_ref(), &servers)?, &secret)?;
         let argv0 = first_argument(context, PACKAGE.name, || program::find(&PACKAGE, &context.program_path))?;
-        Ok(driver(context, turn, argv0, env))
+        Ok(driver(context, turn, argv0, env, &servers))
     }
 
     fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver> {
         self.turn(context, turn.clone())
-            .unwrap_or_else(|_| driver(context, turn, PACKAGE.name.as_bytes().to_vec(), Vec::new()))
+            .unwrap_or_else(|_| driver(context, turn, PACKAGE.name.as_bytes().to_vec(), Vec::new(), &[]))
     }
 
     fn variables(&self) -> &'static [&'static str] {

@@ -58,6 +58,8 @@ fn a_key_goes_to_the_process_and_nowhere_else() {
             "--output-format=stream-json",
             "--verbose",
             "--dangerously-skip-permissions",
+            "--disallowedTools=WebSearch",
+            "--disallowedTools=WebFetch",
             "--setting-sources=user",
             "--strict-mcp-config",
             "--model=claude-opus-4-6",

@@ -10,6 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::login;
 use crate::process::{argument, environment, first_argument, path_text, plan, quiet_git};
 use crate::program::{self, Package};
+use crate::servers;
 use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
 use cordon_sandbox::{SeedFile, WallKind};
 
@@ -26,6 +27,10 @@ pub(crate) struct Codex;
 
 fn endpoint(context: &Context) -> Result<Option<Endpoint>, BackendError> {
     let agent = &context.agent;
+    if let Some(azure) = &agent.program.azure {
+        let url = codex_config::azure_url(azure);
+        return Endpoint::named("azure_endpoint", &url, context.wall, agent.docker.network).map(Some);
+    }
     let url = agent.base_url.as_deref();
     url.map(|url| Endpoint::new(url, context.wall, agent.docker.network)).transpose()
 }
@@ -54,7 +59,7 @@ fn driver(context: &Context, turn: Turn, argv0: Vec<u8>, env: Vec<(String, Vec<u
         ]
         .map(|a| a.as_bytes().to_vec()),
     );
-    argv.extend(context.agent.model.as_ref().map(|m| format!("--model={m}").into_bytes()));
+    argv.extend(codex_config::model(&context.agent).map(|m| format!("--model={m}").into_bytes()));
     argv.extend([b"-C".to_vec(), context.workspace.as_os_str().as_encoded_bytes().to_vec(), b"-".to_vec()]);
     let plan = plan(context, argv, env, Some(turn.prompt.into_bytes()));
     Box::new(CliDriver::new("codex", plan, CodexParser::new()))
@@ -69,7 +74,8 @@ impl Backend for Codex {
         environment(context, &env, &[(KEY, "")])?;
         let workspace = path_text(&context.workspace)?;
         let with_key = matches!(credential, Credential::Key(_));
-        let config = codex_config::write(context, &workspace, endpoint.as_ref(), with_key)?;
+        let servers = servers::lower(context)?;
+        let config = codex_config::write(context, &workspace, endpoint.as_ref(), with_key, &servers.list)?;
         let mut needs = Needs {
             seeds: vec![SeedFile {
                 path: ".codex/config.toml".into(),
@@ -99,6 +105,7 @@ impl Backend for Codex {
         if context.wall == WallKind::Local {
             needs.programs = program::find(&PACKAGE, &context.program_path)?.needs;
         }
+        servers.join(&mut needs)?;
         Ok(needs)
     }
 

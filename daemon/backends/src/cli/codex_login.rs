@@ -1,6 +1,6 @@
 //! Where Codex gets its key or login from.
 
-use crate::credential::{check_expiry, key, places};
+use crate::credential::{AZURE_KEYS, azure_key, check_expiry, key, places};
 use crate::endpoint::Endpoint;
 use crate::login::{self, LoginFile};
 use crate::{BackendError, Context};
@@ -20,6 +20,13 @@ pub(super) enum Credential {
 }
 
 pub(super) fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Result<Credential, BackendError> {
+    if context.agent.program.azure.is_some() {
+        return azure_key(context)?.map(Credential::Key).ok_or_else(|| BackendError::NoLogin {
+            backend: BackendKind::Codex.name(),
+            looked_at: places(AZURE_KEYS, None),
+            fix: "Set AZURE_OPENAI_API_KEY: no other key is shown to Azure".to_owned(),
+        });
+    }
     if let Some(key) = key(context, VARIABLES)? {
         return Ok(Credential::Key(key));
     }

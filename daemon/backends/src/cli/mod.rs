@@ -3,6 +3,7 @@
 pub(crate) mod claude_code;
 mod claude_events;
 mod claude_login;
+mod claude_settings;
 pub(crate) mod codex;
 mod codex_config;
 mod codex_events;

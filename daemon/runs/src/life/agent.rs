@@ -343,9 +343,10 @@ impl Agent {
         let wall = self.planned.sandbox.limits.wall_clock;
         let mut soonest = (life.deadline, life.run_limit_words());
         let sandbox = (after(wall), format!("the sandbox is older than {} s", wall.as_secs()));
-        let turn = life
-            .turn_limit
-            .map(|limit| (after(limit), format!("the turn took longer than {} s", limit.as_secs())));
+        let own = self.planned.context.agent.program.timeout;
+        let limit = life.turn_limit.into_iter().chain(own).min();
+        let turn =
+            limit.map(|limit| (after(limit), format!("the turn took longer than {} s", limit.as_secs())));
         for one in [Some(sandbox), turn].into_iter().flatten() {
             if one.0 < soonest.0 {
                 soonest = one;

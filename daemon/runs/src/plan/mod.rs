@@ -168,6 +168,7 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
     let contexts::Built { rules, watched, sources, warnings: said } = view.build();
     let mut warnings = network.warnings;
     warnings.extend(said);
+    warnings.extend(needs.warnings.clone());
     if agent.docker.sudo && wall == WallKind::Docker {
         warnings.push("the sudo image is a weaker wall: the agent can become root inside".to_owned());
     }
