@@ -191,6 +191,7 @@ fn kind_json(kind: &Kind) -> (&'static str, Value) {
         Kind::Retry(e) => {
             ("retry", json!({ "reason": e.reason, "attempt": e.attempt, "wait_ms": e.wait_ms }))
         }
+        Kind::Viewer(e) => ("viewer", json!({ "viewer": e.viewer, "what": e.what, "uid": e.uid })),
         Kind::MessageDelta(e) => ("message_delta", json!({ "text": e.text })),
     }
 }

@@ -2,6 +2,7 @@
 
 mod again;
 mod apply;
+mod attach;
 mod diff;
 mod exec;
 mod explain;
@@ -38,6 +39,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Logs(args) => logs::logs(&Session::open(global).await?, args, output).await,
         Command::Exec(args) => exec::exec(&Session::open(global).await?, args).await,
         Command::Mcp(args) => mcp::mcp(global, args).await,
+        Command::Attach(args) => attach::attach(global, args).await,
         Command::Stop { run } => stop(&Session::open(global).await?, run, output).await,
         Command::Rm { run, workspace } => remove(&Session::open(global).await?, run, workspace).await,
         Command::Diff(args) => {

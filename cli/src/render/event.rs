@@ -78,6 +78,10 @@ impl Renderer {
             | Kind::Session(_)
             | Kind::ProcessStarted(_)
             | Kind::ProcessExited(_) => Ok(()),
+            Kind::Viewer(e) => {
+                let what = neutral::word(&e.what);
+                screen.own(Some(Tint::Dim), &format!("{about}viewer {} (user {}): {what}", e.viewer, e.uid))
+            }
             Kind::TurnEnded(e) => self.turn_ended(id, e, screen),
             Kind::RunEnded(e) => self.ended(e.outcome(), e.summary.as_ref(), screen),
             Kind::Recovered(e) => {

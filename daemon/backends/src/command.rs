@@ -27,12 +27,16 @@ fn shown(context: &Context) -> Option<PathBuf> {
     (context.wall == WallKind::Local && !visible).then_some(path)
 }
 
-fn plan(context: &Context, turn: &Turn, env: Vec<(String, Vec<u8>)>) -> ExecPlan {
+fn argv(context: &Context) -> Vec<Vec<u8>> {
     let mut argv: Vec<Vec<u8>> = context.agent.command.iter().map(|a| a.as_bytes().to_vec()).collect();
     if let (Some(first), Some(path)) = (argv.first_mut(), shown(context)) {
         *first = path.as_os_str().as_bytes().to_vec();
     }
-    process::plan(context, argv, env, Some(turn.prompt.clone().into_bytes()))
+    argv
+}
+
+fn plan(context: &Context, turn: &Turn, env: Vec<(String, Vec<u8>)>) -> ExecPlan {
+    process::plan(context, argv(context), env, Some(turn.prompt.clone().into_bytes()))
 }
 
 impl Backend for Command {
@@ -68,6 +72,11 @@ impl Backend for Command {
 
     fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver> {
         Box::new(CommandDriver::new(plan(context, &turn, Vec::new()), turn.policy))
+    }
+
+    fn attach(&self, context: &Context, _session: Option<&str>) -> Result<ExecPlan, BackendError> {
+        let env = process::environment(context, &[], &[])?;
+        Ok(process::plan(context, argv(context), env, None))
     }
 
     fn variables(&self) -> &'static [&'static str] {

@@ -33,9 +33,11 @@ pub(crate) fn of_run(error: &RunError) -> Status {
         | RunError::Invalid(_) => Code::InvalidArgument,
         RunError::KeyReused { .. } => Code::AlreadyExists,
         RunError::ShuttingDown => Code::Unavailable,
-        RunError::Plan { .. } | RunError::NotRunning { .. } | RunError::StillRunning { .. } => {
-            Code::FailedPrecondition
-        }
+        RunError::Plan { .. }
+        | RunError::NotRunning { .. }
+        | RunError::NoTerminal { .. }
+        | RunError::TerminalTaken { .. }
+        | RunError::StillRunning { .. } => Code::FailedPrecondition,
         RunError::Sandbox(e) => sandbox_code(e),
         RunError::Journal(JournalError::Full { .. } | JournalError::Limit { .. }) => Code::ResourceExhausted,
         RunError::Journal(JournalError::Damaged { .. } | JournalError::Foreign { .. }) => Code::DataLoss,

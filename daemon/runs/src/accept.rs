@@ -6,7 +6,7 @@ use crate::{
     file::{self, FileSource},
     journal::{Durability, Journal},
     keep::{place, trees},
-    life::{Agent, Log, Tally, warning},
+    life::{Agent, Link, Log, Tally, Terminal, warning},
     plan::{self, Planned, remove_placeholders},
     record::{AgentRecord, RunRecord, State, now_ms, title},
     runs::StartRequest,
@@ -33,6 +33,26 @@ pub(crate) enum Purpose {
     Task,
     /// A client uses the tools.
     Tools,
+    /// A person uses the terminal of an agent's program.
+    Terminal,
+}
+
+/// What a run is given besides its request.
+pub(crate) enum Given {
+    Nothing,
+    /// A client for the tools.
+    Link(Link),
+    Terminal(Terminal),
+}
+
+impl Given {
+    pub(crate) fn purpose(&self) -> Purpose {
+        match self {
+            Self::Nothing => Purpose::Task,
+            Self::Link(_) => Purpose::Tools,
+            Self::Terminal(_) => Purpose::Terminal,
+        }
+    }
 }
 
 /// A run that is checked, planned and kept.
@@ -64,6 +84,9 @@ impl Accepted {
         if purpose == Purpose::Tools {
             checked.file = for_tools(checked.file);
         }
+        if purpose == Purpose::Terminal {
+            for_terminal(&mut checked.file);
+        }
         let planning = file::For {
             run: id,
             file: &checked.file,
@@ -73,7 +96,7 @@ impl Accepted {
             purpose: plan::Purpose::Start,
         };
         let several = request.agents.is_empty() && checked.file.agents.len() > 1;
-        if purpose == Purpose::Tools && several {
+        if purpose != Purpose::Task && several {
             let agents = checked.file.agents.iter().map(|a| a.id.clone()).collect();
             return Err(RunError::Agent { what: "name one agent of the file".to_owned(), agents });
         }
@@ -155,6 +178,7 @@ impl Accepting<'_> {
             resume: None,
             driver: Mutex::default(),
             link: Mutex::default(),
+            terminal: None,
             before: Mutex::default(),
             told: BTreeSet::new(),
         };
@@ -197,6 +221,13 @@ pub(crate) fn for_tools(mut file: AgentFile) -> AgentFile {
     file
 }
 
+/// A session of a person lasts as long as the person wants, where the file does not say.
+pub(crate) fn for_terminal(file: &mut AgentFile) {
+    if file.timeouts.run_by_default {
+        file.timeouts.run = LONGEST_SESSION;
+    }
+}
+
 /// Agents that begin with a snapshot get a workspace of Cordon's own, whatever the file says.
 fn from_snapshots(shared: &Shared, file: &mut AgentFile, request: &StartRequest) -> Result<(), RunError> {
     for (name, id) in &request.from_snapshots {
@@ -222,7 +253,7 @@ fn record(
     purpose: Purpose,
 ) -> RunRecord {
     let backend = |p: &Planned| match purpose {
-        Purpose::Task => p.context.agent.backend.name().to_owned(),
+        Purpose::Task | Purpose::Terminal => p.context.agent.backend.name().to_owned(),
         Purpose::Tools => "mcp".to_owned(),
     };
     let agent = |p: &Planned| AgentRecord {
@@ -260,6 +291,7 @@ fn record(
         keys: Vec::new(),
         journal_events: 0,
         tools: purpose == Purpose::Tools,
+        terminal: purpose == Purpose::Terminal,
         storage: None,
         file_agents: Vec::new(),
         show_peers: false,

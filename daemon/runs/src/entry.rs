@@ -27,6 +27,8 @@ pub(crate) struct Live {
     pub(crate) journal: Arc<Journal>,
     pub(crate) stop: CancellationToken,
     pub(crate) guests: BTreeMap<String, Guest>,
+    /// Where the agent's program has one.
+    pub(crate) terminal: Option<Arc<cordon_terminal::Hub>>,
     pub(crate) task: Option<tokio::task::JoinHandle<()>>,
 }
 

@@ -72,6 +72,18 @@ pub enum RunError {
         /// The agent.
         agent: String,
     },
+    /// There is no terminal to look at.
+    #[error("run {run} has no terminal, or its program has ended")]
+    NoTerminal {
+        /// The run.
+        run: String,
+    },
+    /// Another viewer writes.
+    #[error("somebody else writes in the terminal of run {run}")]
+    TerminalTaken {
+        /// The run.
+        run: String,
+    },
     /// The run has not ended.
     #[error("run {run} has not ended")]
     StillRunning {
@@ -297,6 +309,8 @@ impl RunError {
             Self::KeyReused { .. } => "idempotency-key-reused",
             Self::ShuttingDown => "shutting-down",
             Self::NotRunning { .. } => "not-running",
+            Self::NoTerminal { .. } => "no-terminal",
+            Self::TerminalTaken { .. } => "terminal-taken",
             Self::StillRunning { .. } => "still-running",
             Self::NotKept { .. } => "not-kept",
             Self::Unrecorded { .. } => "unrecorded",
@@ -345,6 +359,8 @@ impl RunError {
             Self::KeyReused { .. } => "use a new key for a new request",
             Self::ShuttingDown => "try again when a daemon is running",
             Self::NotRunning { .. } => "`cordon ps` shows what runs",
+            Self::NoTerminal { .. } => "`cordon attach FILE` opens one; `cordon logs` shows what a run without one does",
+            Self::TerminalTaken { .. } => "`--watch` looks only, `--take` takes over",
             Self::StillRunning { .. } => "stop it first: `cordon stop`",
             Self::SnapshotNotFound { .. } => "`cordon snapshots ls` lists the snapshots",
             Self::SnapshotAmbiguous { .. } => "give more of the id",

@@ -3,6 +3,7 @@
 //! are the others' business. Whoever calls it has checked who is asking.
 
 mod accept;
+mod attach;
 mod changes;
 mod entry;
 mod error;

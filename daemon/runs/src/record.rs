@@ -154,6 +154,9 @@ pub(crate) struct RunRecord {
     /// It serves tools to a client, and ends with the client's stream.
     #[serde(default)]
     pub(crate) tools: bool,
+    /// Its agent's program has a terminal, for a person.
+    #[serde(default)]
+    pub(crate) terminal: bool,
     /// Where its snapshots are, when that is not the daemon's own store.
     #[serde(default)]
     pub(crate) storage: Option<PathBuf>,

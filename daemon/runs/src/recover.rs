@@ -7,7 +7,7 @@ use crate::{
     file::{self, FileSource},
     journal::{Durability, Journal},
     life::{
-        Agent, Leaving, Life, Log, Overview, Recovered, Replayed, Resume, close, deadline, launch, replay,
+        Agent, Leaving, Life, Log, Overview, Recovered, Replayed, Resume, Terminal, close, deadline, launch, replay,
     },
     plan::{Planned, Purpose},
     record::{End, RunRecord, now_ms},
@@ -235,6 +235,9 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
     if record.tools {
         checked.file = crate::accept::for_tools(checked.file);
     }
+    if record.terminal {
+        crate::accept::for_terminal(&mut checked.file);
+    }
     let selected: Vec<String> = record.agents.iter().map(|a| a.id.clone()).collect();
     let owner = record.owner.to_owner();
     let planning = file::For {
@@ -259,11 +262,12 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
             planned,
             driver: Mutex::default(),
             link: Mutex::default(),
+            terminal: record.terminal.then(|| Arc::new(Terminal::load(&entry.directory, index))),
             before: Mutex::default(),
             told: overview.agents.get(&id).map(|s| s.kept.clone()).unwrap_or_default(),
         };
         let begun = overview.agents.get(&id).and_then(|s| s.turn_started);
-        if let (Some(Resume::Sandbox(_)), Some(seq)) = (&agent.resume, begun) {
+        if let (Some(Resume::Sandbox(_)), Some(seq), false) = (&agent.resume, begun, record.terminal) {
             drivers.insert(id, (seq, Replayed::new(agent.old_driver(&prompt))));
         }
         agents.push(agent);

@@ -1,9 +1,9 @@
 use crate::{
-    accept::{Accepted, Purpose, fingerprint},
+    accept::{Accepted, Given, fingerprint},
     entry::Entry,
     error::RunError,
     journal::JournalReader,
-    life::{Life, Link, Log, deadline, launch},
+    life::{Life, Log, deadline, launch},
     plan::{Host, Owner},
     record::now_ms,
     removed::Removed,
@@ -166,7 +166,7 @@ impl Runs {
             drop(planning);
             drop(shared.planning.write().await);
         };
-        let started = self.accept(request, &id, None).await;
+        let started = self.accept(request, &id, Given::Nothing).await;
         if started.is_err() && !key.1.is_empty() {
             self.keys().remove(&key);
         }
@@ -188,17 +188,21 @@ impl Runs {
         &self,
         request: StartRequest,
         id: &str,
-        link: Option<Link>,
+        given: Given,
     ) -> Result<v1::Run, RunError> {
-        let purpose = if link.is_some() { Purpose::Tools } else { Purpose::Task };
+        let purpose = given.purpose();
         let shared = self.0.shared.clone();
         let (blocking, run) = (shared.clone(), id.to_owned());
         let accepted = tokio::task::spawn_blocking(move || Accepted::new(&blocking, request, &run, purpose))
             .await
             .map_err(|_| RunError::Internal("check the agent file"))??;
-        let Accepted { entry, journal, agents, timeouts, prompt, tally } = accepted;
-        if let (Some(link), [agent]) = (link, agents.as_slice()) {
-            *agent.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+        let Accepted { entry, journal, mut agents, timeouts, prompt, tally } = accepted;
+        match (given, agents.as_mut_slice()) {
+            (Given::Link(link), [agent]) => {
+                *agent.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+            }
+            (Given::Terminal(terminal), [agent]) => agent.terminal = Some(Arc::new(terminal)),
+            _ => {}
         }
         shared.entries().insert(id.to_owned(), entry.clone());
         let stop = CancellationToken::new();

@@ -1,6 +1,7 @@
 //! Runs whose tools a client uses, and that end with it.
 
 use crate::{
+    accept::Given,
     error::RunError,
     life::Link,
     runs::{Runs, StartRequest},
@@ -26,7 +27,7 @@ impl Runs {
         let shared = self.0.shared.clone();
         let id = uuid::Uuid::now_v7().simple().to_string();
         let _planning = shared.planning.write().await;
-        self.accept(request, &id, Some(Link(client))).await
+        self.accept(request, &id, Given::Link(Link(client))).await
     }
 
     /// Waits until a run has ended.

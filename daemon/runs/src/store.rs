@@ -127,7 +127,15 @@ impl RunDirectory {
                 }
             }
         }
-        let path = self.0.join("secrets");
+        // What was on a screen may be secret, too. Only one agent of a run has one.
+        for name in ["terminal-0", "secrets"] {
+            self.remove_file(name)?;
+        }
+        Ok(())
+    }
+
+    fn remove_file(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.0.join(name);
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::new("remove", &path)(e)),
             _ => Ok(()),

@@ -1,6 +1,7 @@
 //! The gRPC services: they translate and check, the other crates decide.
 
 mod agents;
+mod attach;
 mod caller;
 mod changes;
 mod exec;

@@ -1,6 +1,6 @@
 use super::{
     caller::{Caller, agent_file, wall},
-    exec, mcp,
+    attach, exec, mcp,
 };
 use crate::status::of_run;
 use cordon_proto::v1::{self, runs_server};
@@ -126,6 +126,16 @@ impl runs_server::Runs for RunsService {
     ) -> Result<Response<Self::McpStream>, Status> {
         let caller = Caller::of(&request)?;
         mcp::mcp(&self.runs, caller, request.into_inner()).await
+    }
+
+    type AttachStream = ReceiverStream<Result<v1::RunAttachResponse, Status>>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<v1::RunAttachRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let caller = Caller::of(&request)?;
+        attach::attach(&self.runs, caller, request.into_inner(), self.closing.clone()).await
     }
 }
 

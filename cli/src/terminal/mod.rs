@@ -1,4 +1,13 @@
-//! The terminal of `cordon exec -t`.
+//! The person's terminal, where a program inside has it.
+
+mod converse;
+mod detach;
+mod guard;
+mod writer;
+
+pub(crate) use converse::{Down, Left, Up, converse};
+pub(crate) use detach::DetachKeys;
+pub(crate) use guard::Guard;
 
 use cordon_proto::v1::run_exec_request::Resize;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
