@@ -4,17 +4,13 @@
 # Installs Debian packages (as root), starts a Docker Engine when none answers (its pid in build/dockerd.pid),
 # puts the real agent CLIs into build/clis and other people's MCP programs into build/mcp, builds an S3 server and a
 # filesystem exerciser into build/tools and build/fsx, the programs into build/bin and the images into the engine.
-# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, clis, mcp, s3, fsx, bsdtar.
+# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, runsc, clis, mcp, s3, fsx, bsdtar.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
 
-CODEX=0.169.0
-CLAUDE_CODE=2.1.197
-GEMINI_CLI=0.61.0
-COPILOT=1.0.102
-# Gemini CLI and these want a newer Node than Debian's.
-NODE=22.23.3
+# CODEX, CLAUDE_CODE, GEMINI_CLI, COPILOT and NODE: the same releases as in the images.
+. images/versions
 MCP_PACKAGES=(
   @modelcontextprotocol/conformance@0.1.16
   @modelcontextprotocol/inspector@2.12.0
@@ -35,6 +31,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 declare -A package=(
   [git]=git [curl]=curl [openssl]=openssl [python3]=python3 [jq]=jq [bwrap]=bubblewrap
   [node]=nodejs [npm]=npm [dockerd]=docker.io [docker]=docker.io [debootstrap]=debootstrap [iptables]=iptables
+  [runsc]=runsc
   [bsdtar]=libarchive-tools [mkfs.btrfs]=btrfs-progs [setfattr]=attr [setpriv]=util-linux
 )
 missing_packages() {
@@ -43,6 +40,7 @@ missing_packages() {
     case $program in
       node | npm) ! { skipped clis && skipped mcp; } || continue ;;
       dockerd | docker | debootstrap | iptables) ! skipped docker || continue ;;
+      runsc) ! { skipped docker || skipped runsc; } || continue ;;
       bsdtar) ! skipped bsdtar || continue ;;
     esac
     # An engine elsewhere needs no daemon here.
@@ -82,6 +80,29 @@ start_engine() {
   done
   rm -f build/dockerd.pid
   fail "dockerd does not answer: $(tail -n 5 build/dockerd.log)"
+}
+
+# gVisor as a runtime of the engine. Debian's release knows the platform ptrace, and its own network does not
+# start on every kernel: it uses that of the container.
+register_gvisor() {
+  { skipped docker || skipped runsc; } && return 0
+  docker info --format '{{json .Runtimes}}' | jq -e '.runsc' >/dev/null && return 0
+  local settings=/etc/docker/daemon.json pid
+  command -v runsc >/dev/null || fail "no gVisor here; install runsc, or name it in CORDON_TEST_SKIP"
+  root || fail "an administrator must register the runtime runsc with the engine, or CORDON_TEST_SKIP name runsc"
+  say "registering gVisor as the runtime runsc of the engine, in $settings"
+  mkdir -p /etc/docker
+  [ -s "$settings" ] || echo '{}' >"$settings"
+  jq '.runtimes.runsc = {path: "/usr/bin/runsc", runtimeArgs: ["--platform=ptrace", "--network=host", "--host-uds=open"]}' \
+    "$settings" >"$settings.new" && mv "$settings.new" "$settings" || fail "$settings is no JSON"
+  # The engine takes up its runtimes without a new start; nothing that runs is touched.
+  pid=$(cat build/dockerd.pid 2>/dev/null || cat /var/run/docker.pid) && kill -HUP "$pid" ||
+    fail "the engine could not be told of its new settings; restart it"
+  for _ in $(seq 100); do
+    docker info --format '{{json .Runtimes}}' | jq -e '.runsc' >/dev/null && return 0
+    sleep 0.1
+  done
+  fail "the engine does not take the runtime runsc; see its log"
 }
 
 has_version() { grep -qs "\"version\": *\"$2\(-[^\"]*\)\?\"" "build/clis/node_modules/$1/package.json"; }
@@ -161,8 +182,8 @@ images_source() { find images daemon/sandbox/src/docker/images -type f -print0 |
 build_images() {
   skipped docker && return 0
   local stamp code=0 wanted=(base) options=(--bootstrap)
-  # None named: all of them.
-  skipped clis || wanted=()
+  # That one is made of all the others.
+  skipped clis || wanted=(all)
   stamp="$(images_source | sha256sum) ${wanted[*]}"
   if [ "$(cat build/images.stamp 2>/dev/null)" = "$stamp" ] &&
     docker image inspect debian:bookworm-slim cordon/base:latest >/dev/null 2>&1; then
@@ -194,6 +215,7 @@ build_daemon_image() {
 
 install_packages
 start_engine
+register_gvisor
 install_clis
 install_mcp
 install_s3

@@ -1,9 +1,7 @@
 //! The command line.
 
-mod attach;
 mod trees;
 
-pub(crate) use attach::Attach;
 pub(crate) use trees::{Apply, Colour, Diff, DiffStyle, Drift, Fork, Snapshots, Workspaces};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, builder::NonEmptyStringValueParser};
@@ -18,7 +16,7 @@ Exit codes:
   3    refused by the policy or by a wall
   4    the daemon cannot be reached, or had trouble of its own
   130  cancelled
-`cordon exec` and `cordon attach` end with the code of the process, 128 + n for signal n.";
+`cordon exec` ends with the code of its process, 128 + n for signal n.";
 
 const EVERYWHERE: &str = "Options of every command";
 
@@ -105,13 +103,6 @@ pub(crate) enum Command {
     /// hangs up. Everything but MCP goes to standard error.
     #[command(after_help = EXIT_CODES)]
     Mcp(Mcp),
-    /// Open the terminal interface of an agent's program inside its sandbox
-    ///
-    /// Ctrl-] leaves and lets the program go on; `cordon attach` with the same file, or with the
-    /// run's id, comes back to it. The first viewer writes, others watch. What a program must not
-    /// make a terminal do (clipboard, window operations, questions) does not reach it.
-    #[command(after_help = EXIT_CODES)]
-    Attach(Attach),
     /// Stop a run and wait until it has ended
     Stop {
         /// Id of the run, or an unambiguous beginning of it
@@ -276,14 +267,30 @@ pub(crate) struct Mcp {
     pub(crate) wall: Option<WallName>,
 }
 
+fn program_version(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((program, version)) if !program.is_empty() && !version.is_empty() => {
+            Ok((program.to_owned(), version.to_owned()))
+        }
+        _ => Err("write it as PROGRAM=VERSION, for instance codex=0.170.0".to_owned()),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Images {
-    /// List them
+    /// List them: what is in them, and what uses them
     Ls,
+    /// Remove those that were built for `preinstall` and that no sandbox uses
+    Gc,
     /// Build them
     Build {
-        /// base, codex, claude-code, gemini-cli, copilot; none: all of them
+        /// base, codex, claude-code, gemini-cli, copilot, all, each with -sudo too; none: those
+        /// with one program
         names: Vec<String>,
+        /// Another release of codex, claude-code, gemini-cli, node or copilot than the pinned one:
+        /// checked against the package index alone
+        #[arg(long = "version", value_name = "PROGRAM=VERSION", value_parser = program_version)]
+        versions: Vec<(String, String)>,
         /// Make the base system with debootstrap when it cannot be pulled
         #[arg(long)]
         bootstrap: bool,

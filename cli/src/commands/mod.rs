@@ -64,8 +64,10 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
             system::doctor_inside(&Session::open(global).await?, &file, wall, agent, output).await
         }
         Command::Images(Images::Ls) => images::list(&Session::open(global).await?, output).await,
-        Command::Images(Images::Build { names, bootstrap, ca, proxy }) => {
-            images::build(&Session::open(global).await?, names, bootstrap, ca, proxy, output).await
+        Command::Images(Images::Gc) => images::gc(&Session::open(global).await?, output).await,
+        Command::Images(Images::Build { names, versions, bootstrap, ca, proxy }) => {
+            let wanted = images::Wanted { names, versions, bootstrap, ca, proxy };
+            images::build(&Session::open(global).await?, wanted, output).await
         }
         Command::Version => system::version(global).await,
         Command::Completions { shell } => {

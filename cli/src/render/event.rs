@@ -59,6 +59,10 @@ impl Renderer {
                 screen.raw(b"\n")
             }
             Kind::SnapshotTaken(e) => self.snapshot_taken(id, e, screen),
+            // A step of something that has no length, such as the build of an image.
+            Kind::Progress(e) if e.tree.is_empty() && e.done_bytes == 0 && e.total_bytes == 0 => {
+                screen.own(Some(Tint::Dim), &format!("{about}{}", neutral::text(e.what.as_bytes())))
+            }
             Kind::Progress(e) => {
                 self.progress(id, e);
                 Ok(())

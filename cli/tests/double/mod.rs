@@ -330,8 +330,26 @@ impl Images for Double {
         &self,
         _: Request<ListImagesRequest>,
     ) -> Result<Response<ListImagesResponse>, Status> {
-        let image = Image { name: "cordon/base".into(), state: "missing".into(), ..Image::default() };
-        Ok(Response::new(ListImagesResponse { images: vec![image] }))
+        let missing = Image { name: "cordon/base".into(), state: "missing".into(), ..Image::default() };
+        let present = Image {
+            name: "cordon/codex:latest".into(),
+            state: "present".into(),
+            id: "sha256:0123456789abcdef".into(),
+            size_bytes: 760_000_000,
+            versions: [("codex".to_owned(), "1.2.3".to_owned())].into(),
+            unpinned: vec!["codex".into()],
+            used_by: vec!["run1/a\u{1b}[2J".into()],
+            used_by_others: 2,
+            ..Image::default()
+        };
+        Ok(Response::new(ListImagesResponse { images: vec![missing, present] }))
+    }
+
+    async fn prune_images(
+        &self,
+        _: Request<PruneImagesRequest>,
+    ) -> Result<Response<PruneImagesResponse>, Status> {
+        Ok(Response::new(PruneImagesResponse { removed: vec!["cordon/derived:1".into()] }))
     }
 
     type BuildImageStream = Answers<BuildImageResponse>;

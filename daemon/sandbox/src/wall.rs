@@ -126,6 +126,12 @@ pub trait Wall: Send + Sync {
     /// Which kind.
     fn kind(&self) -> WallKind;
 
+    /// Makes what a sandbox stands on and many may share, where that is not there yet: it may
+    /// take minutes, and `said` hears how it goes. [`Wall::create`] does the same in silence.
+    async fn prepare(&self, _spec: &SandboxSpec, _said: mpsc::Sender<String>) -> Result<(), SandboxError> {
+        Ok(())
+    }
+
     /// Makes a sandbox, starts its guest, runs the probe and compares it with the
     /// policy. `remember` is called with the record before anything that would
     /// outlive the daemon is started, and again when it changed; when it fails,

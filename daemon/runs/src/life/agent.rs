@@ -37,8 +37,6 @@ pub(crate) struct Agent {
     pub(crate) resume: Option<Resume>,
     /// The client that the agent's tools are for, where no backend drives it.
     pub(crate) link: Mutex<Option<Link>>,
-    /// Where its program has one, for a person.
-    pub(crate) terminal: Option<std::sync::Arc<super::Terminal>>,
     /// A driver on its way, for one turn.
     pub(crate) driver: Mutex<Option<Recovered>>,
     /// Of every watched tree, before the agent's first instruction, where it could not
@@ -182,6 +180,7 @@ impl Agent {
                         .map_err(crate::store::StoreError::into_io)
                 };
                 let wall = wall?;
+                self.provide(&*wall).await?;
                 let create = wall.create(&self.planned.sandbox, &remember, sender);
                 let create = async { create.await.map_err(Trouble::from) };
                 // The sandbox is made meanwhile: no base snapshot of what is staged sees into it.

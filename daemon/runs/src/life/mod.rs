@@ -3,6 +3,7 @@
 mod agent;
 mod denials;
 mod finish;
+mod image;
 mod inside;
 mod intake;
 mod keep;
@@ -10,7 +11,6 @@ mod launch;
 mod log;
 mod process;
 mod rebuild;
-mod terminal;
 mod tools;
 mod turn;
 
@@ -19,7 +19,6 @@ pub(crate) use keep::{Leaving, remove_forks};
 pub(crate) use launch::{deadline, launch};
 pub(crate) use log::{Log, Tally};
 pub(crate) use rebuild::{Overview, Replayed, replay};
-pub(crate) use terminal::Terminal;
 pub(crate) use tools::Link;
 
 use crate::{
@@ -164,10 +163,7 @@ impl Life {
         let link = agent.link.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let ended = match link {
             Some(link) => agent.serve_tools(self, ready, link).await,
-            None => match &agent.terminal {
-                Some(terminal) => agent.host_terminal(self, ready, terminal).await,
-                None => agent.turn(self, ready).await,
-            },
+            None => agent.turn(self, ready).await,
         };
         match ended {
             Ok((end, _)) => AgentEnd::quiet(agent.index, end),

@@ -12,6 +12,7 @@ mod life;
 mod mounts;
 mod names;
 mod network;
+mod provide;
 
 use crate::{
     EgressRecord, HostCheck, Network, Runtime, Sandbox, SandboxError, SandboxRecord, SandboxSpec, Wall,
@@ -61,6 +62,8 @@ pub struct DockerWall {
     // Being made at this moment: a reaper that looked before they were remembered
     // must not take them for leftovers.
     making: Mutex<HashSet<String>>,
+    // Runs that ask for the same image at the same time get one build.
+    building: tokio::sync::Mutex<()>,
 }
 
 impl DockerWall {
@@ -68,7 +71,13 @@ impl DockerWall {
     /// that is not there is an error when a sandbox is asked for.
     #[must_use]
     pub fn connect(options: DockerOptions) -> Self {
-        Self { options, engine: OnceCell::new(), files: OnceCell::new(), making: Mutex::default() }
+        Self {
+            options,
+            engine: OnceCell::new(),
+            files: OnceCell::new(),
+            making: Mutex::default(),
+            building: tokio::sync::Mutex::default(),
+        }
     }
 
     async fn engine(&self) -> Result<&Engine, SandboxError> {
@@ -85,6 +94,14 @@ impl DockerWall {
                 }
             })
             .await
+    }
+
+    fn provider<'a>(&'a self, engine: &'a Engine) -> provide::Provider<'a> {
+        provide::Provider {
+            docker_host: self.options.docker_host.as_deref(),
+            engine,
+            building: &self.building,
+        }
     }
 
     fn being_made(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
@@ -211,6 +228,12 @@ impl Wall for DockerWall {
         WallKind::Docker
     }
 
+    async fn prepare(&self, spec: &SandboxSpec, said: mpsc::Sender<String>) -> Result<(), SandboxError> {
+        container::check(spec, self.options.allow_host_network)?;
+        let engine = self.engine().await?;
+        self.provider(engine).image(spec, Some(&said)).await.map(drop)
+    }
+
     async fn create(
         &self,
         spec: &SandboxSpec,
@@ -226,9 +249,7 @@ impl Wall for DockerWall {
                 Some(Key::new())
             }
         };
-        let image = spec.image.as_deref().unwrap_or(images::BASE);
-        let image = if spec.sudo { images::with_sudo(image) } else { image };
-        let image = life::image(&engine.docker, image).await?;
+        let image = self.provider(engine).image(spec, None).await?;
         let names = Names::new(&spec.labels.daemon, &spec.id);
         let bridge = matches!(spec.network, Network::Bridge { .. });
         self.being_made().insert(spec.id.clone());

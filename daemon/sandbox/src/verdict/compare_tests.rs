@@ -4,7 +4,7 @@ use pb::probe_response::{ConnectResult, Descriptor, MountPoint, Namespace, PathR
 
 fn here() -> Here {
     let kinds = ["ipc", "mnt", "net", "pid", "user", "uts"];
-    Here { namespaces: kinds.map(|k| (k.to_owned(), 1)).to_vec(), privileged: true }
+    Here { namespaces: kinds.map(|k| (k.to_owned(), 1)).to_vec(), privileged: true, kernel: "6.18.0".into() }
 }
 
 /// What an honest guest in a correct sandbox answers.
@@ -153,4 +153,37 @@ fn a_guests_words_are_escaped_and_cut() {
     report.add("x", "y", format!("\u{1b}]0;evil\u{7}{}", "a".repeat(1000)), false);
     let found = &report.0[0].found;
     assert!(!found.contains('\u{1b}') && found.len() < 200, "{found}");
+}
+
+fn in_gvisor(change: impl FnOnce(&mut ProbeResponse)) -> Vec<String> {
+    let spec = SandboxSpec { runtime: crate::Runtime::Gvisor, ..spec() };
+    let request = expect::request(&spec);
+    let mut response = good(&request);
+    // As gVisor answers: no Landlock, no ambient set, few namespaces, a release of its own.
+    response.landlock_abi = 0;
+    response.landlock_enforced = false;
+    response.cap_ambient = u64::MAX;
+    response.namespaces.clear();
+    response.kernel = "4.4.0".into();
+    change(&mut response);
+    let findings = compare(&spec, WallKind::Docker, &here(), &request, &response);
+    findings.into_iter().filter(|f| !f.ok).map(|f| f.check).collect()
+}
+
+#[test]
+fn gvisor_is_held_to_what_it_has() {
+    assert_eq!(in_gvisor(|_| {}), Vec::<String>::new());
+    assert_eq!(in_gvisor(|r| r.kernel = "6.18.0".into()), ["kernel"]);
+    assert_eq!(in_gvisor(|r| r.kernel.clear()), ["kernel"]);
+    assert_eq!(in_gvisor(|r| r.cap_ambient = 1), ["ambient capabilities"]);
+    assert_eq!(in_gvisor(|r| r.cap_bounding = u64::MAX), ["bounding capabilities"]);
+    assert_eq!(in_gvisor(|r| r.seccomp_mode = 0), ["system call filter mode"]);
+    let answer = |name: &'static str, errno| {
+        move |r: &mut ProbeResponse| {
+            r.syscalls.iter_mut().filter(|s| s.name == name).for_each(|s| s.errno = errno)
+        }
+    };
+    assert_eq!(in_gvisor(answer("socket(SOCK_RAW)", 97)), Vec::<String>::new());
+    assert_eq!(in_gvisor(answer("socket(SOCK_RAW)", 0)), ["system call socket(SOCK_RAW)"]);
+    assert_eq!(in_gvisor(answer("mount", 97)), ["system call mount"]);
 }

@@ -1,4 +1,4 @@
-use super::{IMAGES, ImageSource, bootstrap, context};
+use super::{IMAGES, ImageSource, bootstrap, context, versions::Versions};
 use crate::{SandboxError, docker::engine};
 use bollard::{
     Docker, body_full,
@@ -11,9 +11,14 @@ use tokio::sync::mpsc;
 /// What the base is built from.
 pub(super) const DEBIAN: &str = "debian:bookworm-slim";
 /// Longer than any download that still moves.
-const BUILD_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
+pub(in crate::docker) const BUILD_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 /// The longest line of a builder's output that is passed on.
 const LINE_LIMIT: usize = 4096;
+
+/// The programs in an image and their releases, with spaces between.
+pub(super) const VERSIONS: &str = "cordon.versions";
+/// Those among them that were checked against the package index alone.
+pub(super) const UNPINNED: &str = "cordon.versions.unpinned";
 
 /// How to build.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +33,8 @@ pub struct ImageBuildOptions {
     pub proxy: Option<String>,
     /// Directory with tarballs made by `npm pack`, used instead of npm.
     pub vendor: Option<PathBuf>,
+    /// Programs and the releases that are wanted of them instead of the pinned ones.
+    pub versions: Vec<(String, String)>,
 }
 
 /// What happens during a build.
@@ -47,10 +54,10 @@ pub enum BuildEvent {
     },
 }
 
-pub(super) type Events = mpsc::Sender<Result<BuildEvent, SandboxError>>;
+pub(in crate::docker) type Events = mpsc::Sender<Result<BuildEvent, SandboxError>>;
 
 /// Builds the images of these names, after those that they stand on; without names
-/// all of them but the ones with sudo. After an error nothing follows. Dropping the receiver
+/// all of them but the ones with sudo and `all`. After an error nothing follows. Dropping the receiver
 /// ends the build.
 #[must_use]
 pub fn build(
@@ -79,13 +86,14 @@ async fn build_all(
     events: &Events,
 ) -> Result<(), SandboxError> {
     let wanted = chosen(names)?;
+    let versions = Versions::parse(&options.versions)?;
     engine::Engine::connect(options.docker_host.as_deref()).await?;
     let docker = engine::client(options.docker_host.as_deref(), BUILD_TIMEOUT)?;
     if options.bootstrap && is_missing(&docker, DEBIAN).await? {
         bootstrap::bootstrap(&docker, events).await?;
     }
     for image in wanted {
-        build_one(&docker, image, options, events).await?;
+        build_one(&docker, image, options, &versions, events).await?;
         let _ = events.send(Ok(BuildEvent::Done { image: image.short })).await;
     }
     // The stages that fetched are twice as large as what came out of them.
@@ -108,12 +116,12 @@ fn chosen(names: &[String]) -> Result<Vec<&'static ImageSource>, SandboxError> {
         })?);
     }
     if wanted.is_empty() {
-        return Ok(IMAGES.iter().filter(|i| !i.is_sudo()).collect());
+        return Ok(IMAGES.iter().filter(|i| !i.is_extra()).collect());
     }
     // Each stands on one that comes before it.
     for image in IMAGES.iter().rev() {
-        if wanted.contains(&image) && !wanted.iter().any(|w| Some(w.name) == image.on) {
-            wanted.extend(image.on.and_then(ImageSource::find));
+        if wanted.contains(&image) {
+            wanted.extend(image.on.iter().filter_map(|name| ImageSource::find(name)));
         }
     }
     Ok(IMAGES.iter().filter(|i| wanted.contains(i)).collect())
@@ -127,10 +135,21 @@ async fn is_missing(docker: &Docker, image: &str) -> Result<bool, SandboxError> 
     }
 }
 
+/// Builds one of the images with sudo, whose image below is there.
+pub(in crate::docker) async fn build_sudo(
+    docker: &Docker,
+    image: &'static ImageSource,
+    events: &Events,
+) -> Result<(), SandboxError> {
+    let options = ImageBuildOptions { proxy: std::env::var("https_proxy").ok(), ..Default::default() };
+    build_one(docker, image, &options, &Versions::default(), events).await
+}
+
 async fn build_one(
     docker: &Docker,
     image: &'static ImageSource,
     options: &ImageBuildOptions,
+    versions: &Versions,
     events: &Events,
 ) -> Result<(), SandboxError> {
     let (certificates, vendor) = (options.ca_certificate.clone(), options.vendor.clone());
@@ -138,7 +157,7 @@ async fn build_one(
         tokio::task::spawn_blocking(move || context::make(image, certificates.as_deref(), vendor.as_deref()))
             .await
             .map_err(|e| fault(image.name, e.to_string()))??;
-    let mut arguments = HashMap::new();
+    let mut arguments: HashMap<String, String> = versions.arguments(image.short).into_iter().collect();
     if let Some(proxy) = &options.proxy {
         // Names that the builder knows: their values stay out of the image's history.
         for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
@@ -146,11 +165,17 @@ async fn build_one(
         }
     }
     if image.is_sudo()
-        && let Some(on) = image.on
+        && let Some(on) = image.on.first()
     {
-        arguments.insert("BASE".to_owned(), on.to_owned());
+        arguments.insert("BASE".to_owned(), (*on).to_owned());
     }
-    if context.vendored {
+    let (programs, unpinned) = versions.labels(image.short);
+    let labels = if programs.is_empty() {
+        collected(docker, image).await?
+    } else {
+        HashMap::from([(VERSIONS.to_owned(), programs), (UNPINNED.to_owned(), unpinned)])
+    };
+    if context.vendored && !arguments.contains_key("CHECKSUM") {
         arguments.insert("VENDORED".to_owned(), "yes".to_owned());
     }
     let query = BuildImageOptions {
@@ -159,6 +184,7 @@ async fn build_one(
         rm: true,
         forcerm: true,
         buildargs: Some(arguments),
+        labels: Some(labels),
         ..BuildImageOptions::default()
     };
     let mut stream = docker.build_image(query, None, Some(body_full(context.archive.into())));
@@ -173,6 +199,21 @@ async fn build_one(
         }
     }
     Ok(())
+}
+
+/// What the images say that this one is made of.
+async fn collected(docker: &Docker, image: &ImageSource) -> Result<HashMap<String, String>, SandboxError> {
+    let mut words: [Vec<String>; 2] = [Vec::new(), Vec::new()];
+    for name in image.on {
+        let found =
+            docker.inspect_image(name).await.map_err(engine::failed(format!("look at image {name}")))?;
+        let labels = found.config.and_then(|c| c.labels).unwrap_or_default();
+        for (list, label) in words.iter_mut().zip([VERSIONS, UNPINNED]) {
+            list.extend(labels.get(label).into_iter().flat_map(|l| l.split(' ')).map(str::to_owned));
+        }
+    }
+    let [programs, unpinned] = words.map(|list| list.join(" "));
+    Ok(HashMap::from([(VERSIONS.to_owned(), programs), (UNPINNED.to_owned(), unpinned)]))
 }
 
 fn build_error(image: &ImageSource, why: &str) -> SandboxError {
@@ -237,6 +278,8 @@ mod tests {
         assert_eq!(names(&[]).unwrap(), ["base", "codex", "claude-code", "gemini-cli", "copilot"]);
         assert_eq!(names(&["cordon/codex"]).unwrap(), ["base", "codex"]);
         assert_eq!(names(&["claude-code-sudo"]).unwrap(), ["base", "claude-code", "claude-code-sudo"]);
+        let all = ["base", "codex", "claude-code", "gemini-cli", "copilot", "all"];
+        assert_eq!(names(&["all"]).unwrap(), all);
         assert!(names(&["unknown"]).unwrap_err().to_string().contains("claude-code"));
     }
 

@@ -17,6 +17,7 @@ const FILES: &[(&str, &str)] = &[
     ("gemini-cli/checksums", include_str!("../../../../../images/gemini-cli/checksums")),
     ("copilot/Dockerfile", include_str!("../../../../../images/copilot/Dockerfile")),
     ("copilot/checksums", include_str!("../../../../../images/copilot/checksums")),
+    ("all/Dockerfile", include_str!("../../../../../images/all/Dockerfile")),
     ("sudo/Dockerfile", include_str!("../../../../../images/sudo/Dockerfile")),
     ("fetch.sh", include_str!("../../../../../images/fetch.sh")),
     ("certificates/README", include_str!("../../../../../images/certificates/README")),
@@ -61,7 +62,8 @@ pub(super) fn make(
     Ok(Context { archive: archive.into_inner().map_err(fault)?, vendored: !tarballs.is_empty() })
 }
 
-fn add(archive: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8]) -> io::Result<()> {
+/// One file of a context, the same for the builder's cache every time.
+pub(super) fn add(archive: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8]) -> io::Result<()> {
     // Fixed owner, mode and time: the builder's cache goes by them.
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);
@@ -137,10 +139,11 @@ mod tests {
         let image = ImageSource::find("codex").unwrap();
         std::fs::write(vendor.path().join("openai-codex-9.9.9-linux-x64.tgz"), "x").unwrap();
         assert!(!make(image, None, Some(vendor.path())).unwrap().vendored);
-        std::fs::write(vendor.path().join("openai-codex-0.169.0-linux-x64.tgz"), "x").unwrap();
+        let known = format!("openai-codex-{}-linux-x64.tgz", super::super::pinned_version("codex").unwrap());
+        std::fs::write(vendor.path().join(&known), "x").unwrap();
         let context = make(image, None, Some(vendor.path())).unwrap();
         assert!(context.vendored);
-        assert!(names(&context.archive).iter().any(|n| n == "vendor/openai-codex-0.169.0-linux-x64.tgz"));
+        assert!(names(&context.archive).iter().any(|n| *n == format!("vendor/{known}")));
     }
 
     #[test]
