@@ -8,7 +8,7 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    ffi::{CStr, CString},
+    ffi::{CStr, CString, OsStr},
     path::{Path, PathBuf},
 };
 #[cfg(feature = "docker")]
@@ -239,22 +239,45 @@ fn empty_level(top: &OwnedFd, directory: &OwnedFd, depth: usize, folded: &mut u6
             rustix::fs::renameat(directory, &name, top, format!(".folded-{folded}"))?;
             continue;
         }
-        let below = open_for_removal(directory, &name)?;
+        let below = open_for_removal(directory.as_fd(), &name)?;
         empty_level(top, &below, depth + 1, folded)?;
         rustix::fs::unlinkat(directory, &name, AtFlags::REMOVEDIR)?;
     }
     Ok(())
 }
 
-fn open_for_removal(directory: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
-    match open(directory.as_fd(), name) {
+/// Removes what a name in a directory stands for, with all below it, and follows no link. Succeeds
+/// when there is nothing.
+///
+/// # Errors
+/// What the kernel says.
+pub fn remove_at(directory: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(e) => return Err(e),
+    }
+    let name = CString::new(name.as_encoded_bytes()).map_err(|_| Errno::INVAL)?;
+    empty(&open_for_removal(directory, &name)?)?;
+    rustix::fs::unlinkat(directory, &name, AtFlags::REMOVEDIR)
+}
+
+fn open_for_removal(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let opened = open(directory, name);
+    if let Ok(found) = &opened
+        && rustix::fs::fstat(found)?.st_mode & Mode::RWXU.bits() != Mode::RWXU.bits()
+    {
+        // A privileged process does without.
+        let _ = rustix::fs::fchmod(found, Mode::RWXU);
+    }
+    match opened {
         // Its owner took the permissions away. They are given back through a descriptor, so
         // that a link which replaced it meanwhile is not followed.
         Err(Errno::ACCESS) => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let place = rustix::fs::openat(directory, name, flags, Mode::empty())?;
             rustix::fs::chmod(format!("/proc/self/fd/{}", place.as_raw_fd()), Mode::RWXU)?;
-            open(directory.as_fd(), name)
+            open(directory, name)
         }
         other => other,
     }
