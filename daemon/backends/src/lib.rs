@@ -3,6 +3,7 @@
 //! what processes printed and answers with events and the next process. It starts
 //! nothing itself, so that a restarted daemon can feed it the journal again.
 
+pub mod api;
 mod cli;
 mod command;
 mod contract;

@@ -1,0 +1,41 @@
+//! How model APIs are spoken to: requests are built and streams are read here, as pure
+//! code. One file a protocol; what differs by provider is data. Nothing here opens a
+//! socket, waits or reads a clock, so that all of it can be tested byte by byte.
+//!
+//! What comes back is hostile: it is bounded, and a tool call is handed over only when
+//! the answer it belongs to is complete and its arguments are one whole JSON object.
+
+mod answer;
+mod arguments;
+mod assembly;
+mod chat;
+mod conversation;
+mod failure;
+mod generate;
+#[cfg(test)]
+mod hostile_tests;
+mod limits;
+mod messages;
+mod protocol;
+mod provider;
+mod request;
+mod responses;
+mod retry;
+mod settings;
+mod sse;
+mod stream;
+#[cfg(test)]
+mod testing;
+mod value;
+
+pub use answer::{Answer, Event, Stop, Usage};
+pub use arguments::{Arguments, Broken, Written};
+pub use conversation::{Call, CallResult, Conversation, Item, Opaque, Origin, Part, Reasoning, Text, Tool};
+pub use failure::{ApiError, Failure, FailureKind};
+pub use limits::Limits;
+pub use protocol::Protocol;
+pub use provider::{Auth, ChatDialect, PROVIDERS, Provider, Replay, Thinking, provider, provider_of_host};
+pub use request::{AZURE_VERSION, Endpoint, Request, RequestError, SecretHeader, request};
+pub use retry::{Decision, GiveUp, RetryPolicy, Tried};
+pub use settings::{BuiltIn, Choice, Effort, Setting, Settings, Summary, Verbosity};
+pub use stream::Stream;

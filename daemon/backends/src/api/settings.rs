@@ -1,0 +1,218 @@
+//! What an agent file may say about how a model is asked.
+
+use std::fmt;
+
+/// Settings of a call. What is not set is not sent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// The model, as the provider names it.
+    pub model: String,
+    /// `temperature`.
+    pub temperature: Option<f64>,
+    /// `top_p`.
+    pub top_p: Option<f64>,
+    /// `top_k`.
+    pub top_k: Option<u32>,
+    /// `max_tokens` of one answer.
+    pub max_tokens: Option<u32>,
+    /// `repetition_penalty`.
+    pub repetition_penalty: Option<f64>,
+    /// `reasoning.effort`.
+    pub effort: Option<Effort>,
+    /// `reasoning.summary`.
+    pub summary: Option<Summary>,
+    /// `reasoning.max_tokens`.
+    pub reasoning_tokens: Option<u32>,
+    /// `reasoning.exclude`.
+    pub reasoning_exclude: Option<bool>,
+    /// `text.verbosity`.
+    pub verbosity: Option<Verbosity>,
+    /// `safety_settings`: category and threshold.
+    pub safety: Vec<(String, String)>,
+    /// `separate_reasoning`.
+    pub separate_reasoning: Option<bool>,
+    /// `chat_template_kwargs`.
+    pub template: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What the provider itself does for the model.
+    pub built_in: Vec<BuiltIn>,
+    /// Whether calls have to be made, or must not be.
+    pub choice: Choice,
+    /// At most one call an answer.
+    pub one_call: bool,
+}
+
+/// Whether the model may call tools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// As it likes.
+    #[default]
+    Auto,
+    /// Not now. The tools are named all the same: a conversation that used them needs them.
+    None,
+    /// It has to.
+    Required,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$vdoc])* $variant),* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// As agent files write it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+
+            /// The one of this name.
+            #[must_use]
+            pub fn parse(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|v| v.name() == name)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+words! {
+    /// How much a model thinks.
+    Effort {
+        /// Not at all.
+        None = "none",
+        /// Hardly.
+        Minimal = "minimal",
+        /// Little.
+        Low = "low",
+        /// As usual.
+        Medium = "medium",
+        /// Much.
+        High = "high",
+        /// Very much.
+        XHigh = "xhigh",
+        /// As much as it can.
+        Max = "max",
+    }
+}
+
+words! {
+    /// What is shown of its thoughts.
+    Summary {
+        /// What the provider thinks best.
+        Auto = "auto",
+        /// Little.
+        Concise = "concise",
+        /// Much.
+        Detailed = "detailed",
+    }
+}
+
+words! {
+    /// How much a model says.
+    Verbosity {
+        /// Little.
+        Low = "low",
+        /// As usual.
+        Medium = "medium",
+        /// Much.
+        High = "high",
+    }
+}
+
+/// A tool that the provider runs itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuiltIn {
+    /// `enable_web_search`.
+    WebSearch {
+        /// `engine` of `OpenRouter`.
+        engine: Option<String>,
+        /// `max_results` of `OpenRouter`.
+        max_results: Option<u32>,
+        /// `search_context_size`.
+        context: Option<String>,
+    },
+    /// `enable_code_execution`, `enable_code_interpreter`.
+    Code,
+    /// `enable_x_search`.
+    XSearch,
+}
+
+words! {
+    /// Settings that not every provider has; temperature, top_p and max_tokens are taken by all.
+    Setting {
+        /// `top_k`.
+        TopK = "top_k",
+        /// `repetition_penalty`.
+        RepetitionPenalty = "repetition_penalty",
+        /// `reasoning.effort`.
+        Effort = "reasoning.effort",
+        /// `reasoning.summary`.
+        Summary = "reasoning.summary",
+        /// `reasoning.max_tokens`.
+        ReasoningTokens = "reasoning.max_tokens",
+        /// `reasoning.exclude`.
+        ReasoningExclude = "reasoning.exclude",
+        /// `text.verbosity`.
+        Verbosity = "text.verbosity",
+        /// `safety_settings`.
+        Safety = "safety_settings",
+        /// `separate_reasoning`.
+        SeparateReasoning = "separate_reasoning",
+        /// `chat_template_kwargs`.
+        Template = "chat_template_kwargs",
+        /// `enable_web_search`.
+        WebSearch = "enable_web_search",
+        /// `engine` and `max_results` of a web search.
+        WebSearchEngine = "engine",
+        /// `search_context_size`.
+        WebSearchContext = "search_context_size",
+        /// `enable_code_execution` and `enable_code_interpreter`.
+        Code = "enable_code_execution",
+        /// `enable_x_search`.
+        XSearch = "enable_x_search",
+    }
+}
+
+impl Settings {
+    /// Those that not every provider has and that are set here.
+    #[must_use]
+    pub fn used(&self) -> Vec<Setting> {
+        let mut used = Vec::new();
+        let mut note = |set: bool, setting: Setting| {
+            if set && !used.contains(&setting) {
+                used.push(setting);
+            }
+        };
+        note(self.top_k.is_some(), Setting::TopK);
+        note(self.repetition_penalty.is_some(), Setting::RepetitionPenalty);
+        note(self.effort.is_some(), Setting::Effort);
+        note(self.summary.is_some(), Setting::Summary);
+        note(self.reasoning_tokens.is_some(), Setting::ReasoningTokens);
+        note(self.reasoning_exclude.is_some(), Setting::ReasoningExclude);
+        note(self.verbosity.is_some(), Setting::Verbosity);
+        note(!self.safety.is_empty(), Setting::Safety);
+        note(self.separate_reasoning.is_some(), Setting::SeparateReasoning);
+        note(self.template.is_some(), Setting::Template);
+        for built_in in &self.built_in {
+            match built_in {
+                BuiltIn::WebSearch { engine, max_results, context } => {
+                    note(true, Setting::WebSearch);
+                    note(engine.is_some() || max_results.is_some(), Setting::WebSearchEngine);
+                    note(context.is_some(), Setting::WebSearchContext);
+                }
+                BuiltIn::Code => note(true, Setting::Code),
+                BuiltIn::XSearch => note(true, Setting::XSearch),
+            }
+        }
+        used
+    }
+}
