@@ -1,7 +1,9 @@
 //! The command line.
 
+mod attach;
 mod trees;
 
+pub(crate) use attach::Attach;
 pub(crate) use trees::{Apply, Colour, Diff, DiffStyle, Drift, Fork, Snapshots, Workspaces};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, builder::NonEmptyStringValueParser};
@@ -16,7 +18,7 @@ Exit codes:
   3    refused by the policy or by a wall
   4    the daemon cannot be reached, or had trouble of its own
   130  cancelled
-`cordon exec` ends with the code of its process, 128 + n for signal n.";
+`cordon exec` and `cordon attach` end with the code of the process, 128 + n for signal n.";
 
 const EVERYWHERE: &str = "Options of every command";
 
@@ -103,6 +105,13 @@ pub(crate) enum Command {
     /// hangs up. Everything but MCP goes to standard error.
     #[command(after_help = EXIT_CODES)]
     Mcp(Mcp),
+    /// Open the terminal interface of an agent's program inside its sandbox
+    ///
+    /// Ctrl-] leaves and lets the program go on; `cordon attach` with the same file, or with the
+    /// run's id, comes back to it. The first viewer writes, others watch. What a program must not
+    /// make a terminal do (clipboard, window operations, questions) does not reach it.
+    #[command(after_help = EXIT_CODES)]
+    Attach(Attach),
     /// Stop a run and wait until it has ended
     Stop {
         /// Id of the run, or an unambiguous beginning of it

@@ -37,6 +37,8 @@ pub(crate) struct Agent {
     pub(crate) resume: Option<Resume>,
     /// The client that the agent's tools are for, where no backend drives it.
     pub(crate) link: Mutex<Option<Link>>,
+    /// Where its program has one, for a person.
+    pub(crate) terminal: Option<std::sync::Arc<super::Terminal>>,
     /// A driver on its way, for one turn.
     pub(crate) driver: Mutex<Option<Recovered>>,
     /// Of every watched tree, before the agent's first instruction, where it could not

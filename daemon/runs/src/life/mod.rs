@@ -11,6 +11,7 @@ mod launch;
 mod log;
 mod process;
 mod rebuild;
+mod terminal;
 mod tools;
 mod turn;
 
@@ -19,6 +20,7 @@ pub(crate) use keep::{Leaving, remove_forks};
 pub(crate) use launch::{deadline, launch};
 pub(crate) use log::{Log, Tally};
 pub(crate) use rebuild::{Overview, Replayed, replay};
+pub(crate) use terminal::Terminal;
 pub(crate) use tools::Link;
 
 use crate::{
@@ -163,7 +165,10 @@ impl Life {
         let link = agent.link.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let ended = match link {
             Some(link) => agent.serve_tools(self, ready, link).await,
-            None => agent.turn(self, ready).await,
+            None => match &agent.terminal {
+                Some(terminal) => agent.host_terminal(self, ready, terminal).await,
+                None => agent.turn(self, ready).await,
+            },
         };
         match ended {
             Ok((end, _)) => AgentEnd::quiet(agent.index, end),
