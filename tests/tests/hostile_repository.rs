@@ -227,3 +227,23 @@ async fn a_repository_configures_no_gemini() {
 async fn a_repository_configures_no_copilot() {
     everywhere(Cli::Copilot).await;
 }
+
+/// The same repository is honoured where the agent file says so.
+async fn trusted(cli: Cli, expected: &[&str]) {
+    if skipped("clis") {
+        return;
+    }
+    let got = attack(cli, Wall::Local, "", true).await;
+    eprintln!("{cli:?} trusted: {got:?}");
+    for hit in expected {
+        assert!(got.hits.iter().any(|h| h == hit), "{cli:?}: {hit} is not among {:?}", got.hits);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trusted_repository_is_honoured() {
+    trusted(Cli::Codex, &[]).await;
+    trusted(Cli::Claude, &[]).await;
+    trusted(Cli::Gemini, &[]).await;
+    trusted(Cli::Copilot, &[]).await;
+}

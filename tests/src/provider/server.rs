@@ -63,6 +63,7 @@ async fn handle(request: Request<Incoming>, script: &Script, recorder: &Recorder
         return error(StatusCode::INTERNAL_SERVER_ERROR, &format!("the request could not be recorded: {e}"));
     }
     let path = parts.uri.path();
+    let path = azure(path);
     let path = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
     match (&parts.method, path) {
         (&Method::GET, "/responses") if parts.headers.contains_key(UPGRADE) => {
@@ -79,6 +80,13 @@ async fn handle(request: Request<Incoming>, script: &Script, recorder: &Recorder
         (&Method::POST, path) if generate::target(path).is_some() => gemini(script, path, &body).await,
         _ => error(StatusCode::NOT_FOUND, "the scripted provider has nothing here"),
     }
+}
+
+/// Azure has the same below `/openai`, with the name of a deployment in its older form.
+fn azure(path: &str) -> &str {
+    let Some(rest) = path.strip_prefix("/openai").filter(|rest| rest.starts_with('/')) else { return path };
+    let Some(rest) = rest.strip_prefix("/deployments/") else { return rest };
+    rest.find('/').map_or(rest, |at| &rest[at..])
 }
 
 #[derive(Clone, Copy)]

@@ -8,14 +8,17 @@ use crate::endpoint::Endpoint;
 use crate::login::{self, LoginFile};
 use crate::process::{argument, directories, environment, path_text, plan, quiet_git};
 use crate::program::{self, Package, Program};
+use crate::servers::{self, Reach, Server, Servers};
 use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
-use cordon_config::BackendKind;
+use cordon_config::{Agent, BackendKind, PermissionMode};
 use cordon_sandbox::{SeedFile, WallKind};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 const TOKENS: &[&str] = &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"];
+/// All that it looks at.
+const VARIABLES: &[&str] = &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN", "AZURE_OPENAI_API_KEY"];
 const TOKEN: &str = "COPILOT_GITHUB_TOKEN";
 const PROVIDER_KEY: &str = "COPILOT_PROVIDER_API_KEY";
 /// Variables that would carry a secret, or trust the workspace's own configuration.
@@ -34,6 +37,11 @@ const LOGIN: &str = ".copilot/config.json";
 /// There by account: as older versions wrote it, and as 1.0.102 does.
 const LOGIN_TOKENS: [&str; 2] = ["copilotTokens", "authTokens"];
 const INSTRUCTIONS: &str = ".copilot/copilot-instructions.md";
+const SERVERS: &str = ".copilot/cordon-mcp.json";
+/// Its tools that go to the web.
+const WEB: [&str; 2] = ["web_search", "web_fetch"];
+/// Of a deployment of Azure.
+const AZURE_KEYS: &[&str] = &["AZURE_OPENAI_API_KEY"];
 /// What it wrote about the tokens of a turn; it does not say that in its events.
 const USAGE: &str = ".copilot/cordon-usage.json";
 /// Where our image has it unpacked.
@@ -85,13 +93,16 @@ fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Result<Credenti
     let name = BackendKind::Copilot.name();
     if let Some(endpoint) = endpoint {
         // A token of GitHub is for GitHub: it is never shown to another endpoint.
-        return match key(context, &[])? {
+        let names = if context.agent.program.azure.is_some() { AZURE_KEYS } else { &[] };
+        return match key(context, names)? {
             Some(key) => Ok(Credential::Key(key)),
             None if endpoint.is_private() => Ok(Credential::None),
             None => Err(BackendError::NoLogin {
                 backend: name,
-                looked_at: places(&[], None),
-                fix: "Set api_key: with a base_url neither GitHub's tokens nor its login are used".to_owned(),
+                looked_at: places(names, None),
+                fix:
+                    "Set api_key: with a provider of your own neither GitHub's tokens nor its login are used"
+                        .to_owned(),
             }),
         };
     }
@@ -126,13 +137,23 @@ fn tokens(login: &LoginFile) -> Vec<String> {
 
 fn endpoint(context: &Context) -> Result<Option<Endpoint>, BackendError> {
     let agent = &context.agent;
-    let Some(url) = agent.base_url.as_deref() else { return Ok(None) };
-    if agent.model.is_none() {
+    let azure = agent.program.azure.as_ref();
+    let Some(url) = azure.map(|a| a.endpoint.as_str()).or(agent.base_url.as_deref()) else {
+        return Ok(None);
+    };
+    if model(agent).is_none() {
         return Err(BackendError::Invalid(
-            "copilot with a base_url needs a model: the provider has no default that it knows of".to_owned(),
+            "copilot with a provider of your own needs a model: it knows no default of another provider"
+                .to_owned(),
         ));
     }
     Endpoint::new(url, context.wall, agent.docker.network).map(Some)
+}
+
+/// The model by the name that the program knows it under.
+fn model(agent: &Agent) -> Option<&str> {
+    let deployment = || agent.program.azure.as_ref().and_then(|azure| azure.deployment.as_deref());
+    agent.model.as_deref().or_else(deployment)
 }
 
 fn variables(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(String, String)>, BackendError> {
@@ -159,6 +180,13 @@ fn variables(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(Stri
         env.push(("COPILOT_PROVIDER_BASE_URL".to_owned(), endpoint.url.clone()));
         env.push(("COPILOT_OFFLINE".to_owned(), "true".to_owned()));
     }
+    if let Some(azure) = &context.agent.program.azure {
+        env.push(("COPILOT_PROVIDER_TYPE".to_owned(), "azure".to_owned()));
+        let version = azure.api_version.clone();
+        env.extend(version.map(|v| ("COPILOT_PROVIDER_AZURE_API_VERSION".to_owned(), v)));
+        let deployment = azure.deployment.clone();
+        env.extend(deployment.map(|d| ("COPILOT_PROVIDER_WIRE_MODEL".to_owned(), d)));
+    }
     Ok(env)
 }
 
@@ -184,7 +212,13 @@ fn unpacked(context: &Context) -> Option<Unpacked> {
     whole.then_some(Unpacked { home, version: found })
 }
 
-fn driver(context: &Context, turn: Turn, argv0: Vec<u8>, env: Vec<(String, Vec<u8>)>) -> Box<dyn Driver> {
+fn driver(
+    context: &Context,
+    turn: Turn,
+    argv0: Vec<u8>,
+    env: Vec<(String, Vec<u8>)>,
+    servers: &Servers,
+) -> Box<dyn Driver> {
     let agent = &context.agent;
     let usage = context.home.join(USAGE);
     let mut argv = vec![argv0];
@@ -192,7 +226,6 @@ fn driver(context: &Context, turn: Turn, argv0: Vec<u8>, env: Vec<(String, Vec<u
         [
             "--output-format=json",
             "--stream=off",
-            "--yolo",
             "--no-ask-user",
             "--no-color",
             "--no-remote",
@@ -203,9 +236,28 @@ fn driver(context: &Context, turn: Turn, argv0: Vec<u8>, env: Vec<(String, Vec<u
         ]
         .map(|a| a.as_bytes().to_vec()),
     );
+    // Nobody is there to answer: what it would ask for is refused.
+    let mode = match agent.program.permission_mode {
+        None | Some(PermissionMode::BypassPermissions) => Some("--yolo"),
+        Some(PermissionMode::AcceptEdits) => Some("--allow-tool=write"),
+        Some(PermissionMode::Default) => None,
+        Some(PermissionMode::Plan) => Some("--mode=plan"),
+    };
+    argv.extend(mode.map(|mode| mode.as_bytes().to_vec()));
+    argv.extend(agent.program.disallowed.iter().map(|rule| format!("--deny-tool={rule}").into_bytes()));
+    if agent.program.web_search == Some(false) {
+        argv.extend(WEB.map(|tool| format!("--excluded-tools={tool}").into_bytes()));
+    }
+    argv.extend(servers.list.iter().flat_map(|server| {
+        server.excluded.iter().map(|tool| format!("--excluded-tools={}-{tool}", server.name).into_bytes())
+    }));
+    if !servers.list.is_empty() {
+        let file = context.home.join(SERVERS);
+        argv.push([b"--additional-mcp-config=@".as_slice(), file.as_os_str().as_bytes()].concat());
+    }
     argv.extend(agent.program.trust_repository.then(|| b"--trust-folder".to_vec()));
     argv.extend([b"--usage-output-file".to_vec(), usage.as_os_str().as_bytes().to_vec()]);
-    argv.extend(agent.model.as_ref().map(|m| format!("--model={m}").into_bytes()));
+    argv.extend(model(agent).map(|m| format!("--model={m}").into_bytes()));
     argv.extend(agent.effort.map(|e| format!("--reasoning-effort={}", e.name()).into_bytes()));
     let work = plan(context, argv, env, Some(turn.prompt.into_bytes()));
     // The last turn's file must not be taken for this one's: what was read is removed.
@@ -214,6 +266,32 @@ fn driver(context: &Context, turn: Turn, argv0: Vec<u8>, env: Vec<(String, Vec<u
     argv.push(usage.as_os_str().as_bytes().to_vec());
     let count = plan(context, argv, Vec::new(), None);
     Box::new(CopilotDriver::new(work, count))
+}
+
+/// The servers as the program reads them from a file.
+fn servers_file(list: &[Server]) -> Result<String, BackendError> {
+    let mut all = serde_json::Map::new();
+    for server in list {
+        let tools = server.allowed.as_ref().map_or_else(|| json!(["*"]), |allowed| json!(allowed));
+        let milliseconds = u64::try_from(server.call_within.as_millis()).unwrap_or(u64::MAX);
+        let mut config = json!({ "tools": tools, "timeout": milliseconds });
+        if let Some((command, args)) = server.without_cwd() {
+            config["type"] = json!("local");
+            config["command"] = json!(command);
+            config["args"] = json!(args);
+        }
+        match &server.reach {
+            Reach::Stdio { env, .. } => config["env"] = json!(env),
+            Reach::Http { url, headers } => {
+                config["type"] = json!("http");
+                config["url"] = json!(url);
+                config["headers"] = json!(headers);
+            }
+        }
+        all.insert(server.name.clone(), config);
+    }
+    serde_json::to_string_pretty(&json!({ "mcpServers": all }))
+        .map_err(|e| BackendError::Invalid(format!("the servers of copilot cannot be written: {e}")))
 }
 
 fn find(context: &Context) -> Result<Program, BackendError> {
@@ -225,15 +303,20 @@ impl Backend for Copilot {
         let agent = &context.agent;
         let endpoint = endpoint(context)?;
         let credential = credential(context, endpoint.as_ref())?;
-        agent.model.as_deref().map(|m| argument("model", m)).transpose()?;
+        model(agent).map(|m| argument("model", m)).transpose()?;
         let env = variables(context, endpoint.as_ref())?;
         environment(context, &env, &TAKEN.map(|name| (name, "")))?;
+        let servers = servers::lower(context)?;
         let mut needs = Needs { env, image: Some(IMAGE.to_owned()), hosts: hosts(HOSTS), ..Needs::default() };
         needs.seeds.extend(agent.system_message.as_ref().map(|text| SeedFile {
             path: INSTRUCTIONS.into(),
             content: text.clone().into_bytes(),
             mode: 0o600,
         }));
+        if !servers.list.is_empty() {
+            let content = servers_file(&servers.list)?.into_bytes();
+            needs.seeds.push(SeedFile { path: SERVERS.into(), content, mode: 0o600 });
+        }
         match credential {
             Credential::Key(secret) | Credential::Token(secret) => needs.secrets.push(secret),
             Credential::Login(login) => {
@@ -251,6 +334,7 @@ impl Backend for Copilot {
             needs.programs = find(context)?.needs;
             needs.programs.extend(unpacked(context).map(|unpacked| unpacked.version));
         }
+        servers.join(&mut needs)?;
         Ok(needs)
     }
 
@@ -260,16 +344,18 @@ impl Backend for Copilot {
         let secret: Vec<_> = credential.variable().into_iter().collect();
         let env = environment(context, &variables(context, endpoint.as_ref())?, &secret)?;
         let argv0 = crate::process::first_argument(context, PACKAGE.name, || find(context))?;
-        Ok(driver(context, turn, argv0, env))
+        Ok(driver(context, turn, argv0, env, &servers::lower(context)?))
     }
 
     fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver> {
-        self.turn(context, turn.clone())
-            .unwrap_or_else(|_| driver(context, turn, PACKAGE.name.as_bytes().to_vec(), Vec::new()))
+        self.turn(context, turn.clone()).unwrap_or_else(|_| {
+            let servers = servers::lower(context).unwrap_or_default();
+            driver(context, turn, PACKAGE.name.as_bytes().to_vec(), Vec::new(), &servers)
+        })
     }
 
     fn variables(&self) -> &'static [&'static str] {
-        TOKENS
+        VARIABLES
     }
 }
 

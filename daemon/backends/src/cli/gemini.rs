@@ -9,8 +9,9 @@ use crate::endpoint::Endpoint;
 use crate::login::{self, LoginFile};
 use crate::process::{argument, environment, path_text, plan, quiet_git};
 use crate::program::{self, Interpreted};
+use crate::servers;
 use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
-use cordon_config::BackendKind;
+use cordon_config::{BackendKind, PermissionMode};
 use cordon_sandbox::{SeedFile, WallKind};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -29,6 +30,10 @@ const ROUTES: [&str; 5] = [
 const LOGIN: &str = ".gemini/oauth_creds.json";
 const SECRETS: &[&str] = &["/access_token", "/refresh_token", "/id_token"];
 const SETTINGS: &str = ".gemini/settings.json";
+/// The same once more, above what a trusted workspace says.
+const OVER: &str = ".gemini/cordon-settings.json";
+/// A name that no server has: then none is let in.
+const NO_SERVER: &str = "__none__";
 /// What the user tells the program in every project; it adds to the program's own prompt.
 const MEMORY: &str = ".gemini/GEMINI.md";
 /// Hides the workspace's own settings from the program, and from nothing else.
@@ -132,6 +137,10 @@ fn variables(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(Stri
         ("GEMINI_SANDBOX".to_owned(), "false".to_owned()),
     ];
     env.extend(quiet_git());
+    if context.agent.program.trust_repository {
+        let over = path_text(&context.home.join(OVER))?;
+        env.push(("GEMINI_CLI_SYSTEM_SETTINGS_PATH".to_owned(), over));
+    }
     env.extend(endpoint.map(|e| ("GOOGLE_GEMINI_BASE_URL".to_owned(), e.url.clone())));
     Ok(env)
 }
@@ -153,14 +162,23 @@ fn driver(
     program: Vec<Vec<u8>>,
     env: Vec<(String, Vec<u8>)>,
 ) -> Box<dyn Driver> {
+    let agent = &context.agent;
+    let mode = match agent.program.permission_mode {
+        None | Some(PermissionMode::BypassPermissions) => "--approval-mode=yolo",
+        Some(PermissionMode::AcceptEdits) => "--approval-mode=auto_edit",
+        Some(PermissionMode::Default) => "--approval-mode=default",
+        Some(PermissionMode::Plan) => "--approval-mode=plan",
+    };
     let mut argv = program;
-    argv.extend(
-        ["--output-format=stream-json", "--approval-mode=yolo", "--extensions=none"]
-            .map(|a| a.as_bytes().to_vec()),
-    );
-    if !context.agent.program.trust_repository {
+    argv.extend(["--output-format=stream-json", mode, "--extensions=none"].map(|a| a.as_bytes().to_vec()));
+    if !agent.program.trust_repository {
         // Of the servers that a repository brings: none.
-        argv.push(b"--allowed-mcp-server-names=none".to_vec());
+        let own = agent.tools.offer_own.then_some(servers::OWN);
+        let mut names: Vec<&str> = agent.tools.servers.iter().map(|s| s.name.as_str()).chain(own).collect();
+        if names.is_empty() {
+            names.push(NO_SERVER);
+        }
+        argv.extend(names.iter().map(|n| format!("--allowed-mcp-server-names={n}").into_bytes()));
     }
     argv.extend(context.agent.model.as_ref().map(|m| format!("--model={m}").into_bytes()));
     let plan = plan(context, argv, env, Some(words(turn.prompt)));
@@ -177,6 +195,10 @@ fn program(context: &Context) -> Result<Vec<Vec<u8>>, BackendError> {
     })
 }
 
+fn seed(path: &str, text: &str) -> SeedFile {
+    SeedFile { path: path.into(), content: text.as_bytes().to_vec(), mode: 0o600 }
+}
+
 impl Backend for Gemini {
     fn needs(&self, context: &Context) -> Result<Needs, BackendError> {
         let agent = &context.agent;
@@ -187,22 +209,23 @@ impl Backend for Gemini {
         let mut taken = vec![(KEY, ""), (NODE_OPTIONS, "")];
         taken.extend(ROUTES.iter().map(|name| (*name, "")));
         environment(context, &env, &taken)?;
-        let settings = gemini_settings::write(agent, credential.key().is_some())?;
+        let servers = servers::lower(context)?;
+        let settings = gemini_settings::write(agent, credential.key().is_some(), &servers.list)?;
         let mut needs = Needs {
             seeds: vec![
-                SeedFile { path: SETTINGS.into(), content: settings.into_bytes(), mode: 0o600 },
-                SeedFile { path: PRELOAD.into(), content: PRELOAD_TEXT.as_bytes().to_vec(), mode: 0o600 },
+                seed(SETTINGS, &settings),
+                if agent.program.trust_repository {
+                    seed(OVER, &settings)
+                } else {
+                    seed(PRELOAD, PRELOAD_TEXT)
+                },
             ],
             env,
             image: Some("cordon/gemini-cli:latest".to_owned()),
             hosts: hosts(&["generativelanguage.googleapis.com:443"]),
             ..Needs::default()
         };
-        needs.seeds.extend(agent.system_message.as_ref().map(|text| SeedFile {
-            path: MEMORY.into(),
-            content: text.clone().into_bytes(),
-            mode: 0o600,
-        }));
+        needs.seeds.extend(agent.system_message.as_ref().map(|text| seed(MEMORY, text)));
         match credential {
             Credential::Key(key) => needs.secrets.push(key),
             Credential::Login(login) => {
@@ -224,6 +247,7 @@ impl Backend for Gemini {
         if context.wall == WallKind::Local {
             needs.programs = program::find_interpreted(&PACKAGE, &context.program_path)?.needs;
         }
+        servers.join(&mut needs)?;
         Ok(needs)
     }
 

@@ -2,13 +2,18 @@
 
 use crate::BackendError;
 use crate::process::directories;
+use crate::servers::{Reach, Server};
 use cordon_config::{Agent, Effort};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const SUCCESSORS: [&str; 2] = ["gemini-3.1-pro-preview", "gemini-3.1-pro-preview-customtools"];
 
-/// Writes the file. It holds no secret.
-pub(super) fn write(agent: &Agent, with_key: bool) -> Result<String, BackendError> {
+/// Its tools that go to the web.
+const WEB: [&str; 2] = ["google_web_search", "web_fetch"];
+
+/// Writes the file. It holds no key of a provider; what the servers are given is in it.
+pub(super) fn write(agent: &Agent, with_key: bool, servers: &[Server]) -> Result<String, BackendError> {
     let login = if with_key { "gemini-api-key" } else { "oauth-personal" };
     let mut settings = json!({
         "security": {
@@ -39,11 +44,69 @@ pub(super) fn write(agent: &Agent, with_key: bool) -> Result<String, BackendErro
             "loadMemoryFromIncludeDirectories": true,
         },
     });
+    let mut excluded: Vec<&str> = agent.program.disallowed.iter().map(String::as_str).collect();
+    if agent.program.web_search == Some(false) {
+        excluded.extend(WEB);
+    }
+    if !excluded.is_empty() {
+        settings["tools"] = json!({ "exclude": excluded });
+    }
+    for given in servers {
+        settings["mcpServers"][&given.name] = server(given)?;
+    }
     if let Some(effort) = agent.effort {
         settings["modelConfigs"] = thinking(agent.model.as_deref(), effort)?;
     }
     serde_json::to_string_pretty(&settings)
         .map_err(|e| BackendError::Invalid(format!("the settings of gemini cannot be written: {e}")))
+}
+
+/// One server. Its calls are not asked about: the sandbox is the boundary.
+fn server(server: &Server) -> Result<Value, BackendError> {
+    let mut config = json!({ "trust": true, "timeout": milliseconds(server.call_within) });
+    match &server.reach {
+        Reach::Stdio { command, args, env, cwd } => {
+            // In these it puts in variables that it has, as a shell would; others stay as they are.
+            config["command"] = json!(command);
+            config["args"] = json!(args);
+            for (name, value) in env {
+                config["env"][name] = plain(server, value)?;
+            }
+            if let Some(cwd) = cwd {
+                config["cwd"] = plain(server, cwd)?;
+            }
+        }
+        Reach::Http { url, headers } => {
+            config["httpUrl"] = plain(server, url)?;
+            for (name, value) in headers {
+                config["headers"][name] = plain(server, value)?;
+            }
+        }
+    }
+    if let Some(allowed) = &server.allowed {
+        config["includeTools"] = json!(allowed);
+    }
+    if !server.excluded.is_empty() {
+        config["excludeTools"] = json!(server.excluded);
+    }
+    Ok(config)
+}
+
+/// A text that the program takes as it is: it puts variables in wherever they are named.
+fn plain(server: &Server, text: &str) -> Result<Value, BackendError> {
+    let named = |rest: &str| rest.starts_with(|c: char| c == '{' || c == '_' || c.is_ascii_alphabetic());
+    if text.split('$').skip(1).any(named) {
+        return Err(BackendError::Invalid(format!(
+            "mcp_servers.{}: gemini_cli would put a variable in place of what follows a `$`, and has no way to \
+             write one; do without it",
+            server.name
+        )));
+    }
+    Ok(json!(text))
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The program has no word for effort: it is part of what is sent for one model, and each
@@ -101,7 +164,7 @@ mod tests {
     }
 
     fn parsed(model: Option<&str>, effort: Option<Effort>) -> Value {
-        serde_json::from_str(&write(&agent(model, effort), true).unwrap()).unwrap()
+        serde_json::from_str(&write(&agent(model, effort), true, &[]).unwrap()).unwrap()
     }
 
     #[test]
@@ -112,7 +175,7 @@ mod tests {
         assert_eq!(settings["privacy"]["usageStatisticsEnabled"], false);
         assert_eq!(settings["general"]["retryFetchErrors"], false);
         assert_eq!(settings["modelConfigs"], Value::Null);
-        let login: Value = serde_json::from_str(&write(&agent(None, None), false).unwrap()).unwrap();
+        let login: Value = serde_json::from_str(&write(&agent(None, None), false, &[]).unwrap()).unwrap();
         assert_eq!(login["security"]["auth"]["selectedType"], "oauth-personal");
     }
 
@@ -133,8 +196,42 @@ mod tests {
             (Some("gemini-2.5-pro"), Effort::XHigh),
             (Some("gemini-3-pro"), Effort::XHigh),
         ] {
-            let error = write(&agent(model, Some(effort)), true).unwrap_err().to_string();
+            let error = write(&agent(model, Some(effort)), true, &[]).unwrap_err().to_string();
             assert!(error.contains("model_reasoning_effort"), "{error}");
         }
+    }
+
+    #[test]
+    fn tools_and_servers_are_told_as_the_program_has_them() {
+        let mut agent = agent(None, None);
+        agent.program.disallowed = vec!["write_file".into()];
+        agent.program.web_search = Some(false);
+        let reach = Reach::Stdio {
+            command: "npx".into(),
+            args: vec!["-y".into(), "costs 5$".into()],
+            env: [("TOKEN".to_owned(), "t".to_owned())].into(),
+            cwd: Some("/w/sub".into()),
+        };
+        let given = Server {
+            name: "files".into(),
+            reach,
+            ready_within: Duration::from_secs(3),
+            call_within: Duration::from_secs(9),
+            allowed: Some(["one".to_owned()].into()),
+            excluded: ["two".to_owned()].into(),
+        };
+        let settings: Value = serde_json::from_str(&write(&agent, true, &[given.clone()]).unwrap()).unwrap();
+        assert_eq!(settings["tools"]["exclude"], json!(["write_file", "google_web_search", "web_fetch"]));
+        assert_eq!(
+            settings["mcpServers"],
+            json!({"files": {
+                "trust": true, "timeout": 9000, "command": "npx", "args": ["-y", "costs 5$"],
+                "env": {"TOKEN": "t"}, "cwd": "/w/sub", "includeTools": ["one"], "excludeTools": ["two"],
+            }})
+        );
+        let headers = [("authorization".to_owned(), "pa$$word".to_owned())].into();
+        let reach = Reach::Http { url: "https://example.com/mcp".into(), headers };
+        let error = server(&Server { reach, ..given }).unwrap_err().to_string();
+        assert!(error.contains("mcp_servers.files") && !error.contains("word"), "{error}");
     }
 }

@@ -49,7 +49,7 @@ fn a_key_goes_to_the_process_and_nowhere_else() {
             "--output-format=stream-json",
             "--approval-mode=yolo",
             "--extensions=none",
-            "--allowed-mcp-server-names=none",
+            "--allowed-mcp-server-names=__none__",
             "--model=gemini-2.5-pro",
         ]
     );
