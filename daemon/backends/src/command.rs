@@ -74,7 +74,7 @@ impl Backend for Command {
         Box::new(CommandDriver::new(plan(context, &turn, Vec::new()), turn.policy))
     }
 
-    fn attach(&self, context: &Context, _session: Option<&str>) -> Result<ExecPlan, BackendError> {
+    fn attach(&self, context: &Context, _turn: Turn) -> Result<ExecPlan, BackendError> {
         let env = process::environment(context, &[], &[])?;
         Ok(process::plan(context, argv(context), env, None))
     }

@@ -157,13 +157,13 @@ pub trait Backend: Send + Sync {
     /// process runs already goes on; a process started from its plan has no login.
     fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver>;
 
-    /// The program's own terminal interface, for a person, in place of turns. With a session
-    /// it goes on with that one.
+    /// The program's own terminal interface, for a person, in place of that turn, whose prompt
+    /// nobody gives.
     ///
     /// # Errors
     /// When the backend has none, or as [`Backend::turn`].
-    fn attach(&self, context: &Context, session: Option<&str>) -> Result<ExecPlan, BackendError> {
-        let _ = session;
+    fn attach(&self, context: &Context, turn: Turn) -> Result<ExecPlan, BackendError> {
+        let _ = turn;
         Err(BackendError::Invalid(format!(
             "{} has no terminal interface; give it a task with `cordon run`",
             context.agent.backend.name()

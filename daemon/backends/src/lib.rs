@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod events;
 mod hints;
+mod interactive;
 mod json;
 mod lines;
 mod login;

@@ -11,7 +11,8 @@ use crate::login;
 use crate::process::{argument, directories, environment, first_argument, path_text, plan, quiet_git};
 use crate::program::{self, Package};
 use crate::servers::{self, Server};
-use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
+use crate::interactive::{Headless, interactive};
+use crate::{Backend, BackendError, Context, Driver, ExecPlan, Login, Needs, Turn};
 use cordon_sandbox::{SeedFile, WallKind};
 
 const SYSTEM_PROMPT: &str = ".claude/cordon-system-prompt.md";
@@ -23,6 +24,12 @@ pub(crate) const PACKAGE: Package = Package {
     companions: &[],
     depth: 0,
     fix: "Install Claude Code on this machine, or use the docker wall",
+};
+
+/// What a turn says because nobody is there.
+const HEADLESS: Headless = Headless {
+    words: &["-p", "--output-format=stream-json", "--verbose"],
+    with_value: &[],
 };
 
 pub(crate) struct ClaudeCode;
@@ -135,6 +142,10 @@ impl Backend for ClaudeCode {
         let env = environment(context, &settings(context, endpoint.as_ref(), &servers)?, &secret)?;
         let argv0 = first_argument(context, PACKAGE.name, || program::find(&PACKAGE, &context.program_path))?;
         Ok(driver(context, turn, argv0, env, &servers))
+    }
+
+    fn attach(&self, context: &Context, turn: Turn) -> Result<ExecPlan, BackendError> {
+        interactive(self.turn(context, turn)?, &HEADLESS)
     }
 
     fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver> {

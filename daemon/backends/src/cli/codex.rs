@@ -11,7 +11,8 @@ use crate::login;
 use crate::process::{argument, environment, first_argument, path_text, plan, quiet_git};
 use crate::program::{self, Package};
 use crate::servers;
-use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
+use crate::interactive::{Headless, interactive};
+use crate::{Backend, BackendError, Context, Driver, ExecPlan, Login, Needs, Turn};
 use cordon_sandbox::{SeedFile, WallKind};
 
 pub(crate) const PACKAGE: Package = Package {
@@ -21,6 +22,12 @@ pub(crate) const PACKAGE: Package = Package {
     companions: &["codex-code-mode-host"],
     depth: 2,
     fix: "Install Codex on this machine, or use the docker wall",
+};
+
+/// What a turn says because nobody is there.
+const HEADLESS: Headless = Headless {
+    words: &["exec", "--json", "--skip-git-repo-check", "--color=never", "-"],
+    with_value: &[],
 };
 
 pub(crate) struct Codex;
@@ -118,6 +125,10 @@ impl Backend for Codex {
         let env = environment(context, &settings(context)?, &secret)?;
         let argv0 = first_argument(context, PACKAGE.name, || program::find(&PACKAGE, &context.program_path))?;
         Ok(driver(context, turn, argv0, env))
+    }
+
+    fn attach(&self, context: &Context, turn: Turn) -> Result<ExecPlan, BackendError> {
+        interactive(self.turn(context, turn)?, &HEADLESS)
     }
 
     fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver> {

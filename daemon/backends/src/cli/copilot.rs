@@ -8,8 +8,9 @@ use crate::endpoint::Endpoint;
 use crate::login::{self, LoginFile};
 use crate::process::{argument, directories, environment, path_text, plan, quiet_git};
 use crate::program::{self, Package, Program};
+use crate::interactive::{Headless, interactive};
 use crate::servers::{self, Reach, Server, Servers};
-use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
+use crate::{Backend, BackendError, Context, Driver, ExecPlan, Login, Needs, Turn};
 use cordon_config::{Agent, BackendKind, PermissionMode};
 use cordon_sandbox::{SeedFile, WallKind};
 use serde_json::{Value, json};
@@ -64,6 +65,12 @@ pub(crate) const PACKAGE: Package = Package {
     companions: &[],
     depth: 0,
     fix: "Install Copilot CLI on this machine, or use the docker wall",
+};
+
+/// What a turn says because nobody is there.
+const HEADLESS: Headless = Headless {
+    words: &["--output-format=json", "--stream=off", "--no-ask-user", "--no-color"],
+    with_value: &["--usage-output-file"],
 };
 
 pub(crate) struct Copilot;
@@ -345,6 +352,10 @@ impl Backend for Copilot {
         let env = environment(context, &variables(context, endpoint.as_ref())?, &secret)?;
         let argv0 = crate::process::first_argument(context, PACKAGE.name, || find(context))?;
         Ok(driver(context, turn, argv0, env, &servers::lower(context)?))
+    }
+
+    fn attach(&self, context: &Context, turn: Turn) -> Result<ExecPlan, BackendError> {
+        interactive(self.turn(context, turn)?, &HEADLESS)
     }
 
     fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver> {

@@ -9,8 +9,9 @@ use crate::endpoint::Endpoint;
 use crate::login::{self, LoginFile};
 use crate::process::{argument, environment, path_text, plan, quiet_git};
 use crate::program::{self, Interpreted};
+use crate::interactive::{Headless, interactive};
 use crate::servers;
-use crate::{Backend, BackendError, Context, Driver, Login, Needs, Turn};
+use crate::{Backend, BackendError, Context, Driver, ExecPlan, Login, Needs, Turn};
 use cordon_config::{BackendKind, PermissionMode};
 use cordon_sandbox::{SeedFile, WallKind};
 use std::os::unix::ffi::OsStrExt as _;
@@ -50,6 +51,12 @@ const PACKAGE: Interpreted = Interpreted {
     script: "bundle/gemini.js",
     interpreter: "node",
     fix: "Install Gemini CLI and Node 20 or later on this machine, or use the docker wall",
+};
+
+/// What a turn says because nobody is there.
+const HEADLESS: Headless = Headless {
+    words: &["--output-format=stream-json"],
+    with_value: &[],
 };
 
 pub(crate) struct Gemini;
@@ -268,6 +275,10 @@ impl Backend for Gemini {
         own.extend(credential.key().map(|key| (KEY, key)));
         let env = environment(context, &variables(context, endpoint.as_ref())?, &own)?;
         Ok(driver(context, turn, program(context)?, env))
+    }
+
+    fn attach(&self, context: &Context, turn: Turn) -> Result<ExecPlan, BackendError> {
+        interactive(self.turn(context, turn)?, &HEADLESS)
     }
 
     fn recover(&self, context: &Context, turn: Turn) -> Box<dyn Driver> {

@@ -216,7 +216,7 @@ impl Agent {
 
     fn terminal_plan(&self) -> Result<ExecPlan, String> {
         let context = &self.planned.context;
-        backend(context.agent.backend).attach(context, None).map_err(|e| e.to_string())
+        backend(context.agent.backend).attach(context, self.backend_turn("")).map_err(|e| e.to_string())
     }
 
     /// A person decides when it is over: turns and silence have no limit.
