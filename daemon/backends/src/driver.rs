@@ -24,6 +24,8 @@ pub(crate) enum Verdict {
 pub(crate) trait Parser: Send {
     /// Turns one event into ours. False: it is of no known type.
     fn event(&mut self, event: &Value, out: &mut Vec<Kind>) -> bool;
+    /// A line of its log on standard error, which nothing is decided by.
+    fn log(&mut self, _line: &[u8], _out: &mut Vec<Kind>) {}
     /// The program has ended: what was held back comes out.
     fn end(&mut self, _exit: &Exit, _out: &mut Vec<Kind>) {}
     /// What the events so far say of the turn.
@@ -36,6 +38,7 @@ pub(crate) struct CliDriver<P> {
     plan: Option<ExecPlan>,
     parser: P,
     lines: Lines,
+    log: Lines,
     stderr: Excerpt,
     /// Whether an event was too long to be understood.
     unread: bool,
@@ -49,6 +52,7 @@ impl<P: Parser> CliDriver<P> {
             plan: Some(plan),
             parser,
             lines: Lines::new(),
+            log: Lines::new(),
             stderr: Excerpt::new(MAX_OUTPUT),
             unread: false,
             outcome: None,
@@ -113,7 +117,14 @@ impl<P: Parser> Driver for CliDriver<P> {
     fn output(&mut self, stream: OutputStream, data: &[u8]) -> Vec<Kind> {
         if stream == OutputStream::Stderr {
             self.stderr.push(data);
-            return Vec::new();
+            let mut out = Vec::new();
+            let Self { log, parser, .. } = self;
+            log.push(data, &mut |line: Line<'_>| {
+                if let Line::Whole(line) = line {
+                    parser.log(line, &mut out);
+                }
+            });
+            return out;
         }
         self.read(|lines, each| lines.push(data, each))
     }

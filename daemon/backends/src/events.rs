@@ -5,6 +5,7 @@ use cordon_proto::v1::event::Kind;
 use cordon_proto::v1::{
     CommandEvent, ErrorEvent, FileChangeEvent, MessageEvent, ReasoningEvent, ToolCallEvent, WarningEvent,
 };
+use cordon_proto::v1::{Denial, RetryEvent};
 use serde_json::Value;
 
 /// File changes of one event that are told one by one.
@@ -48,6 +49,26 @@ pub(crate) fn file_change(path: &str, change: &str) -> Kind {
 
 pub(crate) fn warning(reason: &str, message: &str) -> Kind {
     Kind::Warning(WarningEvent { reason: reason.to_owned(), message: clip(message, MAX_OUTPUT) })
+}
+
+/// The program tries again what failed.
+pub(crate) fn retry(reason: &str, attempt: u64, wait_ms: u64) -> Kind {
+    let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+    Kind::Retry(RetryEvent { reason: clip(reason, MAX_LINE), attempt, wait_ms })
+}
+
+/// What the program itself refused, by the mode that the agent file gave it.
+pub(crate) fn refused_by_mode(program: &str, tool: &str, input: &Value) -> Kind {
+    let what = ["command", "file_path", "path", "url"].iter().find_map(|key| input[*key].as_str());
+    let target = what.map_or_else(|| tool.to_owned(), |what| format!("{tool}: {what}"));
+    Kind::Denial(Denial {
+        operation: "use".to_owned(),
+        target: clip(&target, MAX_LINE),
+        rule: "the program asks first, and nobody is there to answer".to_owned(),
+        origin: "permission_mode of the agent file".to_owned(),
+        layer: program.to_owned(),
+        would_allow: "permission_mode: bypassPermissions: the sandbox decides".to_owned(),
+    })
 }
 
 /// A failure that the provider behind the program reported, with what to do about it.

@@ -2,6 +2,7 @@
 
 use crate::driver::{Parser, Verdict};
 use crate::events::{command, file_change, message, provider_error, reasoning, tool_call, warning};
+use crate::events::{refused_by_mode, retry};
 use crate::json::{count, text};
 use crate::text::{MAX_LINE, clip};
 use cordon_proto::v1::UsageEvent;
@@ -91,6 +92,9 @@ impl ClaudeParser {
     /// subtype says.
     fn result(&mut self, event: &Value, out: &mut Vec<Kind>) {
         out.push(self.usage(event));
+        let denials = event["permission_denials"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let refused = |d: &Value| refused_by_mode("claude_code", text(d, "tool_name"), &d["tool_input"]);
+        out.extend(denials.iter().take(MAX_OPEN).map(refused));
         if event["is_error"] == Value::Bool(false) && text(event, "subtype") == "success" {
             self.verdict = Verdict::Success;
             return;
@@ -128,10 +132,13 @@ impl ClaudeParser {
 impl Parser for ClaudeParser {
     fn event(&mut self, event: &Value, out: &mut Vec<Kind>) -> bool {
         let content = || event["message"]["content"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if text(event, "subtype") == "init" {
+            failed_servers(event, out);
+        }
         match text(event, "type") {
             "system" => match text(event, "subtype") {
                 "init" | "thinking_tokens" | "status" => {}
-                "api_retry" => out.push(warning("agent-error", &retry(event))),
+                "api_retry" => out.push(again(event)),
                 _ => return false,
             },
             "assistant" => content().iter().for_each(|block| self.block(block, out)),
@@ -141,6 +148,8 @@ impl Parser for ClaudeParser {
                 }
             }
             "result" => self.result(event, out),
+            // Pieces of messages: the whole ones come, too.
+            "stream_event" => {}
             _ => return false,
         }
         true
@@ -151,10 +160,24 @@ impl Parser for ClaudeParser {
     }
 }
 
-fn retry(event: &Value) -> String {
-    let (attempt, of) = (count(event, "attempt"), count(event, "max_retries"));
+fn again(event: &Value) -> Kind {
     let status = event["error_status"].as_u64().map(|s| format!(" (status {s})")).unwrap_or_default();
-    format!("trying again, {attempt}/{of}: {}{status}", clip(text(event, "error"), MAX_LINE))
+    let reason = format!("{}{status}", clip(text(event, "error"), MAX_LINE));
+    let wait = event["retry_delay_ms"].as_f64().unwrap_or(0.0).clamp(0.0, 1e9);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is clamped")]
+    retry(&reason, count(event, "attempt"), wait as u64)
+}
+
+/// Servers that the program could not use, as it says when it starts.
+fn failed_servers(event: &Value, out: &mut Vec<Kind>) {
+    let servers = event["mcp_servers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for server in servers.iter().take(MAX_OPEN) {
+        let status = text(server, "status");
+        if !matches!(status, "connected" | "pending" | "") {
+            let message = format!("claude has no server {}: {status}", clip(text(server, "name"), MAX_LINE));
+            out.push(warning("mcp-server-failed", &message));
+        }
+    }
 }
 
 /// The text of a content that is a string or a list of text blocks.

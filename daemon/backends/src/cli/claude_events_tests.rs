@@ -99,8 +99,38 @@ fn half_a_character_in_the_result_does_not_lose_the_turn() {
 #[test]
 fn attempts_are_told() {
     let line = r#"{"type":"system","subtype":"api_retry","attempt":1,"max_retries":4,"retry_delay_ms":568.8,"error_status":401,"error":"authentication_failed","session_id":"s"}"#;
-    let expected = warning("agent-error", "trying again, 1/4: authentication_failed (status 401)");
-    assert_eq!(events(&[line]), [expected]);
+    assert_eq!(events(&[line]), [retry("authentication_failed (status 401)", 1, 568)]);
+    // Whatever a number is.
+    for wait in ["-1", "1e300", "null", "\"x\""] {
+        let line = line.replace("568.8", wait);
+        assert!(matches!(events(&[&line])[..], [Kind::Retry(_)]), "{wait}");
+    }
+}
+
+#[test]
+fn servers_that_failed_are_told_and_those_that_work_are_not() {
+    let line = r#"{"type":"system","subtype":"init","session_id":"","mcp_servers":[{"name":"broken","status":"failed"},{"name":"fine","status":"connected"},{"name":"slow","status":"pending"}]}"#;
+    assert_eq!(events(&[line]), [warning("mcp-server-failed", "claude has no server broken: failed")]);
+}
+
+#[test]
+fn what_the_mode_refused_is_a_denial() {
+    let line = r#"{"type":"result","subtype":"success","is_error":false,"result":"done","usage":{},"permission_denials":[{"tool_name":"Bash","tool_use_id":"t","tool_input":{"command":"touch x","description":"d"}},{"tool_name":"Odd","tool_input":7}]}"#;
+    let found = events(&[line]);
+    let denied: Vec<_> = found
+        .iter()
+        .filter_map(|kind| match kind {
+            Kind::Denial(denial) => Some((denial.target.as_str(), denial.layer.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(denied, [("Bash: touch x", "claude_code"), ("Odd", "claude_code")]);
+}
+
+#[test]
+fn pieces_of_messages_are_known_and_told_by_the_whole_ones() {
+    let line = r#"{"type":"stream_event","event":{"delta":{"text":"hello","type":"text_delta"},"index":0,"type":"content_block_delta"},"session_id":"c"}"#;
+    assert_eq!(events(&[line]), []);
 }
 
 #[test]

@@ -42,6 +42,9 @@ fn endpoint(context: &Context) -> Result<Option<Endpoint>, BackendError> {
     url.map(|url| Endpoint::new(url, context.wall, agent.docker.network)).transpose()
 }
 
+/// Where there are servers the program's log is heard of them: nothing else says which failed.
+const LOG: (&str, &str) = ("RUST_LOG", "codex_mcp=warn");
+
 fn settings(context: &Context) -> Result<Vec<(String, String)>, BackendError> {
     let home = path_text(&context.home.join(".codex"))?;
     let mut env = quiet_git().to_vec();
@@ -51,6 +54,13 @@ fn settings(context: &Context) -> Result<Vec<(String, String)>, BackendError> {
         // would be spent. Port 9 discards; nothing listens there.
         ("CODEX_REFRESH_TOKEN_URL_OVERRIDE".into(), "http://127.0.0.1:9/".into()),
     ]);
+    let tools = &context.agent.tools;
+    let asks = !tools.servers.is_empty() || tools.offer_own;
+    let own =
+        context.agent.env.contains_key(LOG.0) || context.agent.credentials.variables.contains_key(LOG.0);
+    if asks && !own {
+        env.push((LOG.0.to_owned(), LOG.1.to_owned()));
+    }
     Ok(env)
 }
 

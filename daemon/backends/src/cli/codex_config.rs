@@ -143,9 +143,14 @@ fn server(server: &Server) -> McpServer<'_> {
 fn shells<'a>(context: &Context) -> ShellEnvironment<'a> {
     let given = &context.agent.credentials.variables;
     let own = [KEY, "OPENAI_API_KEY", AZURE_KEY].into_iter();
+    let is_given = |name: &str| given.contains_key(name) || context.agent.env.contains_key(name);
     ShellEnvironment {
         ignore_default_excludes: !given.is_empty(),
-        exclude: own.filter(|name| *name == KEY || !given.contains_key(*name)).collect(),
+        exclude: own
+            .filter(|name| *name == KEY || !given.contains_key(*name))
+            // Cordon's own, for the program; the file's is for all.
+            .chain((!is_given("RUST_LOG")).then_some("RUST_LOG"))
+            .collect(),
     }
 }
 

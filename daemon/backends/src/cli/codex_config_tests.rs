@@ -24,7 +24,7 @@ fn a_base_url_makes_a_provider_of_its_own() {
         analytics.enabled = false
         history.persistence = "none"
         features = { api_key_model_discovery = false, apps = false, plugins = false, unbounded_connection_retries = false }
-        shell_environment_policy = { ignore_default_excludes = false, exclude = ["CODEX_API_KEY", "OPENAI_API_KEY", "AZURE_OPENAI_API_KEY"] }
+        shell_environment_policy = { ignore_default_excludes = false, exclude = ["CODEX_API_KEY", "OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "RUST_LOG"] }
         [model_providers.cordon]
         name = "cordon"
         base_url = "http://127.0.0.1:8080/v1"
@@ -143,7 +143,7 @@ fn the_shells_get_what_the_file_passes_and_never_the_key() {
     let table: toml::Table = toml::from_str(&write(&context, "/w", None, true, &[]).unwrap()).unwrap();
     let policy = &table["shell_environment_policy"];
     assert_eq!(policy["ignore_default_excludes"].as_bool(), Some(true));
-    assert_eq!(policy["exclude"].as_array().unwrap().len(), 2);
+    assert_eq!(policy["exclude"].as_array().unwrap().len(), 3);
     assert_eq!(policy["exclude"][0].as_str(), Some("CODEX_API_KEY"));
 }
 

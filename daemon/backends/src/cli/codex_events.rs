@@ -1,6 +1,7 @@
 //! The events of `codex exec --json`.
 
 use crate::driver::{Parser, Verdict};
+use crate::events::retry;
 use crate::events::{
     MAX_FILES, command, file_change, message, provider_error, reasoning, tool_call, warning,
 };
@@ -63,15 +64,37 @@ impl Parser for CodexParser {
                 out.push(provider_error(None, why));
             }
             // Also said when it reconnects, so not the end.
-            "error" => out.push(warning("agent-error", text(event, "message"))),
+            "error" => out.push(error(text(event, "message"))),
             _ => return false,
         }
         true
     }
 
+    fn log(&mut self, line: &[u8], out: &mut Vec<Kind>) {
+        const FAILED: &str = "MCP server startup failed server_name=\"";
+        let line = String::from_utf8_lossy(line);
+        let Some((_, rest)) = line.split_once(FAILED) else { return };
+        let Some((name, why)) = rest.split_once('"') else { return };
+        let why = why.trim_start().trim_start_matches("error=");
+        out.push(warning(
+            "mcp-server-failed",
+            &format!("codex has no server {name}: {}", clip(why, MAX_LINE)),
+        ));
+    }
+
     fn verdict(&self) -> Verdict {
         self.verdict.clone()
     }
+}
+
+/// "Reconnecting... 2/5 (why)", or something else that is not the end either.
+fn error(message: &str) -> Kind {
+    let again = message.strip_prefix("Reconnecting... ").and_then(|rest| {
+        let (attempt, why) = rest.split_once('/')?;
+        let why = why.split_once('(').map_or("", |(_, why)| why.trim_end_matches(')'));
+        Some(retry(why, attempt.parse().ok()?, 0))
+    });
+    again.unwrap_or_else(|| warning("agent-error", message))
 }
 
 fn item(item: &Value, completed: bool, out: &mut Vec<Kind>) -> bool {

@@ -57,7 +57,7 @@ fn every_event_has_its_row() {
         reasoning_tokens: 7,
         cost_usd: None,
     });
-    let rows: [(&str, Vec<Kind>); 13] = [
+    let rows: [(&str, Vec<Kind>); 15] = [
         (r#"{"type":"thread.started","thread_id":"t"}"#, vec![]),
         (
             r#"{"type":"item.completed","item":{"id":"i","type":"agent_message","text":"hi"}}"#,
@@ -90,7 +90,15 @@ fn every_event_has_its_row() {
         ),
         (
             r#"{"type":"error","message":"Reconnecting... 2/5"}"#,
-            vec![warning("agent-error", "Reconnecting... 2/5")],
+            vec![retry("", 2, 0)],
+        ),
+        (
+            r#"{"type":"error","message":"Reconnecting... 1/2 (We are busy.)"}"#,
+            vec![retry("We are busy.", 1, 0)],
+        ),
+        (
+            r#"{"type":"error","message":"Reconnecting... soon"}"#,
+            vec![warning("agent-error", "Reconnecting... soon")],
         ),
         (
             r#"{"type":"item.completed","item":{"id":"i","type":"error","message":"w"}}"#,
@@ -231,4 +239,19 @@ proptest! {
         );
         let _ = run(CodexParser::new(), &[line.as_bytes()], &CLEAN);
     }
+}
+
+#[test]
+fn the_log_tells_of_servers_that_failed_and_of_nothing_else() {
+    let mut parser = CodexParser::new();
+    let mut out = Vec::new();
+    for line in [
+        r#"2026-11-23T14:12:08Z  WARN codex_mcp::rmcp_client: MCP server startup failed server_name="broken" error=connection closed"#,
+        r#"MCP server startup failed server_name="cut"#,
+        "anything else",
+    ] {
+        parser.log(line.as_bytes(), &mut out);
+    }
+    assert_eq!(out, [warning("mcp-server-failed", "codex has no server broken: connection closed")]);
+    assert_eq!(parser.verdict(), Verdict::Open);
 }
