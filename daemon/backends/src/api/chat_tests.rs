@@ -364,15 +364,37 @@ fn pictures_in_results_follow_the_results() {
     let result = |id: &str, parts: Vec<Part>| {
         Item::Result(CallResult { id: id.to_owned(), name: "see".to_owned(), parts, failed: false })
     };
-    let items =
-        vec![result("a", vec![picture.clone()]), result("b", vec![Part::Text("B".to_owned())]), user("x")];
+    let call = |id: &str| {
+        let arguments = Written::Whole(Arguments::none());
+        Item::Call(Call { id: id.to_owned(), name: "see".to_owned(), arguments, opaque: None })
+    };
+    let (first, second) = (result("a", vec![picture.clone()]), result("b", vec![Part::Text("B".to_owned())]));
+    let items = vec![call("a"), call("b"), first, second, user("x")];
     let body = body_of(P, items, |_| {});
     let roles: Vec<_> =
         body["messages"].as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
-    assert_eq!(roles, ["system", "tool", "tool", "user", "user"]);
-    assert_eq!(body["messages"][3]["content"][1]["image_url"]["url"], "data:image/png;base64,AA==");
+    assert_eq!(roles, ["system", "assistant", "tool", "tool", "user", "user"]);
+    assert_eq!(body["messages"][4]["content"][1]["image_url"]["url"], "data:image/png;base64,AA==");
     let video = Item::User(vec![Part::Media { mime: "video/mp4".to_owned(), data: String::new() }]);
     assert!(ask("zai", vec![video], |_| {}).unwrap_err().to_string().contains("video/mp4"));
+}
+
+#[test]
+fn what_no_provider_takes_is_not_sent() {
+    let endpoint = Endpoint::new(provider("lmstudio").unwrap(), None, None).unwrap();
+    let settings = Settings { model: "m".to_owned(), ..Default::default() };
+    let sent = |items: Vec<Item>, names: &[&str]| {
+        let tools: Vec<Tool> = names.iter().map(|n| Tool { name: (*n).to_owned(), ..tool() }).collect();
+        let conversation = Conversation { system: String::new(), items };
+        request(&endpoint, None, &conversation, &tools, &settings).map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(sent(vec![], &["a", "_b-2"]), Ok(()));
+    for names in [vec!["a", "a"], vec!["a.b"], vec![""], vec!["1a"], vec!["ä"]] {
+        assert!(sent(vec![], &names).unwrap_err().contains("name"), "{names:?}");
+    }
+    assert!(sent(vec![], &[&"x".repeat(65)]).is_err());
+    let heard = hear(P, [&stream(&golden())[..]]);
+    assert!(sent(heard.answer().items.clone(), &[]).unwrap_err().contains("has no result"));
 }
 
 proptest! {

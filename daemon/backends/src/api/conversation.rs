@@ -3,6 +3,7 @@
 use super::{Protocol, Written};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// What a model is told, and what it said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +12,80 @@ pub struct Conversation {
     pub system: String,
     /// Oldest first.
     pub items: Vec<Item>,
+}
+
+impl Conversation {
+    /// The calls at the end that have no result yet, in their order.
+    #[must_use]
+    pub fn unanswered(&self) -> Vec<&Call> {
+        let answered: HashSet<&str> =
+            self.items.iter().rev().map_while(|i| i.as_result()).map(|r| r.id.as_str()).collect();
+        let said = self.items.len() - self.items.iter().rev().take_while(|i| i.as_result().is_some()).count();
+        let turn =
+            self.items[..said].iter().rev().take_while(|i| !matches!(i, Item::User(_) | Item::Result(_)));
+        let mut calls: Vec<&Call> = turn.filter_map(Item::as_call).collect();
+        calls.retain(|call| !answered.contains(call.id.as_str()));
+        calls.reverse();
+        calls
+    }
+
+    /// Gives each of them a failed result with this text: no provider takes a call without
+    /// a result, and a turn that was cancelled has some.
+    pub fn answer_rest(&mut self, why: &str) {
+        let results: Vec<Item> = self.unanswered().into_iter().map(|call| call.failed(why)).collect();
+        self.items.extend(results);
+    }
+
+    /// Whether every call has one result, before anything else is said; if not, what is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let mut open: HashSet<&str> = HashSet::new();
+        let mut answering = false;
+        for item in &self.items {
+            match item {
+                Item::Result(result) => {
+                    if !open.remove(result.id.as_str()) {
+                        return Err(format!("the result {:?} answers no call before it", result.id));
+                    }
+                    answering = true;
+                    continue;
+                }
+                Item::User(_) => answering = true,
+                _ => {}
+            }
+            if let Some(id) = open.iter().next().filter(|_| answering) {
+                return Err(format!("the call {id:?} has no result"));
+            }
+            answering = false;
+            if let Item::Call(call) = item
+                && !open.insert(&call.id)
+            {
+                return Err(format!("two calls have the id {:?}", call.id));
+            }
+        }
+        match open.iter().next() {
+            Some(id) => Err(format!("the call {id:?} has no result")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Item {
+    fn as_result(&self) -> Option<&CallResult> {
+        if let Self::Result(result) = self { Some(result) } else { None }
+    }
+
+    fn as_call(&self) -> Option<&Call> {
+        if let Self::Call(call) = self { Some(call) } else { None }
+    }
+}
+
+impl Call {
+    /// That it failed, for the model: of every call that is broken, denied or cancelled.
+    #[must_use]
+    pub fn failed(&self, why: &str) -> Item {
+        let parts = vec![Part::Text(why.to_owned())];
+        Item::Result(CallResult { id: self.id.clone(), name: self.name.clone(), parts, failed: true })
+    }
 }
 
 /// One thing that was said.
@@ -89,7 +164,7 @@ pub struct CallResult {
     pub name: String,
     /// What the model gets to see.
     pub parts: Vec<Part>,
-    /// Whether it failed or was refused.
+    /// Whether it failed or was refused. Two protocols cannot say so: the text has to as well.
     pub failed: bool,
 }
 
@@ -129,4 +204,93 @@ pub struct Tool {
     pub description: String,
     /// JSON schema of an object.
     pub parameters: Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Arguments, testing::user};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn call(id: &str) -> Item {
+        let arguments = Written::Whole(Arguments::none());
+        Item::Call(Call { id: id.to_owned(), name: "t".to_owned(), arguments, opaque: None })
+    }
+
+    fn result(id: &str) -> Item {
+        let parts = Vec::new();
+        Item::Result(CallResult { id: id.to_owned(), name: "t".to_owned(), parts, failed: false })
+    }
+
+    fn of(items: Vec<Item>) -> Conversation {
+        Conversation { system: String::new(), items }
+    }
+
+    #[test]
+    fn every_call_has_one_result_before_anything_else() {
+        let text = || Item::Text(Text { text: "so".to_owned(), opaque: None });
+        for good in [
+            vec![
+                user("x"),
+                call("a"),
+                text(),
+                call("b"),
+                result("b"),
+                result("a"),
+                text(),
+                call("a"),
+                result("a"),
+            ],
+            vec![user("x"), text(), user("y")],
+            vec![
+                user("x"),
+                call("a"),
+                result("a"),
+                call("a"),
+                call("b"),
+                result("a"),
+                result("b"),
+                user("y"),
+            ],
+        ] {
+            assert_eq!(of(good).check(), Ok(()));
+        }
+        for bad in [
+            vec![call("a")],
+            vec![result("a")],
+            vec![call("a"), call("a"), result("a"), result("a")],
+            vec![call("a"), user("x"), result("a")],
+            vec![call("a"), call("b"), result("a"), text(), result("b")],
+            vec![call("a"), result("a"), result("a")],
+        ] {
+            assert!(of(bad.clone()).check().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_cancelled_turn_is_made_whole() {
+        let mut cancelled = of(vec![user("x"), call("a"), call("b"), call("c"), result("b")]);
+        assert_eq!(cancelled.unanswered().iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+        cancelled.answer_rest("cancelled");
+        assert_eq!(cancelled.check(), Ok(()));
+        assert!(matches!(&cancelled.items[6], Item::Result(r) if r.failed && r.id == "c"));
+        assert!(cancelled.unanswered().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn wherever_a_sound_conversation_is_cut_it_can_go_on(turns in prop::collection::vec(0usize..4, 1..6), cut in 0usize..40) {
+            let mut items = Vec::new();
+            for calls in turns {
+                items.push(user("x"));
+                items.extend((0..calls).map(|n| call(&n.to_string())));
+                items.extend((0..calls).rev().map(|n| result(&n.to_string())));
+            }
+            let mut conversation = of(items);
+            prop_assert_eq!(conversation.check(), Ok(()));
+            conversation.items.truncate(cut);
+            conversation.answer_rest("cut");
+            prop_assert_eq!(conversation.check(), Ok(()));
+        }
+    }
 }

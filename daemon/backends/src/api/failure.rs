@@ -26,6 +26,14 @@ pub enum ApiError {
         /// What it was.
         what: String,
     },
+    /// A success that is no answer at all, such as a page for people.
+    #[error(
+        "the model API answered with something that is no stream of events, beginning with {began:?}; check base_url"
+    )]
+    NoStream {
+        /// Its beginning.
+        began: String,
+    },
     /// More than an answer may be.
     #[error("the answer of the model API has more than {limit} {what} and was refused")]
     TooMuch {
@@ -51,7 +59,7 @@ impl ApiError {
         match self {
             Self::Refused(failure) => failure.is_retryable(),
             Self::Truncated | Self::Unreadable { .. } => true,
-            Self::TooMuch { .. } => false,
+            Self::NoStream { .. } | Self::TooMuch { .. } => false,
         }
     }
 

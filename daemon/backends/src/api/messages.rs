@@ -19,9 +19,11 @@ pub(super) fn body(ask: &Ask<'_>) -> Result<Value, RequestError> {
         "model": settings.model,
         "messages": messages(ask)?,
         "stream": true,
-        // The conversation is sent again with every call: its beginning is read from a cache.
-        "cache_control": {"type": "ephemeral"},
     });
+    if ask.endpoint.is_own() {
+        // The conversation is sent again with every call: its beginning is read from a cache.
+        body["cache_control"] = json!({"type": "ephemeral"});
+    }
     if !ask.conversation.system.is_empty() {
         body["system"] = json!(ask.conversation.system);
     }

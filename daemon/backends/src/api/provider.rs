@@ -100,11 +100,12 @@ const COMPATIBLE: Provider = Provider {
 
 const fn compatible(
     name: &'static str,
-    base_url: Option<&'static str>,
+    base_url: &'static str,
     keys: &'static [&'static str],
     hosts: &'static [&'static str],
+    takes: &'static [Setting],
 ) -> Provider {
-    Provider { name, base_url, keys, hosts, takes: &[Effort, TopK, RepetitionPenalty], ..COMPATIBLE }
+    Provider { name, base_url: Some(base_url), keys, hosts, takes, ..COMPATIBLE }
 }
 
 /// All that are known.
@@ -220,34 +221,50 @@ pub static PROVIDERS: &[Provider] = &[
         ..COMPATIBLE
     },
     COMPATIBLE,
-    compatible("cerebras", Some("https://api.cerebras.ai/v1"), &["CEREBRAS_API_KEY"], &["cerebras.ai"]),
-    compatible("together", Some("https://api.together.xyz/v1"), &["TOGETHER_API_KEY"], &["together.xyz"]),
+    compatible("cerebras", "https://api.cerebras.ai/v1", &["CEREBRAS_API_KEY"], &["cerebras.ai"], &[Effort]),
+    compatible(
+        "together",
+        "https://api.together.xyz/v1",
+        &["TOGETHER_API_KEY"],
+        &["together.xyz", "together.ai"],
+        &[Effort, TopK, RepetitionPenalty],
+    ),
     compatible(
         "fireworks",
-        Some("https://api.fireworks.ai/inference/v1"),
+        "https://api.fireworks.ai/inference/v1",
         &["FIREWORKS_API_KEY"],
         &["fireworks.ai"],
+        &[Effort, TopK, RepetitionPenalty],
     ),
-    compatible("groq", Some("https://api.groq.com/openai/v1"), &["GROQ_API_KEY"], &["groq.com"]),
+    compatible("groq", "https://api.groq.com/openai/v1", &["GROQ_API_KEY"], &["groq.com"], &[Effort]),
     compatible(
         "moonshot",
-        Some("https://api.moonshot.cn/v1"),
+        "https://api.moonshot.cn/v1",
         &["MOONSHOT_API_KEY", "KIMI_API_KEY"],
         &["moonshot.ai", "moonshot.cn"],
+        &[],
     ),
-    compatible("nvidia_nim", Some("https://integrate.api.nvidia.com/v1"), &["NGC_API_KEY"], &["nvidia.com"]),
+    compatible(
+        "nvidia_nim",
+        "https://integrate.api.nvidia.com/v1",
+        &["NGC_API_KEY"],
+        &["nvidia.com"],
+        &[Effort, TopK, RepetitionPenalty],
+    ),
     compatible(
         "nebius",
-        Some("https://api.studio.nebius.ai/v1"),
+        "https://api.studio.nebius.ai/v1",
         &["NEBIUS_API_KEY"],
         &["nebius.ai", "nebius.com"],
+        &[Effort, TopK, RepetitionPenalty],
     ),
-    compatible("poe", Some("https://api.poe.com/v1"), &["POE_API_KEY"], &["poe.com"]),
+    compatible("poe", "https://api.poe.com/v1", &["POE_API_KEY"], &["poe.com"], &[Effort]),
     compatible(
         "qwen",
-        Some("https://dashscope-intl.aliyuncs.com/compatible-mode/v1"),
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         &["QWEN_API_KEY"],
         &["aliyuncs.com"],
+        &[TopK, RepetitionPenalty],
     ),
 ];
 

@@ -6,7 +6,7 @@ use super::{
 };
 use cordon_config::Secret;
 use serde_json::Value;
-use std::fmt;
+use std::{collections::HashSet, fmt};
 use url::Url;
 
 /// Why a request cannot be made.
@@ -63,7 +63,7 @@ pub enum RequestError {
         provider: &'static str,
     },
     /// Something that the protocol has no way to say.
-    #[error("the conversation cannot be sent as {protocol}: {what}")]
+    #[error("this cannot be sent as {protocol}: {what}")]
     Conversation {
         /// Which.
         protocol: Protocol,
@@ -157,6 +157,11 @@ impl Endpoint {
     pub fn takes(&self, setting: Setting) -> bool {
         // What a host has for another protocol it may not have for this one.
         self.known().filter(|p| p.protocol == Protocol::Chat).unwrap_or(self.provider).takes(setting)
+    }
+
+    /// Whether this is the provider's own server, not one that speaks like it.
+    pub(super) fn is_own(&self) -> bool {
+        self.base.host_str().and_then(provider_of_host).is_some_and(|p| p.name == self.provider.name)
     }
 
     pub(super) fn chat(&self) -> ChatDialect {
@@ -305,6 +310,9 @@ pub fn request(
         return Err(RequestError::Unsupported { setting, provider: provider.name });
     }
     let origin = endpoint.origin(&settings.model);
+    let unsound = |what| RequestError::Conversation { protocol: provider.protocol, what };
+    conversation.check().map_err(unsound)?;
+    check_names(tools).map_err(unsound)?;
     let url = endpoint.url(&settings.model)?;
     let ask = Ask { endpoint, origin, conversation, tools, settings };
     let body: Value = match provider.protocol {
@@ -323,6 +331,22 @@ pub fn request(
     }
     let secret = secret(endpoint, key)?;
     Ok(Request { url, headers, secret, body: body.to_string().into_bytes() })
+}
+
+/// Names that every provider takes; of two equal ones nobody knows which is called.
+fn check_names(tools: &[Tool]) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for Tool { name, .. } in tools {
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+        let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !plain || !begins || name.len() > 64 {
+            return Err(format!("the tool name {name:?} is not one of at most 64 letters, digits, _ and -"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("two tools have the name {name}"));
+        }
+    }
+    Ok(())
 }
 
 fn secret(

@@ -17,8 +17,10 @@ pub(super) fn body(ask: &Ask<'_>) -> Result<Value, RequestError> {
         "input": input(ask)?,
         "stream": true,
         "store": false,
-        "include": ["reasoning.encrypted_content"],
     });
+    if seals_thoughts(&settings.model) {
+        body["include"] = json!(["reasoning.encrypted_content"]);
+    }
     if !ask.conversation.system.is_empty() {
         body["instructions"] = json!(ask.conversation.system);
     }
@@ -51,6 +53,13 @@ pub(super) fn body(ask: &Ask<'_>) -> Result<Value, RequestError> {
         body["parallel_tool_calls"] = json!(!settings.one_call);
     }
     Ok(body)
+}
+
+/// Models that do not think refuse to be asked for sealed thoughts.
+fn seals_thoughts(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    let name = name.strip_prefix("ft:").unwrap_or(name);
+    !["gpt-3", "gpt-4", "chatgpt-"].iter().any(|old| name.starts_with(old)) && !name.contains("-chat-latest")
 }
 
 fn tools(ask: &Ask<'_>) -> Vec<Value> {

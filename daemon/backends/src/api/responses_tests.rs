@@ -23,6 +23,7 @@ fn golden() -> Vec<Value> {
     let words = json!({"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "phase": "commentary",
         "content": [{"type": "output_text", "text": "Reading. 😀", "annotations": []}]});
     let mut done = response("completed");
+    done["output"] = json!([thought(), words, call(1, "{\"path\":\"ü\"}"), call(2, "{\"path\":\"b\"}")]);
     done["usage"] = json!({"input_tokens": 100, "input_tokens_details": {"cached_tokens": 20, "cache_write_tokens": 3},
         "output_tokens": 40, "output_tokens_details": {"reasoning_tokens": 12}, "total_tokens": 140});
     let arguments = |index: u64, delta: &str| json!({"type": "response.function_call_arguments.delta", "item_id": "x", "output_index": index, "delta": delta});
@@ -34,9 +35,11 @@ fn golden() -> Vec<Value> {
         json!({"type": "response.reasoning_summary_text.delta", "output_index": 0, "summary_index": 0, "delta": "I should look."}),
         json!({"type": "response.output_item.done", "output_index": 0, "item": thought()}),
         json!({"type": "response.output_item.added", "output_index": 1, "item": {"id": "msg_1", "type": "message", "role": "assistant", "content": []}}),
+        json!({"type": "response.content_part.added", "output_index": 1, "content_index": 0, "part": {"type": "output_text", "text": "", "annotations": []}}),
         json!({"type": "response.output_text.delta", "output_index": 1, "content_index": 0, "delta": "Reading", "obfuscation": "x"}),
         json!({"type": "response.output_text.delta", "output_index": 1, "content_index": 0, "delta": ". 😀"}),
         json!({"type": "response.output_text.done", "output_index": 1, "content_index": 0, "text": "Reading. 😀"}),
+        json!({"type": "response.content_part.done", "output_index": 1, "content_index": 0, "part": words["content"][0]}),
         json!({"type": "response.output_item.done", "output_index": 1, "item": words}),
         json!({"type": "response.output_item.added", "output_index": 2, "item": first}),
         json!({"type": "response.output_item.added", "output_index": 3, "item": second}),
@@ -134,11 +137,11 @@ fn a_call_about_which_the_provider_says_two_things_is_none() {
             whole => panic!("{whole:?}"),
         }
     };
-    assert!(broken(16, &|e| e["arguments"] = json!("{\"path\":\"/\"}")).contains("two different"));
-    assert!(broken(18, &|e| e["item"]["arguments"] = json!("{\"path\":\"/\"}")).contains("two different"));
-    assert!(broken(18, &|e| e["item"]["name"] = json!("delete")).contains("two names"));
-    assert!(broken(18, &|e| e["item"]["status"] = json!("incomplete")).contains("did not finish"));
-    assert!(broken(18, &|e| e["type"] = json!("response.unknown")).contains("never finished"));
+    assert!(broken(18, &|e| e["arguments"] = json!("{\"path\":\"/\"}")).contains("two different"));
+    assert!(broken(20, &|e| e["item"]["arguments"] = json!("{\"path\":\"/\"}")).contains("two different"));
+    assert!(broken(20, &|e| e["item"]["name"] = json!("delete")).contains("two names"));
+    assert!(broken(20, &|e| e["item"]["status"] = json!("incomplete")).contains("did not finish"));
+    assert!(broken(20, &|e| e["type"] = json!("response.unknown")).contains("never finished"));
 }
 
 #[test]
@@ -197,6 +200,22 @@ fn an_answer_that_ends_early_says_why() {
 }
 
 #[test]
+fn models_that_do_not_think_are_not_asked_for_thoughts() {
+    for (model, asked) in [
+        ("gpt-5.4", true),
+        ("o4-mini", true),
+        ("grok-4.20-0309-reasoning", true),
+        ("gpt-4o", false),
+        ("gpt-4.1-mini", false),
+        ("openai/gpt-5-chat-latest", false),
+        ("ft:gpt-4o:x", false),
+    ] {
+        let body = body_of(P, vec![user("x")], |s| s.model = model.to_owned());
+        assert_eq!(body.get("include").is_some(), asked, "{model}");
+    }
+}
+
+#[test]
 fn settings_are_written_as_the_api_names_them() {
     let body = body_of(P, vec![user("x")], |s| {
         (s.temperature, s.top_p, s.max_tokens) = (Some(0.5), Some(0.9), Some(9000));
@@ -231,7 +250,7 @@ fn settings_are_written_as_the_api_names_them() {
 
 proptest! {
     #[test]
-    fn leaving_out_events_never_changes_a_call(left_out in proptest::collection::hash_set(0usize..20, 1..6)) {
+    fn leaving_out_events_never_changes_a_call(left_out in proptest::collection::hash_set(0usize..22, 1..6)) {
         let golden = golden();
         let whole = hear(P, [&sse(&golden)[..]]);
         let events: Vec<Value> = golden.iter().enumerate().filter(|(n, _)| !left_out.contains(n)).map(|(_, e)| e.clone()).collect();

@@ -159,9 +159,6 @@ fn no_stream(head: &[u8]) -> ApiError {
             ApiError::Refused(Box::new(Failure::of_body(None, &body)))
         }
         _ if text.trim().is_empty() => ApiError::Truncated,
-        _ => {
-            let begin: String = text.trim().chars().take(120).collect();
-            ApiError::unreadable(format!("something that is no stream of events, beginning with {begin:?}"))
-        }
+        _ => ApiError::NoStream { began: text.trim().chars().take(120).collect() },
     }
 }
