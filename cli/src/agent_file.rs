@@ -1,7 +1,7 @@
 //! Reads an agent file, and gathers the variables that the daemon asks for by name.
 
 use crate::{args::Output, dotenv, error::CliError, neutral, problems, progress, session::Session};
-use cordon_proto::v1::{AgentFile, ValidateRequest, ValidateResponse};
+use cordon_proto::v1::{AgentFile, GetRunFileRequest, ValidateRequest, ValidateResponse};
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
@@ -39,7 +39,17 @@ pub(crate) fn read(path: &Path) -> Result<AgentFile, CliError> {
 /// Reads, validates with every variable that could be found, and prints all problems. Errors of the
 /// file end here. With the file, the names of its agents.
 pub(crate) async fn check(session: &Session, path: &Path) -> Result<(AgentFile, Vec<String>), CliError> {
-    let (file, answer) = ask(session, path).await?;
+    told(ask(session, path).await?)
+}
+
+/// The same with the file of an ended run.
+pub(crate) async fn check_kept(session: &Session, run: &str) -> Result<AgentFile, CliError> {
+    let request = GetRunFileRequest { id: run.to_owned() };
+    let file = session.runs().get_run_file(request).await?.into_inner();
+    Ok(told(complete(session, file).await?)?.0)
+}
+
+fn told((file, answer): (AgentFile, ValidateResponse)) -> Result<(AgentFile, Vec<String>), CliError> {
     let errors = problems::errors(&answer);
     eprint!(
         "{}",
@@ -53,7 +63,10 @@ pub(crate) async fn check(session: &Session, path: &Path) -> Result<(AgentFile, 
 
 /// What the daemon says of the file, given the variables it asked for.
 pub(crate) async fn ask(session: &Session, path: &Path) -> Result<(AgentFile, ValidateResponse), CliError> {
-    let mut file = read(path)?;
+    complete(session, read(path)?).await
+}
+
+async fn complete(session: &Session, mut file: AgentFile) -> Result<(AgentFile, ValidateResponse), CliError> {
     let answer = validate(session, &file).await?;
     if answer.variables.is_empty() {
         return Ok((file, answer));

@@ -189,11 +189,18 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The agent file
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub(crate) file: PathBuf,
+    /// The agent file; with --resume only where the one of that run is not to be used again
+    #[arg(value_hint = ValueHint::FilePath, required_unless_present = "resume")]
+    pub(crate) file: Option<PathBuf>,
     /// What to do; `-` or nothing reads it from standard input
     pub(crate) task: Option<String>,
+    /// Go on with an ended run: its agents keep their sessions, homes and workspaces
+    ///
+    /// `cordon run --resume RUN TASK` uses the agent file of that run again, and
+    /// `cordon run FILE --resume RUN TASK` another one with the same agents. A single argument is
+    /// the task; `-` reads it from standard input.
+    #[arg(long, value_name = "RUN", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) resume: Option<String>,
     /// Only this agent; may be given several times
     #[arg(short, long = "agent", value_name = "AGENT")]
     pub(crate) agents: Vec<String>,

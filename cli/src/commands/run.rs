@@ -15,24 +15,49 @@ use crate::{
     signals::interruptible,
 };
 use cordon_proto::v1::{StartRunRequest, StopRunRequest};
-use std::io::{IsTerminal as _, Read as _};
+use std::{
+    io::{IsTerminal as _, Read as _},
+    path::PathBuf,
+};
 
 const MAX_TASK: u64 = 1 << 20;
 
 pub(crate) async fn run(global: &Global, args: Run) -> Result<Exit, CliError> {
     let apply = check_apply(&args.watching, global.output)?;
-    let task = task(args.task)?;
+    let (file, given) = file_and_task(args.file, args.task, args.resume.is_some())?;
+    let task = task(given)?;
     // Read before a daemon is looked for: a wrong name needs no daemon.
-    agent_file::read(&args.file)?;
+    file.as_deref().map(agent_file::read).transpose()?;
     let session = Session::open(global).await?;
-    let file = agent_file::check(&session, &args.file).await?.0;
+    let file = match (&file, &args.resume) {
+        (Some(file), _) => agent_file::check(&session, file).await?.0,
+        (None, Some(run)) => agent_file::check_kept(&session, run).await?,
+        (None, None) => return Err(CliError::Input("there is no agent file".to_owned())),
+    };
     let request = StartRunRequest {
         agent_file: Some(file),
         prompt: task,
         agents: args.agents,
+        resume: args.resume.unwrap_or_default(),
         ..StartRunRequest::default()
     };
     begin(&session, request, &args.watching, apply, global.output).await
+}
+
+/// Where a run is gone on with, a single argument is the task.
+fn file_and_task(
+    file: Option<PathBuf>,
+    task: Option<String>,
+    resumes: bool,
+) -> Result<(Option<PathBuf>, Option<String>), CliError> {
+    match (file, task) {
+        (Some(only), None) if resumes => {
+            let task = only.into_os_string().into_string();
+            let task = task.map_err(|_| CliError::Input("the task is not UTF-8".to_owned()))?;
+            Ok((None, Some(task)))
+        }
+        given => Ok(given),
+    }
 }
 
 /// A run whose only agent begins with what a snapshot holds.
@@ -149,6 +174,19 @@ fn task(given: Option<String>) -> Result<String, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_single_argument_beside_a_run_is_the_task() {
+        let both = |file: Option<&str>, task: Option<&str>, resumes| {
+            file_and_task(file.map(PathBuf::from), task.map(str::to_owned), resumes).unwrap()
+        };
+        assert_eq!(both(Some("go on"), None, true), (None, Some("go on".to_owned())));
+        assert_eq!(both(Some("-"), None, true), (None, Some("-".to_owned())));
+        assert_eq!(both(None, None, true), (None, None));
+        assert_eq!(both(Some("a.yaml"), None, false), (Some("a.yaml".into()), None));
+        let file_too = (Some(PathBuf::from("a.yaml")), Some("x".to_owned()));
+        assert_eq!(both(Some("a.yaml"), Some("x"), true), file_too);
+    }
 
     #[test]
     fn a_task_is_some_words_and_not_too_many() {

@@ -228,6 +228,10 @@ impl Runs for Double {
         Ok(Response::new(StopRunResponse { run: Some(the_run()) }))
     }
 
+    async fn get_run_file(&self, _: Request<GetRunFileRequest>) -> Result<Response<AgentFile>, Status> {
+        Ok(Response::new(AgentFile { name: "a.yaml".into(), directory: "/".into(), ..AgentFile::default() }))
+    }
+
     async fn remove_run(&self, _: Request<RemoveRunRequest>) -> Result<Response<RemoveRunResponse>, Status> {
         Err(Status::failed_precondition("the run has not ended"))
     }

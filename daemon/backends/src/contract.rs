@@ -2,7 +2,7 @@ use crate::BackendError;
 use cordon_config::Agent;
 use cordon_policy::{HostRule, Policy};
 use cordon_proto::v1::event::Kind;
-use cordon_proto::v1::{Outcome, OutputStream};
+use cordon_proto::v1::{Outcome, OutputStream, UsageEvent};
 use cordon_sandbox::{Forward, SeedFile, WallKind};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -76,6 +76,11 @@ pub struct Turn {
     pub prompt: String,
     /// The program's own session that this turn goes on with, as it named it in an earlier one.
     pub session: Option<String>,
+    /// A UUID for a session that begins with this turn, where the program lets its name be chosen.
+    pub new_session: String,
+    /// What was told of that session's use in earlier turns: some programs count a session as a
+    /// whole.
+    pub counted: UsageEvent,
     /// The rules, to explain denials with.
     pub policy: Arc<Policy>,
 }

@@ -3,7 +3,8 @@
 use crate::text::{MAX_LINE, MAX_OUTPUT, MAX_TEXT, clip};
 use cordon_proto::v1::event::Kind;
 use cordon_proto::v1::{
-    CommandEvent, ErrorEvent, FileChangeEvent, MessageEvent, ReasoningEvent, ToolCallEvent, WarningEvent,
+    CommandEvent, ErrorEvent, FileChangeEvent, MessageEvent, ReasoningEvent, SessionEvent, ToolCallEvent,
+    UsageEvent, WarningEvent,
 };
 use cordon_proto::v1::{Denial, RetryEvent};
 use serde_json::Value;
@@ -17,6 +18,29 @@ pub(crate) fn message(text: &str) -> Option<Kind> {
 
 pub(crate) fn reasoning(text: &str) -> Option<Kind> {
     (!text.is_empty()).then(|| Kind::Reasoning(ReasoningEvent { text: clip(text, MAX_TEXT) }))
+}
+
+/// The program's word for its session. What it prints may be an agent's doing, and this becomes an
+/// argument of a later turn: only what looks like an id is one.
+pub(crate) fn session(id: &str) -> Option<Kind> {
+    is_session(id).then(|| Kind::Session(SessionEvent { id: id.to_owned() }))
+}
+
+/// Whether this may be given to a program as the session to go on with.
+pub(crate) fn is_session(id: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    (8..=64).contains(&id.len()) && id.bytes().all(plain) && !id.starts_with('-')
+}
+
+/// What a count of a whole session has more than was told of it before.
+pub(crate) fn since(total: &UsageEvent, told: &UsageEvent) -> UsageEvent {
+    UsageEvent {
+        input_tokens: total.input_tokens.saturating_sub(told.input_tokens),
+        cached_input_tokens: total.cached_input_tokens.saturating_sub(told.cached_input_tokens),
+        output_tokens: total.output_tokens.saturating_sub(told.output_tokens),
+        reasoning_tokens: total.reasoning_tokens.saturating_sub(told.reasoning_tokens),
+        cost_usd: None,
+    }
 }
 
 pub(crate) fn command(id: &str, command: &str, status: &str, exit_code: Option<i32>, output: &str) -> Kind {

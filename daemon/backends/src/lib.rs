@@ -33,7 +33,7 @@ pub use contract::{
 pub use denial::denial_event;
 pub use error::BackendError;
 pub use hints::explained;
-pub use redact::Redactor;
+pub use redact::{REDACTED, Redactor};
 
 use cordon_config::BackendKind;
 

@@ -7,7 +7,8 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 const SHORTEST: usize = 6;
 /// A shorter piece of base64 would match by chance.
 const SHORTEST_ENCODED: usize = 8;
-const MARK: &str = "[redacted]";
+/// Stands where a secret was.
+pub const REDACTED: &str = "[redacted]";
 
 /// Replaces secret values in a byte stream by `[redacted]`, also where they are
 /// escaped for JSON or a URL, or encoded in base64. However the stream is cut into
@@ -94,7 +95,7 @@ impl Redactor {
     pub fn text(&self, text: &str) -> String {
         match &self.mode {
             Mode::Open => text.to_owned(),
-            Mode::Sealed => MARK.to_owned(),
+            Mode::Sealed => REDACTED.to_owned(),
             Mode::Search(secrets) => {
                 String::from_utf8_lossy(&secrets.replace(text.as_bytes(), true).0).into_owned()
             }
@@ -120,7 +121,7 @@ impl Secrets {
             match self.automaton.find(&data[at..]) {
                 Some(found) if at + found.start() < open => {
                     out.extend_from_slice(&data[at..at + found.start()]);
-                    out.extend_from_slice(MARK.as_bytes());
+                    out.extend_from_slice(REDACTED.as_bytes());
                     at += found.end();
                 }
                 _ => {
@@ -193,7 +194,7 @@ mod tests {
         }
         for before in ["", "u", "user:", "user"] {
             let basic = STANDARD_NO_PAD.encode(format!("{before}{secret}tail"));
-            assert!(redactor.text(&basic).contains(MARK), "{basic}");
+            assert!(redactor.text(&basic).contains(REDACTED), "{basic}");
         }
     }
 

@@ -49,6 +49,9 @@ pub(crate) fn context(backend: BackendKind, owner_home: &Path) -> Context {
     }
 }
 
+/// The name for a session that begins.
+pub(crate) const NEW_SESSION: &str = "0f1e2d3c-0000-4000-8000-0123456789ab";
+
 /// The workspace is writable, /usr and /r are readable, nothing else is allowed.
 pub(crate) fn turn(prompt: &str) -> Turn {
     let rule =
@@ -58,7 +61,14 @@ pub(crate) fn turn(prompt: &str) -> Turn {
         rule("/usr", Access::Read, Source::System),
         rule("/r", Access::Read, Source::ContextPath),
     ]);
-    Turn { number: 1, prompt: prompt.into(), session: None, policy: Arc::new(policy.unwrap()) }
+    Turn {
+        number: 1,
+        prompt: prompt.into(),
+        session: None,
+        new_session: NEW_SESSION.into(),
+        counted: Default::default(),
+        policy: Arc::new(policy.unwrap()),
+    }
 }
 
 pub(crate) fn exit(code: i32) -> Exit {

@@ -52,6 +52,8 @@ pub(crate) fn of_run(error: &RunError) -> Status {
         | RunError::PlanChanged
         | RunError::PlanRefused { .. }
         | RunError::NotMade { .. }
+        | RunError::NotResumable { .. }
+        | RunError::Home(_)
         | RunError::Diff(_) => Code::FailedPrecondition,
         RunError::Busy { .. } => Code::Aborted,
         RunError::NoRoom { .. } => Code::ResourceExhausted,

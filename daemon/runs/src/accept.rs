@@ -4,11 +4,13 @@ use crate::{
     entry::Entry,
     error::RunError,
     file::{self, FileSource},
+    home,
     journal::{Durability, Journal},
     keep::{place, trees},
     life::{Agent, Link, Log, Tally, Terminal, warning},
     plan::{self, Planned, remove_placeholders},
-    record::{AgentRecord, RunRecord, State, now_ms, title},
+    record::{AgentRecord, RunRecord, State, TurnRecord, now_ms, title},
+    resume::Line,
     runs::StartRequest,
     shared::Shared,
     store::{RunDirectory, Secrets},
@@ -69,9 +71,34 @@ impl Accepted {
     /// Blocks.
     pub(crate) fn new(
         shared: &Shared,
+        mut request: StartRequest,
+        id: &str,
+        purpose: Purpose,
+    ) -> Result<Self, RunError> {
+        // Of the request as it was sent.
+        let fingerprint = fingerprint(&request);
+        let resumed = Line::of(shared, &request)?;
+        if let Some(resumed) = &resumed {
+            resumed.fill(shared, &mut request)?;
+        }
+        let line = resumed.as_ref().map_or(id, |resumed| resumed.earlier.line());
+        let accepted = Self::check(shared, request, id, purpose, resumed.as_ref(), fingerprint);
+        if accepted.is_err()
+            && line == id
+            && let Err(error) = home::remove(&shared.host.state, line)
+        {
+            tracing::warn!(run = id, %error, "homes of a run that was not accepted were left");
+        }
+        accepted
+    }
+
+    fn check(
+        shared: &Shared,
         request: StartRequest,
         id: &str,
         purpose: Purpose,
+        resumed: Option<&Line>,
+        fingerprint: String,
     ) -> Result<Self, RunError> {
         let source = FileSource {
             name: &request.name,
@@ -81,6 +108,9 @@ impl Accepted {
         };
         let mut checked = file::check(&source)?;
         from_snapshots(shared, &mut checked.file, &request)?;
+        if let Some(resumed) = resumed {
+            resumed.workspaces(&mut checked.file)?;
+        }
         if purpose == Purpose::Tools {
             checked.file = for_tools(checked.file);
         }
@@ -94,6 +124,7 @@ impl Accepted {
             variables: &request.variables,
             wall: request.wall,
             purpose: plan::Purpose::Start,
+            line: Some(resumed.map_or(id, |resumed| resumed.earlier.line())),
         };
         let several = request.agents.is_empty() && checked.file.agents.len() > 1;
         if purpose != Purpose::Task && several {
@@ -108,7 +139,11 @@ impl Accepted {
             let known = storage.as_deref().map(|place| shared.stores.remember(request.owner.uid, place));
             known.transpose().map(|_| storage)
         });
-        let accepting = Accepting { id, checked: &checked, purpose };
+        let storage = match resumed {
+            Some(resumed) => resumed.check(shared, &planned).and(storage),
+            None => storage,
+        };
+        let accepting = Accepting { id, checked: &checked, purpose, resumed, fingerprint };
         let kept = storage.and_then(|storage| accepting.keep(shared, request, planned, &directory, storage));
         if kept.is_err() {
             remove_placeholders(&placeholders);
@@ -124,6 +159,8 @@ struct Accepting<'a> {
     id: &'a str,
     checked: &'a file::Checked,
     purpose: Purpose,
+    resumed: Option<&'a Line>,
+    fingerprint: String,
 }
 
 impl Accepting<'_> {
@@ -135,14 +172,24 @@ impl Accepting<'_> {
         directory: &RunDirectory,
         storage: Option<PathBuf>,
     ) -> Result<Accepted, RunError> {
-        let Self { id, checked, purpose } = *self;
+        let Self { id, checked, purpose, resumed, .. } = *self;
+        let secret_values: Vec<String> = planned.iter().flat_map(|p| p.needs.secrets.clone()).collect();
+        let redactor = Redactor::new(&secret_values);
+        let mut record = record(&request, id, &planned, &redactor, purpose);
+        record.storage = storage;
+        record.file_agents = checked.file.agents.iter().map(|a| a.id.clone()).collect();
+        // One alone sees only itself, where nobody asks for more.
+        record.show_peers = record.file_agents.len() > 1 || checked.file.agent_temporary_workspace.is_some();
+        record.fingerprint.clone_from(&self.fingerprint);
+        record.drift = checked.file.drift.map(|d| d.name().to_owned());
+        if let Some(resumed) = resumed {
+            resumed.carry(shared, &mut record)?;
+        }
         directory.create()?;
         directory.write("agent-file", &request.content)?;
         directory.write("prompt", request.prompt.as_bytes())?;
         directory.save_secrets(&secrets(&request.variables, checked, &planned))?;
         let journal = Arc::new(Journal::create(&directory.journal(), shared.journal_limit)?);
-        let secrets: Vec<String> = planned.iter().flat_map(|p| p.needs.secrets.clone()).collect();
-        let redactor = Redactor::new(&secrets);
         let tally = Arc::new(Tally::default());
         let mut kinds = vec![Kind::RunStarted(RunStarted {
             agent_file_name: request.name.clone(),
@@ -157,21 +204,28 @@ impl Accepting<'_> {
                 let what = "mcp_servers: served by `cordon mcp`; the backend";
                 warning("mcp-servers-unused", &format!("{what} {} asks no server", agent.backend.name()))
             });
-            let log = Log::new(journal.clone(), &one.context.agent.id, tally.clone());
+            let id = &one.context.agent.id;
+            let anew = resumed.and_then(|resumed| resumed.warning(checked, &record, id));
+            let anew = anew.map(|why| warning("no-session", &why));
+            let log = Log::new(journal.clone(), id, tally.clone());
             log.write(
-                one.warnings.iter().map(|w| warning("plan", &redactor.text(w))).chain(unused).collect(),
+                one.warnings
+                    .iter()
+                    .map(|w| warning("plan", &redactor.text(w)))
+                    .chain(unused)
+                    .chain(anew)
+                    .collect(),
                 Durability::Soon,
             )?;
         }
-        let mut record = record(&request, id, &planned, &redactor, purpose);
-        record.storage = storage;
-        record.file_agents = checked.file.agents.iter().map(|a| a.id.clone()).collect();
-        // One alone sees only itself, where nobody asks for more.
-        record.show_peers = record.file_agents.len() > 1 || checked.file.agent_temporary_workspace.is_some();
-        record.drift = checked.file.drift.map(|d| d.name().to_owned());
         // Last: a directory without this file is no run.
         directory.save(&record, true)?;
+        let turns: Vec<TurnRecord> = record.agents.iter().map(|a| a.turn.clone()).collect();
+        if let Some(resumed) = resumed {
+            resumed.closed(shared, id);
+        }
         let agent = |(index, planned): (usize, Planned)| Agent {
+            turn: turns.get(index).cloned().unwrap_or_default(),
             log: Log::new(journal.clone(), &planned.context.agent.id, tally.clone()),
             index,
             planned,
@@ -272,6 +326,8 @@ fn record(
         trees: trees(p),
         from_snapshot: request.from_snapshots.get(&p.context.agent.id).cloned(),
         begun: false,
+        turn: TurnRecord::default(),
+        home: None,
     };
     RunRecord {
         version: RunRecord::VERSION,
@@ -283,7 +339,7 @@ fn record(
         file_name: request.name.clone(),
         directory: request.directory.clone(),
         title: title(&redactor.text(&request.prompt)),
-        fingerprint: fingerprint(request),
+        fingerprint: String::new(),
         owner: (&request.owner).into(),
         agents: planned.iter().map(agent).collect(),
         wall: request.wall,
@@ -297,6 +353,9 @@ fn record(
         show_peers: false,
         drift: None,
         applied: Vec::new(),
+        resumes: None,
+        resumed_by: None,
+        line: String::new(),
     }
 }
 
@@ -305,10 +364,11 @@ pub(crate) fn fingerprint(request: &StartRequest) -> String {
     let mut sum = crc32fast::Hasher::new();
     let parts = [request.name.as_bytes(), &request.content, request.prompt.as_bytes()];
     let wall = request.wall.map(|w| w.to_string()).unwrap_or_default();
+    let resume = request.resume.as_bytes();
     let agents = request.agents.iter().map(String::as_bytes);
     let from = request.from_snapshots.iter().flat_map(|(agent, id)| [agent.as_bytes(), id.as_bytes()]);
     let mut bytes = 0;
-    for part in parts.into_iter().chain([wall.as_bytes()]).chain(agents).chain(from) {
+    for part in parts.into_iter().chain([wall.as_bytes(), resume]).chain(agents).chain(from) {
         sum.update(&(part.len() as u64).to_le_bytes());
         sum.update(part);
         bytes += part.len();

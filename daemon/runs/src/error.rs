@@ -1,4 +1,4 @@
-use crate::{journal::JournalError, plan::PlanError, store::StoreError};
+use crate::{home::HomeError, journal::JournalError, plan::PlanError, store::StoreError};
 use cordon_config::Problem;
 use cordon_forks::ForkError;
 use cordon_objects::RemoteError;
@@ -228,6 +228,19 @@ pub enum RunError {
     /// An apply or a restore.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// The run cannot be gone on with.
+    #[error("run {run} cannot be gone on with: {why}")]
+    NotResumable {
+        /// The run.
+        run: String,
+        /// Why not.
+        why: String,
+        /// What to do.
+        fix: &'static str,
+    },
+    /// The home of an agent that goes on.
+    #[error(transparent)]
+    Home(#[from] HomeError),
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -341,6 +354,8 @@ impl RunError {
             Self::Bucket(e) => crate::versions::bucket_reason(e),
             Self::Apply(ApplyError::Drift { .. } | ApplyError::Changed { .. }) => "plan-changed",
             Self::Apply(_) => "apply-failed",
+            Self::NotResumable { .. } => "not-resumable",
+            Self::Home(_) => "kept-home",
             Self::Sandbox(e) => sandbox_reason(e),
             Self::Store(e) if e.is_full() => "disk-full",
             Self::Store(_) => "state-unusable",
@@ -376,6 +391,8 @@ impl RunError {
             Self::Bucket(RemoteError::NotFound(_)) => "`cordon snapshots ls --bucket` lists what it has",
             Self::PlanRefused { .. } => "`cordon apply` shows each with its reason before it asks",
             Self::WorkspaceNotFound { .. } => "`cordon workspaces ls` lists the workspaces",
+            Self::NotResumable { fix, .. } => fix,
+            Self::Home(_) => "begin anew with the agent file, without --resume",
             _ => "",
         }
     }

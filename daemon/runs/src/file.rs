@@ -62,6 +62,7 @@ pub(crate) struct For<'a> {
     pub(crate) variables: &'a Variables,
     pub(crate) wall: Option<WallKind>,
     pub(crate) purpose: Purpose,
+    pub(crate) line: Option<&'a str>,
 }
 
 /// Plans the selected agents. When one cannot be planned, nothing is left of the others.
@@ -71,9 +72,9 @@ pub(crate) fn plan_agents(
     shared: &For<'_>,
 ) -> Result<Vec<Planned>, RunError> {
     let mut planned: Vec<Planned> = Vec::new();
-    let For { run, file, owner, variables, wall, purpose } = *shared;
+    let For { run, file, owner, variables, wall, purpose, line } = *shared;
     for (index, agent) in select(file, selected)?.into_iter().enumerate() {
-        match plan(host, &Request { run, index, agent, file, owner, variables, wall, purpose }) {
+        match plan(host, &Request { run, index, agent, file, owner, variables, wall, purpose, line }) {
             Ok(mut one) => {
                 one.needs.secrets.extend(agent.tools.secrets().map(str::to_owned));
                 planned.push(one);

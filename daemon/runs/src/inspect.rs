@@ -121,6 +121,7 @@ impl Runs {
                 variables: &request.variables,
                 wall: request.wall,
                 purpose,
+                line: None,
             };
             file::plan_agents(&blocking.host, &selected, &planning)
         });

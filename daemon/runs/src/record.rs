@@ -1,6 +1,7 @@
 //! What is kept of a run beside its journal: `run.json`. It holds no secret.
 
 use crate::{
+    home::Places,
     keep::{Applied, TreeRecord},
     plan::Owner,
 };
@@ -102,6 +103,102 @@ pub(crate) struct AgentRecord {
     /// Something of the agent may have run.
     #[serde(default)]
     pub(crate) begun: bool,
+    /// Which turn of its line this is, and in which session.
+    #[serde(default)]
+    pub(crate) turn: TurnRecord,
+    /// What was put into the home that it keeps; none: the home went with the sandbox.
+    #[serde(default)]
+    pub(crate) home: Option<Places>,
+}
+
+/// A turn among those that go on one from another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct TurnRecord {
+    /// Counts from 1.
+    pub(crate) number: u32,
+    /// The program's session that it goes on with.
+    pub(crate) given: Option<String>,
+    /// A name for a session that begins with it.
+    pub(crate) fresh: String,
+    /// What was told of the session given before.
+    pub(crate) counted: Counted,
+    /// The program's session at its end, and all that was told of it.
+    pub(crate) session: Option<String>,
+    pub(crate) total: Counted,
+}
+
+impl Default for TurnRecord {
+    fn default() -> Self {
+        let (number, fresh) = (1, uuid::Uuid::new_v4().to_string());
+        let counted = Counted::default();
+        Self { number, given: None, fresh, counted, session: None, total: counted }
+    }
+}
+
+impl TurnRecord {
+    /// The one after this one, which may have begun.
+    pub(crate) fn next(&self, begun: bool) -> Self {
+        let number = self.number.saturating_add(u32::from(begun));
+        let (given, counted) = match &self.session {
+            Some(_) => (self.session.clone(), self.total),
+            None => (self.given.clone(), self.counted),
+        };
+        Self { number, given, counted, ..Self::default() }
+    }
+
+    /// Takes down what the turn told of itself.
+    pub(crate) fn told(&mut self, session: Option<String>, usage: Counted) {
+        let Some(session) = session else { return };
+        self.total = match self.given.as_ref() == Some(&session) {
+            true => self.counted.plus(usage),
+            false => usage,
+        };
+        self.session = Some(session);
+    }
+}
+
+/// Tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    input: u64,
+    cached: u64,
+    output: u64,
+    reasoning: u64,
+}
+
+impl Counted {
+    pub(crate) fn plus(self, more: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(more.input),
+            cached: self.cached.saturating_add(more.cached),
+            output: self.output.saturating_add(more.output),
+            reasoning: self.reasoning.saturating_add(more.reasoning),
+        }
+    }
+}
+
+impl From<&v1::UsageEvent> for Counted {
+    fn from(usage: &v1::UsageEvent) -> Self {
+        Self {
+            input: usage.input_tokens,
+            cached: usage.cached_input_tokens,
+            output: usage.output_tokens,
+            reasoning: usage.reasoning_tokens,
+        }
+    }
+}
+
+impl From<Counted> for v1::UsageEvent {
+    fn from(counted: Counted) -> Self {
+        Self {
+            input_tokens: counted.input,
+            cached_input_tokens: counted.cached,
+            output_tokens: counted.output,
+            reasoning_tokens: counted.reasoning,
+            cost_usd: None,
+        }
+    }
 }
 
 /// The owner, as kept.
@@ -172,10 +269,29 @@ pub(crate) struct RunRecord {
     /// Applies that were done, oldest first.
     #[serde(default)]
     pub(crate) applied: Vec<Applied>,
+    /// The run that this one goes on with, and the one that goes on with it.
+    #[serde(default)]
+    pub(crate) resumes: Option<String>,
+    #[serde(default)]
+    pub(crate) resumed_by: Option<String>,
+    /// The first run of its line; empty: itself.
+    #[serde(default)]
+    pub(crate) line: String,
 }
 
 impl RunRecord {
     pub(crate) const VERSION: u32 = 1;
+
+    /// The first of the runs that go on one from another.
+    pub(crate) fn line(&self) -> &str {
+        if self.line.is_empty() { &self.id } else { &self.line }
+    }
+
+    /// Makes it one that goes on with another.
+    pub(crate) fn follow(&mut self, earlier: &Self) {
+        self.resumes = Some(earlier.id.clone());
+        self.line = earlier.line().to_owned();
+    }
 
     /// The agent file itself, wherever its name was typed.
     pub(crate) fn file_path(&self) -> PathBuf {
@@ -209,6 +325,7 @@ impl RunRecord {
             owner_uid: self.owner.uid,
             agents: self.agents.iter().map(agent_to_proto).collect(),
             journal_events: self.journal_events,
+            resumes: self.resumes.clone().unwrap_or_default(),
         }
     }
 }
@@ -249,6 +366,27 @@ mod tests {
         assert_eq!(title("\n  fix it\nplease"), "fix it");
         assert_eq!(title(&"ä".repeat(300)).chars().count(), 200);
         assert_eq!(title(""), "");
+    }
+
+    #[test]
+    fn a_turn_goes_on_with_the_last_session_that_was_told() {
+        let used = |input| Counted { input, ..Counted::default() };
+        let first = TurnRecord::default();
+        assert_eq!((first.number, first.given.as_deref()), (1, None));
+        // It never began: the same turn again.
+        assert_eq!(first.next(false).number, 1);
+        let mut second = first.next(true);
+        second.told(Some("a".to_owned()), used(200));
+        let mut third = second.next(true);
+        assert_eq!((third.number, third.given.as_deref(), third.counted), (3, Some("a"), used(200)));
+        assert_ne!(third.fresh, second.fresh);
+        // It ended before the program said anything: the session is what it was.
+        assert_eq!(third.next(true).given.as_deref(), Some("a"));
+        assert_eq!(third.next(true).counted, used(200));
+        third.told(Some("a".to_owned()), used(100));
+        assert_eq!(third.next(true).counted, used(300));
+        third.told(Some("b".to_owned()), used(7));
+        assert_eq!(third.next(true).counted, used(7), "another session counts anew");
     }
 
     #[test]

@@ -247,6 +247,7 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
         variables: &secrets.variables,
         wall: record.wall,
         purpose: Purpose::Again,
+        line: Some(record.line()),
     };
     let planned = file::plan_agents(&shared.host, &selected, &planning)?;
     let tally = overview.tally.clone();
@@ -259,6 +260,7 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
             log: Log::new(journal.clone(), &id, tally.clone()),
             index,
             resume: Some(standing(&record, &overview, index)),
+            turn: record.agents.get(index).map(|a| a.turn.clone()).unwrap_or_default(),
             planned,
             driver: Mutex::default(),
             link: Mutex::default(),

@@ -7,6 +7,7 @@ use crate::{
     plan::{Host, Owner},
     record::now_ms,
     removed::Removed,
+    resume::{Line, remove_homes},
     shared::Shared,
     stop::stop_and_wait,
     versions::{Answers, Bucket, Place},
@@ -65,6 +66,8 @@ pub struct StartRequest {
     pub wall: Option<WallKind>,
     /// Agents that begin in a fresh workspace with the content of a snapshot.
     pub from_snapshots: BTreeMap<String, String>,
+    /// A run to go on with; empty: none. Where the content is empty, too, its file is used again.
+    pub resume: String,
     /// Empty: none.
     pub key: String,
     /// Who asks.
@@ -292,6 +295,7 @@ impl Runs {
             if workspace {
                 inner.shared.remove_workspaces(&done)?;
             }
+            remove_homes(&inner.shared, &done.record())?;
             // What could not be kept is given up with the run.
             let forks: Vec<PathBuf> = done.with(|r| {
                 let trees = r.agents.iter().flat_map(|a| &a.trees);
@@ -309,6 +313,25 @@ impl Runs {
         self.0.shared.entries().remove(&entry.id);
         self.keys().retain(|_, run| *run != entry.id);
         Ok(())
+    }
+
+    /// The agent file of an ended run, to be used again.
+    ///
+    /// # Errors
+    /// When there is no such run of the caller's, it has not ended or cannot be gone on with, or its
+    /// file cannot be used again.
+    pub async fn agent_file(&self, owner: u32, id: &str) -> Result<v1::AgentFile, RunError> {
+        let id = id.to_owned();
+        self.blocking("read the agent file", move |runs| {
+            let line = Line::find(&runs.0.shared, owner, &id)?;
+            Ok(v1::AgentFile {
+                name: line.earlier.file_name.clone(),
+                content: line.kept_file(&runs.0.shared)?.into(),
+                directory: line.earlier.directory.to_string_lossy().into_owned(),
+                variables: Default::default(),
+            })
+        })
+        .await
     }
 
     /// The guest of a running agent, for a process of the person's own.
@@ -349,7 +372,7 @@ impl Runs {
 }
 
 /// The one run whose id begins so.
-fn pick(
+pub(crate) fn pick(
     entries: &BTreeMap<String, Arc<Entry>>,
     id: &str,
     visible: impl Fn(&Arc<Entry>) -> bool,

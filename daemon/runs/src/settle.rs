@@ -1,18 +1,20 @@
 //! What earlier daemons left in the state directory and in users' trees.
 
 use crate::{
+    home,
     keep::{self, peers, shown},
     life::remove_forks,
     shared::Shared,
 };
 use cordon_snapshots::apply::Recovered;
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// What stood in the state directory at the start, by run.
 pub(crate) struct Earlier {
     forks: Vec<String>,
     views: Vec<String>,
     sealed: Vec<String>,
+    homes: Vec<String>,
 }
 
 impl Earlier {
@@ -21,6 +23,7 @@ impl Earlier {
             forks: names(&state.join("forks")),
             views: names(&state.join("views")),
             sealed: names(&shown::place(state)),
+            homes: names(&home::all(state)),
         }
     }
 }
@@ -77,6 +80,12 @@ pub(crate) fn settle(shared: &Arc<Shared>, earlier: Earlier) {
     for run in earlier.views.into_iter().filter(|id| !living(id)) {
         if let Err(error) = peers::remove(&peers::views(&shared.host.state, &run)) {
             tracing::warn!(run, %error, "what agents saw of each other was left");
+        }
+    }
+    let lines: BTreeSet<String> = shared.all().iter().map(|e| e.with(|r| r.line().to_owned())).collect();
+    for line in earlier.homes.into_iter().filter(|line| !lines.contains(line)) {
+        if let Err(error) = home::remove(&shared.host.state, &line) {
+            tracing::warn!(line, %error, "homes without a run were left");
         }
     }
     // Views of living runs keep the files that they link to.

@@ -66,6 +66,13 @@ impl RunDirectory {
         self.0.join("journal")
     }
 
+    /// Where it is written down what is being done to the run's own forks.
+    pub(crate) fn journals(&self) -> Result<PathBuf, StoreError> {
+        let directory = self.0.join("journals");
+        make_private(&directory)?;
+        Ok(directory)
+    }
+
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
         replace(&self.0, name, content, false)
     }

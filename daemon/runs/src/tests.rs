@@ -45,6 +45,7 @@ fn request(state: &Path, key: &str, prompt: &str) -> StartRequest {
         agents: Vec::new(),
         wall: Some(WallKind::Local),
         from_snapshots: Default::default(),
+        resume: String::new(),
         key: key.to_owned(),
         owner: Owner { uid, gid, home: state.to_path_buf() },
     }

@@ -91,6 +91,12 @@ impl LiveTree {
         Ok(Self { owner: Some(owner.clone()), ..tree })
     }
 
+    /// Reads what is in the tree with the rights of `owner` and no others, whoever may come to it.
+    #[must_use]
+    pub fn acting(self, owner: &Owner) -> Self {
+        Self { owner: Some(owner.clone()), ..self }
+    }
+
     /// The tree of an open directory.
     ///
     /// # Errors

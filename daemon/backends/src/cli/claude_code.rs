@@ -7,6 +7,7 @@ use super::claude_settings;
 use crate::credential::hosts;
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
+use crate::events::is_session;
 use crate::login;
 use crate::process::{argument, directories, environment, first_argument, path_text, plan, quiet_git};
 use crate::program::{self, Package};
@@ -88,6 +89,7 @@ fn driver(
         argv.push([b"--add-dir=".as_slice(), workspace].concat());
     }
     argv.extend(directories(agent).iter().map(|path| format!("--add-dir={path}").into_bytes()));
+    argv.extend(turn.session.filter(|id| is_session(id)).map(|id| format!("--resume={id}").into_bytes()));
     let plan = plan(context, argv, env, Some(turn.prompt.into_bytes()));
     Box::new(CliDriver::new("claude", plan, ClaudeParser::new()))
 }

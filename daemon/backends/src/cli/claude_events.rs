@@ -1,7 +1,7 @@
 //! The events of `claude -p --output-format stream-json --verbose`.
 
 use crate::driver::{Parser, Verdict};
-use crate::events::{command, file_change, message, provider_error, reasoning, tool_call, warning};
+use crate::events::{command, file_change, message, provider_error, reasoning, session, tool_call, warning};
 use crate::events::{refused_by_mode, retry};
 use crate::json::{count, text};
 use crate::text::{MAX_LINE, clip};
@@ -137,7 +137,8 @@ impl Parser for ClaudeParser {
         }
         match text(event, "type") {
             "system" => match text(event, "subtype") {
-                "init" | "thinking_tokens" | "status" => {}
+                "init" => out.extend(session(text(event, "session_id"))),
+                "thinking_tokens" | "status" => {}
                 "api_retry" => out.push(again(event)),
                 _ => return false,
             },

@@ -7,6 +7,7 @@ use super::codex_login::{Credential, LOGIN, SECRETS, VARIABLES, credential};
 use crate::credential::hosts;
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
+use crate::events::is_session;
 use crate::login;
 use crate::process::{argument, environment, first_argument, path_text, plan, quiet_git};
 use crate::program::{self, Package};
@@ -77,9 +78,13 @@ fn driver(context: &Context, turn: Turn, argv0: Vec<u8>, env: Vec<(String, Vec<u
         .map(|a| a.as_bytes().to_vec()),
     );
     argv.extend(codex_config::model(&context.agent).map(|m| format!("--model={m}").into_bytes()));
-    argv.extend([b"-C".to_vec(), context.workspace.as_os_str().as_encoded_bytes().to_vec(), b"-".to_vec()]);
+    argv.extend([b"-C".to_vec(), context.workspace.as_os_str().as_encoded_bytes().to_vec()]);
+    let session = turn.session.filter(|id| is_session(id));
+    let told = session.as_ref().map(|_| turn.counted).unwrap_or_default();
+    argv.extend(session.into_iter().flat_map(|id| [b"resume".to_vec(), id.into_bytes()]));
+    argv.push(b"-".to_vec());
     let plan = plan(context, argv, env, Some(turn.prompt.into_bytes()));
-    Box::new(CliDriver::new("codex", plan, CodexParser::new()))
+    Box::new(CliDriver::new("codex", plan, CodexParser::after(told)))
 }
 
 impl Backend for Codex {

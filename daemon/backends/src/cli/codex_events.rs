@@ -3,7 +3,7 @@
 use crate::driver::{Parser, Verdict};
 use crate::events::retry;
 use crate::events::{
-    MAX_FILES, command, file_change, message, provider_error, reasoning, tool_call, warning,
+    MAX_FILES, command, file_change, message, provider_error, reasoning, session, since, tool_call, warning,
 };
 use crate::json::{count, text};
 use crate::text::{MAX_LINE, clip};
@@ -19,8 +19,14 @@ pub(super) struct CodexParser {
 }
 
 impl CodexParser {
+    #[cfg(test)]
     pub(super) fn new() -> Self {
-        Self { verdict: Verdict::Open, told: UsageEvent::default() }
+        Self::after(UsageEvent::default())
+    }
+
+    /// In a thread of which so much was told before.
+    pub(super) fn after(told: UsageEvent) -> Self {
+        Self { verdict: Verdict::Open, told }
     }
 
     fn usage(&mut self, usage: &Value) -> Kind {
@@ -32,20 +38,14 @@ impl CodexParser {
             cost_usd: None,
         };
         let told = std::mem::replace(&mut self.told, total);
-        Kind::Usage(UsageEvent {
-            input_tokens: total.input_tokens.saturating_sub(told.input_tokens),
-            cached_input_tokens: total.cached_input_tokens.saturating_sub(told.cached_input_tokens),
-            output_tokens: total.output_tokens.saturating_sub(told.output_tokens),
-            reasoning_tokens: total.reasoning_tokens.saturating_sub(told.reasoning_tokens),
-            cost_usd: None,
-        })
+        Kind::Usage(since(&total, &told))
     }
 }
 
 impl Parser for CodexParser {
     fn event(&mut self, event: &Value, out: &mut Vec<Kind>) -> bool {
         match text(event, "type") {
-            "thread.started" => {}
+            "thread.started" => out.extend(session(text(event, "thread_id"))),
             "turn.started" => self.verdict = Verdict::Open,
             "item.started" => return item(&event["item"], false, out),
             // Partial output: the completed item has all of it.

@@ -22,6 +22,7 @@ fn names(events: &[Kind]) -> Vec<&'static str> {
             Kind::Error(_) => "error",
             Kind::Warning(_) => "warning",
             Kind::Unknown(_) => "unknown",
+            Kind::Session(_) => "session",
             _ => "other",
         })
         .collect()
@@ -32,12 +33,12 @@ fn a_recorded_run_is_understood_whole() {
     let (events, outcome) = run(CodexParser::new(), &[RECORDED], &CLEAN);
     assert_eq!(outcome.outcome, Outcome::Success);
     let expected = [
-        "warning", "message", "command", "command", "command", "command", "command", "command", "message",
-        "usage",
+        "session", "warning", "message", "command", "command", "command", "command", "command", "command",
+        "message", "usage",
     ];
     assert_eq!(names(&events), expected);
     assert_eq!(
-        events[5],
+        events[6],
         Kind::Command(CommandEvent {
             id: "item_3".into(),
             command: "/bin/bash -lc 'cat /srv/agent/canary; env | grep -ci key'".into(),
@@ -161,6 +162,26 @@ fn only_its_own_word_and_a_clean_exit_are_success() {
         let (_, outcome) = run(CodexParser::new(), &[text.as_bytes()], &exit);
         assert_eq!(outcome.outcome, expected, "{text} {exit:?}: {}", outcome.message);
         assert_eq!(outcome.message.is_empty(), expected == Outcome::Success);
+    }
+}
+
+#[test]
+fn a_resumed_thread_tells_what_its_turn_used() {
+    let told = UsageEvent { input_tokens: 1300, output_tokens: 90, ..UsageEvent::default() };
+    let (events, _) = run(CodexParser::after(told), &[DONE.as_bytes()], &CLEAN);
+    let [Kind::Usage(usage)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((usage.input_tokens, usage.output_tokens), (60, 0));
+}
+
+#[test]
+fn only_an_id_is_a_session() {
+    let told = |id: &str| {
+        let line = serde_json::json!({"type": "thread.started", "thread_id": id}).to_string();
+        run(CodexParser::new(), &[line.as_bytes()], &CLEAN).0
+    };
+    assert!(matches!(&told("019b0000-0000-7000-8000-000000000000")[..], [Kind::Session(_)]));
+    for id in ["", "--last", "-c=x=y-y-y-y", "a/../../b/c/d", "x y z a b c", &"a".repeat(65)] {
+        assert!(told(id).is_empty(), "{id:?}");
     }
 }
 

@@ -5,6 +5,7 @@
 use super::copilot_driver::CopilotDriver;
 use crate::credential::{hosts, key, places};
 use crate::endpoint::Endpoint;
+use crate::events::is_session;
 use crate::login::{self, LoginFile};
 use crate::process::{argument, directories, environment, path_text, plan, quiet_git};
 use crate::program::{self, Package, Program};
@@ -12,6 +13,7 @@ use crate::interactive::{Headless, interactive};
 use crate::servers::{self, Reach, Server, Servers};
 use crate::{Backend, BackendError, Context, Driver, ExecPlan, Login, Needs, Turn};
 use cordon_config::{Agent, BackendKind, PermissionMode};
+use cordon_proto::v1::UsageEvent;
 use cordon_sandbox::{SeedFile, WallKind};
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt as _;
@@ -266,13 +268,19 @@ fn driver(
     argv.extend([b"--usage-output-file".to_vec(), usage.as_os_str().as_bytes().to_vec()]);
     argv.extend(model(agent).map(|m| format!("--model={m}").into_bytes()));
     argv.extend(agent.effort.map(|e| format!("--reasoning-effort={}", e.name()).into_bytes()));
+    // The same word begins a session and goes on with one.
+    let (session, told) = match turn.session.filter(|id| is_session(id)) {
+        Some(session) => (session, turn.counted),
+        None => (turn.new_session, UsageEvent::default()),
+    };
+    argv.push(format!("--session-id={session}").into_bytes());
     let work = plan(context, argv, env, Some(turn.prompt.into_bytes()));
     // The last turn's file must not be taken for this one's: what was read is removed.
     let script = r#"cat -- "$1" && rm -f -- "$1""#;
     let mut argv: Vec<Vec<u8>> = ["/bin/sh", "-c", script, "sh"].map(|a| a.as_bytes().to_vec()).into();
     argv.push(usage.as_os_str().as_bytes().to_vec());
     let count = plan(context, argv, Vec::new(), None);
-    Box::new(CopilotDriver::new(work, count))
+    Box::new(CopilotDriver::new(work, count, &session, told))
 }
 
 /// The servers as the program reads them from a file.

@@ -3,6 +3,7 @@
 
 use super::copilot_events::CopilotParser;
 use crate::driver::CliDriver;
+use crate::events;
 use crate::json;
 use crate::text::MAX_OUTPUT;
 use crate::{Driver, ExecPlan, Exit, Step};
@@ -17,6 +18,10 @@ pub(super) struct CopilotDriver {
     work: CliDriver<CopilotParser>,
     count: Option<ExecPlan>,
     counted: Vec<u8>,
+    /// The program tells its session only when it ends by itself.
+    session: Option<Kind>,
+    /// It counts a session as a whole: what was told of it before.
+    told: UsageEvent,
     stage: Stage,
 }
 
@@ -30,11 +35,13 @@ enum Stage {
 }
 
 impl CopilotDriver {
-    pub(super) fn new(work: ExecPlan, count: ExecPlan) -> Self {
+    pub(super) fn new(work: ExecPlan, count: ExecPlan, session: &str, told: UsageEvent) -> Self {
         Self {
             work: CliDriver::new("copilot", work, CopilotParser::new()),
             count: Some(count),
             counted: Vec::new(),
+            session: events::session(session),
+            told,
             stage: Stage::Work,
         }
     }
@@ -48,7 +55,9 @@ impl Driver for CopilotDriver {
             self.stage = Stage::Count;
             return (Vec::new(), Step::Exec(plan));
         }
-        self.work.next()
+        let (mut events, step) = self.work.next();
+        events.extend(self.session.take());
+        (events, step)
     }
 
     fn output(&mut self, stream: OutputStream, data: &[u8]) -> Vec<Kind> {
@@ -70,11 +79,12 @@ impl Driver for CopilotDriver {
             return self.work.exited(exit);
         }
         self.stage = Stage::Done;
-        usage(&self.counted).into_iter().collect()
+        let since = usage(&self.counted).map(|total| events::since(&total, &self.told));
+        since.map(Kind::Usage).into_iter().collect()
     }
 }
 
-fn usage(text: &[u8]) -> Option<Kind> {
+fn usage(text: &[u8]) -> Option<UsageEvent> {
     if text.len() > MAX_OUTPUT {
         return None;
     }
@@ -89,7 +99,7 @@ fn usage(text: &[u8]) -> Option<Kind> {
         add(&mut total.output_tokens, usage, "outputTokens");
         add(&mut total.reasoning_tokens, usage, "reasoningTokens");
     }
-    Some(Kind::Usage(total))
+    Some(total)
 }
 
 #[cfg(test)]
@@ -101,6 +111,7 @@ mod tests {
     use proptest::prelude::*;
 
     const RECORDED: &[u8] = include_bytes!("golden/copilot-1.0.102-usage.json");
+    const SESSION: &str = crate::testing::NEW_SESSION;
     const END: &[u8] = br#"{"type":"result","exitCode":0}"#;
 
     fn count() -> ExecPlan {
@@ -114,7 +125,7 @@ mod tests {
             (b"".as_slice(), 1, None),
             (b"{\"modelMetrics\":[]}", 0, None),
         ] {
-            let mut driver = CopilotDriver::new(plan(), count());
+            let mut driver = CopilotDriver::new(plan(), count(), SESSION, UsageEvent::default());
             let (plans, events, outcome) = play(
                 &mut driver,
                 &[(&[(OutputStream::Stdout, END)], exit(0)), (&[(OutputStream::Stdout, text)], exit(code))],
@@ -130,9 +141,30 @@ mod tests {
     }
 
     #[test]
+    fn a_later_turn_of_a_session_counts_for_itself() {
+        let told = UsageEvent {
+            input_tokens: 300,
+            cached_input_tokens: 60,
+            output_tokens: 50,
+            ..UsageEvent::default()
+        };
+        let mut driver = CopilotDriver::new(plan(), count(), SESSION, told);
+        let (_, events, _) = play(
+            &mut driver,
+            &[(&[(OutputStream::Stdout, END)], exit(0)), (&[(OutputStream::Stdout, RECORDED)], exit(0))],
+        );
+        let [Kind::Session(session), .., Kind::Usage(usage)] = events.as_slice() else {
+            panic!("{events:?}")
+        };
+        assert_eq!(session.id, SESSION);
+        let counted = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens);
+        assert_eq!(counted, (100, 20, 0), "what it counted less of than before is nothing");
+    }
+
+    #[test]
     fn after_a_stop_nothing_more_is_run() {
         let stopped = Exit { cancelled: true, ..exit(0) };
-        let mut driver = CopilotDriver::new(plan(), count());
+        let mut driver = CopilotDriver::new(plan(), count(), SESSION, UsageEvent::default());
         let (plans, _, outcome) = play(&mut driver, &[(&[(OutputStream::Stdout, END)], stopped)]);
         assert_eq!((plans.len(), outcome.outcome), (1, Outcome::Cancelled));
     }

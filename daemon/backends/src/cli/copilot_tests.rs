@@ -54,6 +54,7 @@ fn a_provider_of_ones_own_leaves_github_out() {
             "/home/agent/.copilot/cordon-usage.json",
             "--model=gpt-6",
             "--reasoning-effort=xhigh",
+            "--session-id=0f1e2d3c-0000-4000-8000-0123456789ab",
         ]
     );
     assert_eq!(plans[0].stdin.as_deref(), Some(&b"the prompt"[..]));

@@ -6,6 +6,7 @@ use super::gemini_settings;
 use crate::credential::{hosts, key, places};
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
+use crate::events::is_session;
 use crate::login::{self, LoginFile};
 use crate::process::{argument, environment, path_text, plan, quiet_git};
 use crate::program::{self, Interpreted};
@@ -188,6 +189,7 @@ fn driver(
         argv.extend(names.iter().map(|n| format!("--allowed-mcp-server-names={n}").into_bytes()));
     }
     argv.extend(context.agent.model.as_ref().map(|m| format!("--model={m}").into_bytes()));
+    argv.extend(turn.session.filter(|id| is_session(id)).map(|id| format!("--resume={id}").into_bytes()));
     let plan = plan(context, argv, env, Some(words(turn.prompt)));
     Box::new(CliDriver::new("gemini", plan, GeminiParser::new()))
 }

@@ -2,7 +2,7 @@
 
 use crate::Exit;
 use crate::driver::{Parser, Verdict};
-use crate::events::{command, file_change, message, provider_error, tool_call, warning};
+use crate::events::{command, file_change, message, provider_error, session, tool_call, warning};
 use crate::json::{count, text};
 use crate::text::{MAX_LINE, MAX_TEXT, clip};
 use cordon_proto::v1::UsageEvent;
@@ -135,7 +135,8 @@ impl Parser for GeminiParser {
         self.tell(out);
         match kind {
             // The other messages are what the agent was told.
-            "init" | "message" => {}
+            "message" => {}
+            "init" => out.extend(session(text(event, "session_id"))),
             "tool_use" => {
                 let event = self.tool_use(event);
                 out.push(event);

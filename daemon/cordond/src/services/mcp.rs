@@ -74,6 +74,7 @@ async fn start(caller: Caller, open: Open) -> Result<StartRequest, Status> {
         wall: wall(&open.wall)?,
         from_snapshots: Default::default(),
         // A stream cannot be told twice.
+        resume: String::new(),
         key: String::new(),
         owner: caller.owner().await?,
     })

@@ -28,7 +28,13 @@ impl runs_server::Runs for RunsService {
     ) -> Result<Response<v1::StartRunResponse>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
-        let file = agent_file(request.agent_file)?;
+        let file = match request.agent_file {
+            // The one that was kept, with these variables.
+            file if !request.resume.is_empty() && file.as_ref().is_none_or(|f| f.content.is_empty()) => {
+                file.unwrap_or_default()
+            }
+            file => agent_file(file)?,
+        };
         let start = StartRequest {
             name: file.name,
             content: file.content.to_vec(),
@@ -38,6 +44,7 @@ impl runs_server::Runs for RunsService {
             agents: request.agents,
             wall: wall(&request.wall)?,
             from_snapshots: request.from_snapshots.into_iter().collect(),
+            resume: request.resume,
             key: request.idempotency_key,
             owner: caller.owner().await?,
         };
@@ -106,6 +113,15 @@ impl runs_server::Runs for RunsService {
         let removed = self.runs.remove(caller.uid, &id, &idempotency_key, remove_workspace).await;
         removed.map_err(|e| of_run(&e))?;
         Ok(Response::new(v1::RemoveRunResponse {}))
+    }
+
+    async fn get_run_file(
+        &self,
+        request: Request<v1::GetRunFileRequest>,
+    ) -> Result<Response<v1::AgentFile>, Status> {
+        let caller = Caller::of(&request)?;
+        let file = self.runs.agent_file(caller.owns(), &request.into_inner().id).await;
+        Ok(Response::new(file.map_err(|e| of_run(&e))?))
     }
 
     type ExecStream = ReceiverStream<Result<v1::RunExecResponse, Status>>;

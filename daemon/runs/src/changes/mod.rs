@@ -5,6 +5,7 @@ mod plan;
 
 pub(crate) use apply::Held;
 pub use plan::ApplyOptions;
+pub(crate) use plan::settled;
 
 use crate::{
     entry::Entry,

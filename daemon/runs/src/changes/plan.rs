@@ -2,14 +2,17 @@ use super::Changed;
 use crate::{
     entry::Entry,
     error::RunError,
+    keep::TreeRecord,
+    record::RunRecord,
     runs::Runs,
+    shared::Shared,
     trees::{Without, live},
     versions::Filter,
 };
 use cordon_proto::v1;
 use cordon_snapshots::{
     Store,
-    apply::{self, OnDrift, Options, Plan, Planned},
+    apply::{self, OnDrift, Options, Plan, Planned, Verdict},
     classify::Class,
     diff::What,
 };
@@ -78,7 +81,7 @@ impl Runs {
             if chosen.is_some_and(<[_]>::is_empty) {
                 continue;
             }
-            let plan = self.plan_tree(owner, &store, &one, options, (&allowed, on_drift), chosen)?;
+            let plan = plan_tree(owner, &store, &one, options, (&allowed, on_drift), chosen)?;
             let (base, turn) = one.trees(&store)?;
             for id in [base.snapshot().root, turn.snapshot().root] {
                 hasher.update(&id.0);
@@ -93,41 +96,65 @@ impl Runs {
         let fingerprint = hasher.finalize().to_hex().to_string();
         Ok(Whole { entry, store, agent, trees, fingerprint })
     }
+}
 
-    fn plan_tree(
-        &self,
-        owner: u32,
-        store: &Store,
-        one: &Changed,
-        options: &ApplyOptions,
-        (allowed, on_drift): (&BTreeSet<Class>, OnDrift),
-        chosen: Option<&[Vec<u8>]>,
-    ) -> Result<Plan, RunError> {
-        let (base, turn) = one.trees(store)?;
-        let root = one.tree.live();
-        let live = live(owner, &root)?;
-        // What a snapshot does not hold is not known, and so neither changed nor removed: an agent
-        // could make its file unreadable, or put a FIFO in its place.
-        let mut unknown: Vec<Vec<u8>> = one.tree.leave_out.iter().map(|name| name.0.clone()).collect();
-        for snapshot in [base.snapshot(), turn.snapshot()] {
-            if snapshot.statistics.skipped > snapshot.skipped.len() as u64 {
-                let (tree, skipped) = (one.tree.path.clone(), snapshot.statistics.skipped);
-                return Err(RunError::Unrecorded { tree, skipped });
-            }
-            unknown.extend(snapshot.skipped.iter().map(|skipped| skipped.path.clone()));
+fn plan_tree(
+    owner: u32,
+    store: &Store,
+    one: &Changed,
+    options: &ApplyOptions,
+    (allowed, on_drift): (&BTreeSet<Class>, OnDrift),
+    chosen: Option<&[Vec<u8>]>,
+) -> Result<Plan, RunError> {
+    let (base, turn) = one.trees(store)?;
+    let root = one.tree.live();
+    let live = live(owner, &root)?;
+    // What a snapshot does not hold is not known, and so neither changed nor removed: an agent
+    // could make its file unreadable, or put a FIFO in its place.
+    let mut unknown: Vec<Vec<u8>> = one.tree.leave_out.iter().map(|name| name.0.clone()).collect();
+    for snapshot in [base.snapshot(), turn.snapshot()] {
+        if snapshot.statistics.skipped > snapshot.skipped.len() as u64 {
+            let (tree, skipped) = (one.tree.path.clone(), snapshot.statistics.skipped);
+            return Err(RunError::Unrecorded { tree, skipped });
         }
-        let (base, turn) = (Without::new(&base, unknown.clone()), Without::new(&turn, unknown.clone()));
-        let user = Without::new(&live, unknown);
-        let options = Options {
-            on_drift,
-            paths: chosen.map(<[_]>::to_vec).unwrap_or_default(),
-            allowed: allowed.clone(),
-            leave_out: options.leave_out,
-            above: root.as_os_str().as_bytes().to_vec(),
-            ..Options::default()
-        };
-        Ok(apply::plan(&base, &turn, &user, &options)?)
+        unknown.extend(snapshot.skipped.iter().map(|skipped| skipped.path.clone()));
     }
+    let (base, turn) = (Without::new(&base, unknown.clone()), Without::new(&turn, unknown.clone()));
+    let user = Without::new(&live, unknown);
+    let options = Options {
+        on_drift,
+        paths: chosen.map(<[_]>::to_vec).unwrap_or_default(),
+        allowed: allowed.clone(),
+        leave_out: options.leave_out,
+        above: root.as_os_str().as_bytes().to_vec(),
+        ..Options::default()
+    };
+    Ok(apply::plan(&base, &turn, &user, &options)?)
+}
+
+/// Whether the user's tree has everything that a run left in its fork. Blocks.
+pub(crate) fn settled(
+    shared: &Shared,
+    record: &RunRecord,
+    tree: &TreeRecord,
+    left: &str,
+) -> Result<bool, RunError> {
+    let parse = |id: &str| id.parse().map_err(|_| RunError::SnapshotNotFound { id: id.to_owned() });
+    let base = parse(tree.base.as_deref().unwrap_or_default())?;
+    let (owner, turn) = (record.owner.uid(), parse(left)?);
+    let store = shared.stores.of(owner, record.storage.as_deref())?;
+    let one = Changed { agent: String::new(), tree: tree.clone(), base, turn };
+    let options = ApplyOptions {
+        run: String::new(),
+        agent: String::new(),
+        paths: Vec::new(),
+        on_drift: None,
+        classes: Vec::new(),
+        leave_out: false,
+    };
+    let allowed = Class::MARKED.into_iter().collect();
+    let plan = plan_tree(owner, &store, &one, &options, (&allowed, OnDrift::Fail), None)?;
+    Ok(plan.changes().iter().all(|change| change.verdict == Verdict::Already))
 }
 
 /// The agent file's word for where the user went on meanwhile.

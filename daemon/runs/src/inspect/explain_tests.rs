@@ -49,6 +49,7 @@ fn planned(place: &Path) -> Planned {
         variables: &Default::default(),
         wall: Some(WallKind::Local),
         purpose: Purpose::Look,
+        line: None,
     };
     plan(&host, &request).unwrap()
 }

@@ -1,6 +1,7 @@
 //! What is kept of an agent's trees: where snapshots are, when they are taken, and what the
 //! other agents see of them.
 
+mod begins;
 mod files;
 pub(crate) mod peers;
 mod record;
@@ -8,6 +9,7 @@ pub(crate) mod shown;
 mod stores;
 mod take;
 
+pub(crate) use begins::Begins;
 pub(crate) use files::changed;
 pub(crate) use record::{Applied, TreeRecord, trees};
 pub(crate) use shown::Shown;

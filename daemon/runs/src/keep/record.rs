@@ -26,6 +26,10 @@ pub(crate) struct TreeRecord {
     pub(crate) base: Option<String>,
     #[serde(default)]
     pub(crate) turn: Option<String>,
+    /// What the agent left of it in an earlier run and goes on with: the fork begins with this, and
+    /// its base is the one of that run.
+    #[serde(default)]
+    pub(crate) begins: Option<String>,
 }
 
 /// A relative path. Bytes, not text.
@@ -105,6 +109,7 @@ pub(crate) fn trees(planned: &Planned) -> Vec<TreeRecord> {
         leave_out: Vec::new(),
         base: None,
         turn: None,
+        begins: None,
     };
     // What is staged in the workspace has snapshots of its own.
     let own = &planned.workspace.path;
@@ -121,6 +126,7 @@ pub(crate) fn trees(planned: &Planned) -> Vec<TreeRecord> {
         leave_out: sorted(staged.unrecorded().iter().map(|path| Name(bytes(path))).collect()),
         base: None,
         turn: None,
+        begins: None,
     });
     std::iter::once(TreeRecord { leave_out, ..workspace }).chain(forked).collect()
 }

@@ -27,8 +27,9 @@ pub(crate) fn base(
     let what = What::of(entry, agent);
     shared.stores.room(what.storage.as_deref())?;
     let store = shared.stores.of(what.owner, what.storage.as_deref())?;
-    let one = |(n, tree): (usize, &TreeRecord)| what.take(&store, n, tree, BASE, 0, Vec::new());
-    what.trees.iter().enumerate().filter(|(_, tree)| tree.staged == staged).map(one).collect()
+    let one = |(n, tree): (usize, &TreeRecord)| what.take(&store, n, tree, BASE, what.turn - 1, Vec::new());
+    let wanted = |tree: &TreeRecord| tree.staged == staged && tree.begins.is_none();
+    what.trees.iter().enumerate().filter(|(_, tree)| wanted(tree)).map(one).collect()
 }
 
 /// What a tree looks like after a turn. Nobody can change it any more.
@@ -42,7 +43,7 @@ pub(crate) fn turn(
     let what = What::of(entry, agent);
     let Some(tree) = what.trees.get(number) else { return Ok(None) };
     let Some(base) = &tree.base else { return Ok(None) };
-    let parents = base.parse().into_iter().collect();
+    let parents = tree.begins.as_ref().unwrap_or(base).parse().into_iter().collect();
     let store = shared.stores.of(what.owner, what.storage.as_deref())?;
     if again && let Some((id, snapshot)) = what.earlier(&store, tree, TURN)? {
         return Ok(Some(Kept { tree: number, id, told: told(&id, &snapshot, tree, 0) }));
@@ -51,7 +52,7 @@ pub(crate) fn turn(
         // After a reboot it is not mounted.
         cordon_forks::Fork::open(fork)?;
     }
-    what.take(&store, number, tree, TURN, 1, parents).map(Some)
+    what.take(&store, number, tree, TURN, what.turn, parents).map(Some)
 }
 
 struct What {
@@ -61,6 +62,8 @@ struct What {
     storage: Option<std::path::PathBuf>,
     identity: Option<Identity>,
     trees: Vec<TreeRecord>,
+    /// Counts from 1.
+    turn: u64,
 }
 
 impl What {
@@ -74,6 +77,7 @@ impl What {
                 storage: r.storage.clone(),
                 identity: one.and_then(|a| a.identity),
                 trees: one.map(|a| a.trees.clone()).unwrap_or_default(),
+                turn: one.map_or(1, |a| a.turn.number.max(1)).into(),
             }
         })
     }

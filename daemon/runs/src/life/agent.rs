@@ -12,7 +12,7 @@ use crate::{
     error::RunError,
     journal::{Durability, JournalError},
     plan::Planned,
-    record::{End, State},
+    record::{End, State, TurnRecord},
 };
 use cordon_backends::{Driver, Redactor, backend};
 use cordon_policy::Denial;
@@ -33,6 +33,8 @@ const REATTACH: (u32, Duration) = (10, Duration::from_secs(3));
 pub(crate) struct Agent {
     pub(crate) index: usize,
     pub(crate) planned: Planned,
+    /// Which turn it is, and in which session.
+    pub(crate) turn: TurnRecord,
     pub(crate) log: Log,
     pub(crate) resume: Option<Resume>,
     /// The client that the agent's tools are for, where no backend drives it.
@@ -183,6 +185,7 @@ impl Agent {
                 };
                 let wall = wall?;
                 self.provide(&*wall).await?;
+                self.clear_home(life).await?;
                 let create = wall.create(&self.planned.sandbox, &remember, sender);
                 let create = async { create.await.map_err(Trouble::from) };
                 // The sandbox is made meanwhile: no base snapshot of what is staged sees into it.
@@ -274,7 +277,7 @@ impl Agent {
         let (deadline, deadline_of) = self.deadline(life);
         let recovered = self.driver.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let mut turn = Turn {
-            number: 1,
+            number: self.turn.number,
             inside: Arc::new(ready.sandbox.guest.clone()),
             secrets: secrets.clone(),
             limits: Limits {
@@ -316,14 +319,14 @@ impl Agent {
 
     fn new_driver(&self, prompt: &str) -> Result<Box<dyn Driver>, String> {
         let context = &self.planned.context;
-        let driver = backend(context.agent.backend).turn(context, self.first_turn(prompt));
+        let driver = backend(context.agent.backend).turn(context, self.backend_turn(prompt));
         driver.map(|driver| self.explained(driver)).map_err(|e| e.to_string())
     }
 
     /// The driver of a turn that an earlier daemon began.
     pub(crate) fn old_driver(&self, prompt: &str) -> Box<dyn Driver> {
         let context = &self.planned.context;
-        self.explained(backend(context.agent.backend).recover(context, self.first_turn(prompt)))
+        self.explained(backend(context.agent.backend).recover(context, self.backend_turn(prompt)))
     }
 
     /// The rules behind failures that the kernel made and a program reports.
@@ -333,11 +336,13 @@ impl Agent {
         cordon_backends::explained(driver, self.planned.policy.clone(), &context.workspace, raw)
     }
 
-    fn first_turn(&self, prompt: &str) -> cordon_backends::Turn {
+    pub(super) fn backend_turn(&self, prompt: &str) -> cordon_backends::Turn {
         cordon_backends::Turn {
-            number: 1,
+            number: self.turn.number,
             prompt: prompt.to_owned(),
-            session: None,
+            session: self.turn.given.clone(),
+            new_session: self.turn.fresh.clone(),
+            counted: self.turn.counted.into(),
             policy: self.planned.policy.clone(),
         }
     }
@@ -370,7 +375,7 @@ impl Agent {
         .await;
     }
 
-    async fn change(
+    pub(super) async fn change(
         &self,
         life: &Life,
         change: impl FnOnce(&mut crate::record::AgentRecord) + Send + 'static,

@@ -49,9 +49,14 @@ impl Agent {
             (r.owner.uid(), from)
         });
         let Some(from) = from else { return Ok(()) };
+        let goes_on = life.entry.with(|r| r.resumes.is_some());
         let (shared, target) = (life.shared.clone(), self.planned.workspace.path.clone());
         let identity = self.planned.workspace.identity;
         blocking("fill the workspace", move || {
+            if goes_on && std::fs::read_dir(&target).is_ok_and(|mut names| names.next().is_some()) {
+                // Filled by an earlier run of its line.
+                return Ok(());
+            }
             shared.stores.room(None)?;
             let found = shared.stores.find(owner, &from)?;
             let root = rustix::process::geteuid().is_root();
@@ -71,6 +76,8 @@ impl Agent {
             mounts: life.shared.walls.shares_mounts(self.planned.context.wall).await,
             log: self.log.clone(),
             making: life.shared.forking(&life.entry.id, self.index),
+            begins: keep::Begins::of(&life.entry, self.index),
+            shared: life.shared.clone(),
         };
         let view = self.planned.peers.outside.clone();
         let cancel = CancelOnDrop(Arc::default());
@@ -141,6 +148,9 @@ struct Forking {
     log: Log,
     /// Held while they are made: who removes them waits.
     making: Arc<Mutex<()>>,
+    /// What an earlier run left in them.
+    begins: keep::Begins,
+    shared: Arc<Shared>,
 }
 
 impl Forking {
@@ -168,6 +178,7 @@ impl Forking {
             };
             let fork = staged.make(method, self.identity, Some(cancel), &mut progress)?;
             tracing::debug!(tree = %staged.path.display(), %method, "forked");
+            self.begins.put(&self.shared, staged, self.identity)?;
             told.extend(skipped(staged, fork.skipped()));
         }
         Ok(told)

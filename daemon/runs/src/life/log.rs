@@ -1,9 +1,10 @@
 use crate::{
     journal::{Durability, Journal, JournalError},
-    record::now_ms,
+    record::{Counted, now_ms},
 };
 use cordon_proto::v1::{Event, UsageEvent, event::Kind};
 use std::{
+    collections::BTreeMap,
     io,
     path::PathBuf,
     sync::{
@@ -25,16 +26,26 @@ pub(crate) struct Log {
 pub(crate) struct Tally {
     denials: AtomicU64,
     usage: std::sync::Mutex<Option<UsageEvent>>,
+    /// Of each agent: the session that its program told of last, and what it used.
+    sessions: std::sync::Mutex<BTreeMap<String, Session>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Session {
+    id: Option<String>,
+    used: Counted,
 }
 
 impl Tally {
     /// Counts an event of the journal.
-    pub(crate) fn count(&self, kind: &Kind) {
+    pub(crate) fn count(&self, agent: &str, kind: &Kind) {
         match kind {
+            Kind::Session(told) => self.session(agent, |s| s.id = Some(told.id.clone())),
             Kind::Denial(_) => {
                 self.denials.fetch_add(1, Ordering::Relaxed);
             }
             Kind::Usage(more) => {
+                self.session(agent, |s| s.used = s.used.plus(more.into()));
                 let mut sum = self.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let sum = sum.get_or_insert_default();
                 // The numbers are a backend's: as hostile as its output.
@@ -48,6 +59,16 @@ impl Tally {
             }
             _ => {}
         }
+    }
+
+    fn session<T>(&self, agent: &str, work: impl FnOnce(&mut Session) -> T) -> T {
+        let mut sessions = self.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        work(sessions.entry(agent.to_owned()).or_default())
+    }
+
+    /// The session that an agent's program told of, and what the agent used.
+    pub(crate) fn session_of(&self, agent: &str) -> (Option<String>, Counted) {
+        self.session(agent, |s| (s.id.clone(), s.used))
     }
 
     pub(crate) fn denials(&self) -> u64 {
@@ -75,7 +96,7 @@ impl Log {
 
     /// Appends one batch. Blocks.
     pub(crate) fn write(&self, kinds: Vec<Kind>, durability: Durability) -> Result<(), JournalError> {
-        kinds.iter().for_each(|k| self.tally.count(k));
+        kinds.iter().for_each(|k| self.tally.count(&self.agent, k));
         let time_unix_ms = now_ms();
         let event = |kind| Event { seq: 0, time_unix_ms, agent: self.agent.clone(), kind: Some(kind) };
         self.journal.append(kinds.into_iter().map(event).collect(), durability)

@@ -3,6 +3,7 @@
 mod agent;
 mod denials;
 mod finish;
+mod home;
 mod image;
 mod inside;
 mod intake;
@@ -201,7 +202,13 @@ impl Life {
             told.push(Kind::Error(error));
         }
         let outcome = v1::Outcome::from(end).into();
-        told.push(Kind::TurnEnded(TurnEnded { turn: 1, outcome, message, exit_code: None, wall_ms: 0 }));
+        told.push(Kind::TurnEnded(TurnEnded {
+            turn: agent.turn.number,
+            outcome,
+            message,
+            exit_code: None,
+            wall_ms: 0,
+        }));
         AgentEnd { index: agent.index, end, told, journal_failed: matches!(trouble, Trouble::Journal(_)) }
     }
 
@@ -230,6 +237,7 @@ impl Life {
             if let Some(agent) = agents.get(end.index) {
                 self.note(&agent.log, end.told).await;
                 agent.set_end(self, end.end).await;
+                agent.keep_session(self).await;
             }
         }
         if cancelled && worst < End::Refused {
@@ -330,7 +338,7 @@ impl Agent {
                         fix: String::new(),
                     }),
                     Kind::TurnEnded(TurnEnded {
-                        turn: 1,
+                        turn: self.turn.number,
                         outcome: v1::Outcome::Broken.into(),
                         message: why.clone(),
                         exit_code: None,

@@ -41,7 +41,7 @@ impl Overview {
         if let Kind::RunEnded(ended) = &kind {
             self.ended = Some(ended.outcome().into());
         }
-        self.tally.count(&kind);
+        self.tally.count(&event.agent, &kind);
         if event.agent.is_empty() {
             return;
         }

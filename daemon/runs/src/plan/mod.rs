@@ -25,8 +25,10 @@ pub use workspace::Workspace;
 
 use cordon_backends::{BackendError, Context, Needs, Variables, backend};
 use cordon_config::{Agent, AgentFile, ExecutionMode};
-use cordon_policy::{Limits, Policy};
-use cordon_sandbox::{Identity, Labels, Packages, Runtime, SandboxSpec, ToolSettings, WallKind};
+use cordon_policy::{Access, Limits, Policy};
+use cordon_sandbox::{
+    Identity, Labels, Packages, PathEntry, PathKind, PathSource, Runtime, SandboxSpec, ToolSettings, WallKind,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -81,6 +83,10 @@ pub struct Request<'a> {
     pub wall: Option<WallKind>,
     /// What for.
     pub purpose: Purpose,
+    /// The first of the runs that go on one from another, of which this is one: it names the
+    /// workspace that Cordon makes and the home that the agent's program keeps. None: the home
+    /// goes with the sandbox.
+    pub line: Option<&'a str>,
 }
 
 /// What a plan is made for.
@@ -174,7 +180,11 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
     }
 
     let policy = Policy::new(rules::built_in(&home).into_iter().chain(rules))?;
-    let paths = sources.view(&policy)?;
+    let mut paths = sources.view(&policy)?;
+    if let Some(kept) = workspace::home(host, request, workspace.identity)? {
+        let (path, source, kind) = (home.clone(), PathSource::Host(kept), PathKind::Directory);
+        paths.insert(0, PathEntry { path, source, kind, access: Access::Write, execute: true });
+    }
     let staged = sources.staged(&policy);
     let canaries = canaries(host, request.owner, &policy);
     let defaults = Limits::default();

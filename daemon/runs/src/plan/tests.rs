@@ -94,6 +94,7 @@ impl World {
             variables: &variables,
             wall: Some(WallKind::Local),
             purpose: Purpose::Start,
+            line: None,
         };
         let planned = plan(&self.host, &request);
         if let Ok(planned) = &planned {

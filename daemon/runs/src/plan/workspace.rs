@@ -1,4 +1,5 @@
-use super::{HOME, Host, PlanError, Request, UNPRIVILEGED};
+use super::{HOME, Host, PlanError, Purpose, Request, UNPRIVILEGED};
+use cordon_config::BackendKind;
 use cordon_policy::machine_tree;
 use cordon_sandbox::Identity;
 use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Uid};
@@ -43,7 +44,7 @@ pub(super) fn reserved(host: &Host, path: &Path) -> Option<String> {
 }
 
 pub(super) fn resolve(host: &Host, request: &Request<'_>) -> Result<Workspace, PlanError> {
-    let fresh = PathBuf::from(request.run).join(&request.agent.id);
+    let fresh = PathBuf::from(request.line.unwrap_or(request.run)).join(&request.agent.id);
     match &request.agent.cwd {
         Some(cwd) if cwd.is_absolute() => existing(host, request, cwd),
         Some(cwd) => own(host, request, &PathBuf::from(request.owner.uid.to_string()).join(cwd)),
@@ -121,6 +122,23 @@ fn own(host: &Host, request: &Request<'_>, relative: &Path) -> Result<Workspace,
     let identity = if owner.uid == 0 { UNPRIVILEGED } else { Identity { uid: owner.uid, gid: owner.gid } };
     let path = make_directories(&host.state, &Path::new("workspaces").join(relative), identity)?;
     Ok(Workspace { path, made: true, identity })
+}
+
+/// Where the home of an agent whose program keeps one is; made when it is not there yet.
+pub(super) fn home(
+    host: &Host,
+    request: &Request<'_>,
+    identity: Identity,
+) -> Result<Option<PathBuf>, PlanError> {
+    let keeps = !matches!(request.agent.backend, BackendKind::Command | BackendKind::Replay);
+    let Some(line) = request.line.filter(|_| keeps && request.purpose != Purpose::Look) else {
+        return Ok(None);
+    };
+    let relative = crate::home::relative(line, &request.agent.id);
+    if request.purpose == Purpose::Again {
+        return Ok(Some(host.state.join(relative)));
+    }
+    make_directories(&host.state, &relative, identity).map(Some)
 }
 
 /// Makes a directory below the state directory component by component, following no

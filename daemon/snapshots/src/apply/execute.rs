@@ -170,10 +170,11 @@ pub(super) fn execute_with(
     if plan.steps.is_empty() {
         return Ok(Outcome::default());
     }
-    rights::acting_for(owner, || all(&plan.steps, agent, root, journals, owner, seam))?
+    rights::acting_for(owner, || all(open(root)?, &plan.steps, agent, root, journals, owner, seam))?
 }
 
 pub(super) fn all(
+    tree: Tree,
     steps: &[Step],
     agent: &dyn TreeSource,
     root: &Path,
@@ -181,7 +182,6 @@ pub(super) fn all(
     owner: Option<&Owner>,
     seam: &dyn Seam,
 ) -> Result<Outcome, ApplyError> {
-    let tree = open(root)?;
     let identity = tree.identity().map_err(|e| ApplyError::io(b"", e))?;
     let items = items(steps);
     let absolute =

@@ -3,7 +3,7 @@
 
 use super::{
     build::{Builder, Step},
-    execute::{ApplyError, OPEN, Outcome, Production, Seam, all},
+    execute::{ApplyError, OPEN, Outcome, Production, Seam, all, open},
     listings::Listings,
     parts::visit,
     plan::{Decided, Verdict},
@@ -26,6 +26,9 @@ pub struct ReplaceOptions {
     pub leave: Vec<Vec<u8>>,
     /// How much work it may be.
     pub limits: Limits,
+    /// The directories above the tree are this process's own: it is opened with its rights, and
+    /// what is in it is looked at and changed with the owner's.
+    pub private: bool,
 }
 
 /// Makes the directory at `root` what `then` is. `now` is what stands there, as a snapshot that
@@ -69,6 +72,7 @@ pub(super) fn replace_at(
     seam: &dyn Seam,
 ) -> Result<Outcome, ApplyError> {
     let live = match owner {
+        Some(owner) if options.private => LiveTree::open(root)?.acting(owner),
         Some(owner) => LiveTree::open_as(root, owner)?,
         None => LiveTree::open(root)?,
     };
@@ -78,7 +82,10 @@ pub(super) fn replace_at(
     if steps.is_empty() {
         return Ok(Outcome::default());
     }
-    rights::acting_for(owner, || all(&steps, then, root, journals, owner, seam))?
+    rights::acting_for(owner, || {
+        let tree = if options.private { rights::as_daemon(|| open(root))? } else { open(root)? };
+        all(tree, &steps, then, root, journals, owner, seam)
+    })?
 }
 
 struct Exact<'a> {

@@ -1,0 +1,64 @@
+//! Forks that begin with what an earlier run left in its own.
+
+use super::TreeRecord;
+use crate::{entry::Entry, error::RunError, plan::Staged, shared::Shared, store::RunDirectory};
+use cordon_sandbox::Identity;
+use cordon_snapshots::{
+    TreeSource as _,
+    apply::{ReplaceOptions, replace_with},
+    live::LiveTree,
+    rights::Owner,
+};
+use std::path::PathBuf;
+
+/// What the trees of an agent begin with.
+pub(crate) struct Begins {
+    owner: u32,
+    storage: Option<PathBuf>,
+    trees: Vec<TreeRecord>,
+    directory: RunDirectory,
+}
+
+impl Begins {
+    pub(crate) fn of(entry: &Entry, agent: usize) -> Self {
+        let directory = entry.directory.clone();
+        entry.with(|r| Self {
+            directory,
+            owner: r.owner.uid(),
+            storage: r.storage.clone(),
+            trees: r.agents.get(agent).map(|a| a.trees.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// Makes a fresh fork what the earlier run left. What no snapshot has of it stays as it is in
+    /// the user's tree. Blocks.
+    pub(crate) fn put(&self, shared: &Shared, staged: &Staged, identity: Identity) -> Result<(), RunError> {
+        let Some(tree) = self.trees.iter().find(|t| t.staged && t.path == staged.path) else { return Ok(()) };
+        let Some(begins) = &tree.begins else { return Ok(()) };
+        let id = begins.parse().map_err(|_| RunError::SnapshotNotFound { id: begins.clone() })?;
+        let store = shared.stores.of(self.owner, self.storage.as_deref())?;
+        let then = store.tree(&id)?;
+        let root = tree.turn_root();
+        let owner = rustix::process::geteuid().is_root().then(|| Owner::known(identity.uid, identity.gid));
+        let now = LiveTree::open(&root)?;
+        let now = match &owner {
+            Some(owner) => now.acting(owner),
+            None => now,
+        };
+        let unknown = then.snapshot().skipped.iter().map(|skipped| skipped.path.clone());
+        let mut leave: Vec<Vec<u8>> =
+            tree.leave_out.iter().map(|name| name.0.clone()).chain(unknown).collect();
+        if !tree.is_directory {
+            // Around a single file there is nothing else.
+            let own = staged.path.file_name().map(|name| name.as_encoded_bytes().to_vec());
+            leave.extend(
+                now.children(b"")?.into_iter().map(|e| e.name).filter(|name| Some(name) != own.as_ref()),
+            );
+        }
+        // Should it end half-way, the fork is given up whole: nobody goes on from this journal.
+        let journals = self.directory.journals()?;
+        let options = ReplaceOptions { leave, private: true, ..ReplaceOptions::default() };
+        replace_with(&now, &then, &root, &journals, owner.as_ref(), &options)?;
+        Ok(())
+    }
+}
