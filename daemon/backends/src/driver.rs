@@ -7,6 +7,7 @@ use crate::text::{Excerpt, MAX_LINE, MAX_OUTPUT};
 use crate::{Driver, ExecPlan, Exit, Step, TurnOutcome, json};
 use cordon_proto::v1::event::Kind;
 use cordon_proto::v1::{Outcome, OutputStream, UnknownEvent, WarningEvent};
+use rustix::io::Errno;
 use serde_json::Value;
 
 /// What the program has said of the turn so far.
@@ -153,7 +154,10 @@ pub(crate) fn interrupted(program: &str, exit: &Exit) -> Option<TurnOutcome> {
     } else if exit.timed_out {
         (Outcome::TimedOut, format!("{program} was stopped: its time limit or idle limit passed"))
     } else if let Some((errno, step)) = &exit.failed_to_start {
-        (Outcome::Broken, failed_to_start(program, *errno, step))
+        // A program that is not where it was looked for is nothing that Cordon could mend.
+        let absent = *errno == Errno::NOENT.raw_os_error() && step == "exec";
+        let outcome = if absent { Outcome::AgentFailed } else { Outcome::Broken };
+        (outcome, failed_to_start(program, *errno, step))
     } else if exit.code.is_none() && exit.signal.is_none() {
         (Outcome::Broken, format!("how {program} ended is not known: its sandbox was lost"))
     } else {
@@ -166,7 +170,10 @@ pub(crate) fn failed_to_start(program: &str, errno: i32, step: &str) -> String {
     let error = std::io::Error::from_raw_os_error(errno);
     let hint = match step {
         "chdir" => "the working directory is not there inside the sandbox, or not allowed",
-        _ => "the program must be in the image of a docker sandbox, and below a readable path of a local one",
+        _ => {
+            "the program must be in the image of a docker sandbox, so name one that has it in \
+             `command_line_docker_image` or leave that out, and below a readable path of a local one"
+        }
     };
     format!("{program} could not be started ({step}): {error}. Hint: {hint}")
 }

@@ -213,7 +213,8 @@ impl<'a> Watch<'a> {
             // It printed: nobody had the time to take it.
             Stage::Running if !self.events.is_empty() => self.idle_until = after(self.limits.idle),
             Stage::Running => {
-                let why = format!("the agent printed nothing for {} s", self.limits.idle.as_secs());
+                let idle = self.limits.idle.as_secs();
+                let why = format!("the agent printed nothing for {idle} s (idle_timeout_seconds)");
                 self.ask(End::TimedOut, why).await;
             }
             Stage::Asked(_) => {
