@@ -19,7 +19,7 @@ QUICKSTART_FEATURES := --no-default-features
 endif
 
 .DEFAULT_GOAL := build
-.PHONY: help build guest release quickstart test lint fmt-check clippy deny bench attacks clean
+.PHONY: help build guest release quickstart test lint fmt-check clippy deny bench attacks matrix clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -68,6 +68,12 @@ attacks:  ## who survives what: the attack suite against Cordon and the controls
 	scripts/setup-tests.sh
 	CORDON_BIN=$(CURDIR)/$(BIN) CORDON_GUEST=$(CURDIR)/$(BIN)/cordon-guest \
 	  CORDON_TEST_CLIS=$(CURDIR)/build/clis/node_modules $(CARGO) run --locked -q -p cordon-attacks --bin attack-table
+
+matrix:  ## what of the four CLIs works where: every program in every wall, as a table
+	scripts/setup-tests.sh
+	-CORDON_BIN=$(CURDIR)/$(BIN) CORDON_GUEST=$(CURDIR)/$(BIN)/cordon-guest \
+	  CORDON_TEST_CLIS=$(CURDIR)/build/clis/node_modules $(CARGO) test --locked -q -p cordon-tests --test matrix
+	$(CARGO) run --locked -q -p cordon-tests --bin matrix-table
 
 clean:  ## remove what was built
 	$(CARGO) clean

@@ -11,6 +11,7 @@ mod report;
 mod snapshots;
 mod spec;
 mod stream;
+mod turns;
 
 use report::Report;
 
@@ -35,6 +36,9 @@ async fn main() {
     }
     if wanted("daemon") {
         daemon::start_and_memory(&mut report, rounds.min(20)).await;
+    }
+    if wanted("turns") {
+        turns::all(&mut report, rounds.min(10)).await;
     }
     if wanted("snapshots") {
         snapshots::all(&mut report, rounds.min(3));

@@ -89,6 +89,8 @@ pub enum Call {
 pub enum Failure {
     /// 401, as for a wrong key.
     Refuse,
+    /// 404: there is no such model.
+    UnknownModel,
     /// 429, for ever.
     RateLimit,
     /// 500, for ever.

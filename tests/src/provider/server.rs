@@ -112,8 +112,10 @@ async fn gemini(script: &Script, path: &str, body: &Value) -> Answer {
     }
     // Its clients look for the number in the body.
     let status = answer.status();
+    let told = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let told: Value = serde_json::from_slice(&told).unwrap_or_default();
     let word = status.canonical_reason().unwrap_or_default().to_ascii_uppercase().replace(' ', "_");
-    let error = json!({"error": {"code": status.as_u16(), "message": "scripted", "status": word}});
+    let error = json!({"error": {"code": status.as_u16(), "message": told["error"]["message"], "status": word}});
     let mut shaped = json_answer(&error);
     *shaped.status_mut() = status;
     shaped
@@ -133,6 +135,10 @@ async fn model(script: &Script, protocol: Protocol, request: &Value) -> Answer {
     match script.failure_at(position.turn) {
         None => {}
         Some(Failure::Refuse) => return error(StatusCode::UNAUTHORIZED, "the key is not valid"),
+        Some(Failure::UnknownModel) => {
+            let model = request["model"].as_str().unwrap_or_default();
+            return error(StatusCode::NOT_FOUND, &format!("the model `{model}` does not exist"));
+        }
         Some(Failure::ServerError) => return error(StatusCode::INTERNAL_SERVER_ERROR, "out of order"),
         Some(Failure::RateLimit) => {
             let mut answer = error(StatusCode::TOO_MANY_REQUESTS, "too many requests");

@@ -10,7 +10,7 @@ use cordon_tests::{
 };
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command},
     time::Duration,
 };
 
@@ -77,6 +77,18 @@ impl Place<'_> {
         let done = self.finish(file, &["run", file.to_str().unwrap(), prompt]);
         self.nothing_is_left(&done.run.id, file);
         done
+    }
+
+    /// Waits for a client that was started to end.
+    pub(crate) fn ended(&self, client: Child, file: &Path) -> Done {
+        let out = client.wait_with_output().unwrap();
+        let ran = Ran {
+            code: out.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
+        };
+        let run = self.run_of(file).unwrap_or_else(|| panic!("no run: {}\n{}", ran.stdout, ran.stderr));
+        Done { events: self.events(&run.id), run, ran }
     }
 
     /// No process, no container, no network. They go a moment after the end is told.

@@ -1,0 +1,179 @@
+//! Every example agent file is valid as it stands, and runs: as it stands but for the model's address
+//! and key, which are the scripted provider's.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use cordon_proto::v1::Outcome;
+use cordon_tests::{
+    harness::{Cli, Host, KEY, Ran, User, need_image, skipped, summary},
+    provider::{Provider, Script, Turn, When},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Installs packages from elsewhere when it runs: the test of derived images does that.
+const INSTALLS: &str = "codex_packages.yaml";
+/// Runs in `make quickstart`, with trees made for it.
+const QUICKSTART: &str = "quickstart.yaml";
+/// Served to an MCP client, in the tests of that.
+const SERVED: &str = "mcp.yaml";
+
+/// A copy of the examples, the agent's user's, beside each other as they are.
+fn examples(host: &Host) -> Vec<PathBuf> {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+    let to = host.path("files/configs");
+    let copied = Command::new("cp").arg("-r").arg(&from).arg(&to).status().unwrap();
+    assert!(copied.success());
+    if rustix::process::geteuid().is_root() {
+        let owner = format!("{0}:{0}", host.agent_uid());
+        assert!(Command::new("chown").args(["-R", &owner]).arg(&to).status().unwrap().success());
+    }
+    let mut found: Vec<PathBuf> = [to.clone(), to.join("seed")]
+        .iter()
+        .flat_map(|dir| fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
+    found.sort();
+    found
+}
+
+/// The client, with a login for everybody.
+fn client(host: &Host, args: &[&str]) -> Ran {
+    let mut command = host.command("cordon");
+    for name in ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GH_TOKEN", "AZURE_OPENAI_API_KEY"]
+    {
+        command.env(name, KEY);
+    }
+    for name in ["NPM_TOKEN", "GITHUB_TOKEN"] {
+        command.env(name, "planted-token-9876543210");
+    }
+    for name in ["WORKSPACE", "HANDBOOK", "OUTSIDE"] {
+        command.env(format!("CORDON_QUICKSTART_{name}"), host.path("files/configs/project"));
+    }
+    host.finish(command.args(args))
+}
+
+fn cli_of(text: &str) -> Option<Cli> {
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("type: "))?;
+    let word = line.split('#').next()?.trim().trim_matches('"');
+    Cli::ALL.into_iter().find(|cli| cli.backend() == word.replace('-', "_"))
+}
+
+/// The file with the model's address and key in it, and nothing else changed.
+fn pointed(text: &str, cli: Cli, address: &str) -> String {
+    let mut out = String::new();
+    let azure = text.contains("azure_endpoint:");
+    for line in text.lines() {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        match line.trim().split(':').next() {
+            Some("base_url" | "api_key") => continue,
+            Some("azure_endpoint") => out += &format!("{indent}azure_endpoint: {address}\n"),
+            _ => out += &format!("{line}\n"),
+        }
+        if line.trim().starts_with("type: ") && Some(cli) == cli_of(line) {
+            out += &format!("{indent}api_key: ${{OPENAI_API_KEY}}\n");
+            if !azure {
+                out += &format!("{indent}base_url: {address}{}\n", cli.suffix());
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn every_example_is_valid_as_it_stands() {
+    let mut host = Host::with_clis(User::Tester);
+    host.start_daemon();
+    let found = examples(&host);
+    assert!(found.len() > 20, "{found:?}");
+    for file in found {
+        let _ = client(&host, &["validate", file.to_str().unwrap()]).expect_code(0);
+    }
+}
+
+fn script(workspace: &Path) -> Script {
+    let mut script = Script::of([
+        Turn::shell("echo it-works > note.txt; ls /opt/handbook; env | cut -d= -f1"),
+        Turn::text("Noted."),
+    ]);
+    // With `acceptEdits` nobody is there to allow a command.
+    script.when.push(When {
+        contains: "edit it".into(),
+        turns: vec![Turn::write(workspace.join("note.txt").display().to_string(), "it-works\n")],
+    });
+    script.when.push(When {
+        contains: "use your server".into(),
+        turns: vec![
+            Turn::mcp("notes", "add", serde_json::json!({"text": "from-the-model"})),
+            Turn::text("Noted."),
+        ],
+    });
+    script
+}
+
+async fn run_all(wanted: impl Fn(&str) -> bool) {
+    let mut host = Host::with_clis(User::Tester);
+    host.start_daemon();
+    let edited = host.path("state/workspaces/0/claude_workspace");
+    let provider = Provider::start(script(&edited)).await.unwrap();
+    for file in examples(&host) {
+        let text = fs::read_to_string(&file).unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        if [INSTALLS, QUICKSTART, SERVED].contains(&name.as_str()) || !wanted(&text) {
+            continue;
+        }
+        let cli = cli_of(&text);
+        if let Some(cli) = cli {
+            if text.contains("docker") {
+                need_image(cli.image());
+            }
+            host.put(&file, pointed(&text, cli, &provider.base_url()));
+        }
+        let task = match &text {
+            text if text.contains("name: \"notes\"") => "use your server",
+            text if text.contains("acceptEdits") => "edit it",
+            _ => "note it",
+        };
+        let ran = client(&host, &["run", file.to_str().unwrap(), task]).expect_code(0);
+        let mut api = host.api().await;
+        let run = api.list().await.into_iter().max_by_key(|r| r.started_unix_ms).unwrap();
+        let events = api.events(&run.id, false).await;
+        assert_eq!(summary(&events).outcome(), Outcome::Success, "{name}: {}", ran.stdout);
+        if cli.is_none() {
+            continue;
+        }
+        let workspace = Path::new(&run.agents[0].workspace);
+        if task == "use your server" {
+            let notes = fs::read_to_string(workspace.join("notes.txt")).unwrap_or_default();
+            assert_eq!(notes, "from-the-model\n", "{name}: {events:?}");
+        } else {
+            let note = fs::read_to_string(workspace.join("note.txt")).unwrap_or_default();
+            assert_eq!(note, "it-works\n", "{name}: {}", ran.stdout);
+        }
+        if text.contains("/opt/handbook") {
+            let told = format!("{events:?}");
+            assert!(told.contains("guide.md"), "{name}: a mount is missing: {told}");
+            assert!(told.contains("NPM_TOKEN"), "{name}: a variable is missing: {told}");
+        }
+    }
+}
+
+fn in_docker(text: &str) -> bool {
+    text.replace('"', "").contains("execution_mode: docker")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_for_the_local_wall_runs() {
+    let clis = !skipped("clis");
+    run_all(|text| !in_docker(text) && (clis || cli_of(text).is_none())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_for_the_docker_wall_runs() {
+    if skipped("docker") || skipped("clis") {
+        return;
+    }
+    run_all(in_docker).await;
+}
