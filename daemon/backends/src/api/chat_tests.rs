@@ -336,6 +336,9 @@ fn keys_go_to_their_own_place_only() {
     }
     let nowhere = Endpoint::new(provider("azure_openai").unwrap(), None, None).unwrap_err().to_string();
     assert!(nowhere.contains("AZURE_OPENAI_ENDPOINT"), "{nowhere}");
+    assert!(endpoint(Some("http://h:8/v1")).unwrap().is_clear());
+    assert_eq!(endpoint(Some("http://h:8/v1")).unwrap().host(), ("h", 8));
+    assert!(!endpoint(None).unwrap().is_clear());
     for (name, base, key, sent) in [
         ("lmstudio", None, None, Some("Bearer lm-studio")),
         ("vllm", None, Some(" k\n"), Some("Bearer k")),

@@ -175,6 +175,12 @@ impl Endpoint {
         (self.base.host_str().unwrap_or_default(), port)
     }
 
+    /// Whether what is sent, the key included, can be read on the way.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.base.scheme() != "https"
+    }
+
     /// What the answers of a model of this provider are marked with.
     #[must_use]
     pub fn origin(&self, model: &str) -> Origin {

@@ -5,7 +5,7 @@ use std::fmt;
 /// Settings of a call. What is not set is not sent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
-    /// The model, as the provider names it.
+    /// The model, as the provider names it; for Azure the deployment.
     pub model: String,
     /// `temperature`.
     pub temperature: Option<f64>,
