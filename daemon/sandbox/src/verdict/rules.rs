@@ -144,6 +144,8 @@ fn agrees(asked: &Asked<'_>, trial: Trial, allowed: bool, answer: Option<u32>) -
         (NODATA, true) => trial == Trial::Read,
         // The device itself answers, whom only the allowed get to ask: no terminal here.
         (NXIO, true) => source == Source::System && answer & half == 0,
+        // The same in gVisor's words.
+        (IO, true) => source == Source::System && trial == Trial::Read,
         // A guarded file that the agent's user may not read in the first place.
         (_, true) => {
             let guard = matches!(
@@ -158,6 +160,7 @@ fn agrees(asked: &Asked<'_>, trial: Trial, allowed: bool, answer: Option<u32>) -
 const NOENT: u32 = rustix::io::Errno::NOENT.raw_os_error().cast_unsigned();
 const NOTDIR: u32 = rustix::io::Errno::NOTDIR.raw_os_error().cast_unsigned();
 const NXIO: u32 = rustix::io::Errno::NXIO.raw_os_error().cast_unsigned();
+const IO: u32 = rustix::io::Errno::IO.raw_os_error().cast_unsigned();
 const NODATA: u32 = rustix::io::Errno::NODATA.raw_os_error().cast_unsigned();
 
 fn check(asked: &Asked<'_>) -> String {

@@ -70,6 +70,8 @@ impl Derived<'_> {
             t: Some(self.tag()),
             rm: true,
             forcerm: true,
+            // A step of last month's would bring last month's package lists.
+            nocache: true,
             labels: Some(labels),
             buildargs: Some(proxies()),
             ..BuildImageOptions::default()
@@ -102,10 +104,13 @@ impl Derived<'_> {
         let named: Vec<&str> =
             self.all().map(bare).filter(|name| text.lines().any(|line| blames(line, name))).collect();
         let which = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
-        let said: Vec<String> = last.iter().map(|line| line.trim().escape_debug().to_string()).collect();
+        // Of the step that failed, and without the builder's own words and colours.
+        let step = last.iter().rposition(|line| line.starts_with("Step ")).map_or(0, |at| at + 1);
+        let own = |line: &&String| !line.starts_with(" ---> ") && !line.contains("intermediate container");
+        let said: Vec<String> = last[step..].iter().filter(own).map(|line| plain(line)).collect();
         SandboxError::Unavailable {
             what: format!("{KEY}{which}"),
-            why: format!("it could not be installed on {}: {why}: {}", self.name, said.join(" | ")),
+            why: format!("it could not be installed on {}: {}: {}", self.name, plain(why), said.join(" | ")),
             fix: "Correct the names, or look whether the engine's builds reach the package indexes"
                 .to_owned(),
         }
@@ -195,6 +200,18 @@ fn run(command: &[&str], names: &[&str]) -> String {
 fn proxies() -> HashMap<String, String> {
     let names = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
     names.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
+}
+
+/// A line of somebody else's without escape sequences of colour, and with nothing raw in it.
+fn plain(line: &str) -> String {
+    let mut text = String::new();
+    let mut rest = line.trim();
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        text.push_str(before);
+        rest = after.find('m').filter(|at| *at < 12).map_or(after, |at| &after[at + 1..]);
+    }
+    text.push_str(rest);
+    text.escape_debug().to_string().replace("\\\"", "\"")
 }
 
 /// A package's name without its version.

@@ -72,12 +72,22 @@ fn what_is_no_name_is_refused() {
 #[test]
 fn a_failure_names_the_package_and_what_was_said() {
     let all = packages(&["jq", "no-such-thing"], &[], &[]);
-    let last =
-        ["Reading package lists...".to_owned(), "E: Unable to locate package no-such-thing".to_owned()];
+    let last = [
+        "an earlier step".to_owned(),
+        "Step 4/7 : RUN jq no-such-thing".to_owned(),
+        " ---> Running in 5f588b0d9789".to_owned(),
+        "Reading package lists...".to_owned(),
+        "\u{1b}[91mE: Unable to locate package no-such-thing\u{1b}[0m".to_owned(),
+        "\u{1b}[0mRemoving intermediate container 5f588b0d9789".to_owned(),
+    ];
     let error = derived("sha256:1", &all).failure("returned a non-zero code: 100", &last);
     let text = error.to_string();
     assert!(error.is_refusal() && text.contains("preinstall (no-such-thing)"), "{text}");
-    assert!(text.contains("E: Unable to locate") && !text.contains("(jq"), "{text}");
+    assert!(
+        text.contains(": Reading package lists... | E: Unable to locate package no-such-thing. "),
+        "{text}"
+    );
+    assert!(!text.contains("(jq") && !text.contains("Running") && !text.contains("earlier"), "{text}");
     assert_eq!(bare("@types/node@^20"), "@types/node");
     assert_eq!(bare("requests[socks]>=2"), "requests");
 }
