@@ -6,3 +6,4 @@ pub mod bridge;
 pub mod harness;
 pub mod matrix;
 pub mod provider;
+pub mod tokens;

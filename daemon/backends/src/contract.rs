@@ -1,4 +1,4 @@
-use crate::BackendError;
+use crate::{BackendError, Kept};
 use cordon_config::Agent;
 use cordon_policy::{HostRule, Policy};
 use cordon_proto::v1::event::Kind;
@@ -22,6 +22,8 @@ pub struct Context {
     pub home: PathBuf,
     /// Home directory of the owner on the host, where logins live.
     pub owner_home: PathBuf,
+    /// Cordon's own directory with the owner's logins; there may be none.
+    pub logins: PathBuf,
     /// Values the client sent (environment and `.env`).
     pub variables: Variables,
     /// Directories in which programs of the local wall are looked for.
@@ -44,6 +46,9 @@ pub struct Needs {
     pub seeds: Vec<SeedFile>,
     /// Login files.
     pub logins: Vec<Login>,
+    /// A login that is kept fresh while the sandbox stands: a link at the program's place leads
+    /// to it.
+    pub kept: Option<Kept>,
     /// Host files or directories with the backend's program; the local wall
     /// mounts them read-only at the same path.
     pub programs: Vec<PathBuf>,

@@ -1,6 +1,6 @@
 //! Keys and logins: where they are looked for, and what may be done with them.
 
-use crate::{BackendError, Context, login};
+use crate::{BackendError, Context, Ends, LoginKind, login};
 use cordon_policy::HostRule;
 
 /// The first key among `api_key` and these variables.
@@ -36,16 +36,24 @@ pub(crate) fn places(names: &[&str], file: Option<&std::path::Path>) -> Vec<Stri
     places
 }
 
-/// A login that ends soon must not go in: the program would renew it there, and the
-/// person's own file would keep a dead one.
+/// The same for a backend whose login is kept: every place that was looked at.
+pub(crate) fn login_places(context: &Context, names: &[&str], kind: &LoginKind) -> Vec<String> {
+    let mut all = places(names, None);
+    all.extend(login::files(context, kind).map(|(_, file)| file.display().to_string()));
+    all
+}
+
+/// A login that ends soon and cannot be renewed is of no use.
 pub(crate) fn check_expiry(
-    expiry: Option<std::time::SystemTime>,
+    ends: Ends,
     unusable: impl Fn(String) -> BackendError,
 ) -> Result<(), BackendError> {
-    let Some(expiry) = expiry else {
-        return Err(unusable("it does not say when its access token expires".to_owned()));
-    };
-    login::refuse_expiry(expiry, std::time::SystemTime::now()).map_or(Ok(()), |why| Err(unusable(why)))
+    match ends {
+        Ends::Never => Ok(()),
+        Ends::Unknown => Err(unusable("it does not say when its access token expires".to_owned())),
+        Ends::At(expiry) => login::refuse_expiry(expiry, std::time::SystemTime::now())
+            .map_or(Ok(()), |why| Err(unusable(why))),
+    }
 }
 
 /// Host rules that are written in this program.

@@ -16,6 +16,7 @@ mod events;
 mod hints;
 mod interactive;
 mod json;
+mod kept;
 mod lines;
 mod login;
 mod process;
@@ -34,6 +35,10 @@ pub use denial::denial_event;
 pub use error::BackendError;
 pub use hints::explained;
 pub use redact::{REDACTED, Redactor};
+pub use kept::{
+    Attempt, Ends, Facts, Kept, LARGEST_LOGIN, LOGIN_KINDS, LOGINS_INSIDE, LoginKind, LoginSource, Renewal,
+    Room, SigningIn, Surroundings, login_kind,
+};
 
 use cordon_config::BackendKind;
 

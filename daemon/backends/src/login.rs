@@ -2,6 +2,7 @@
 //! daemon may be more powerful than the owner, and the owner's home is the owner's to
 //! arrange: only a plain file of the owner's own is taken.
 
+use crate::{Context, LARGEST_LOGIN, LoginKind, LoginSource};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::fs::{FileType, Mode, OFlags};
@@ -11,8 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A login file larger than this is none.
-const LARGEST: u64 = 1 << 20;
+const LARGEST: u64 = LARGEST_LOGIN as u64;
 /// A login must be good for so much longer.
 pub(crate) const MARGIN: Duration = Duration::from_secs(600);
 
@@ -28,22 +28,58 @@ pub(crate) struct LoginFile {
 ///
 /// `Ok(None)`: there is none. `Err`: why what is there cannot be used.
 pub(crate) fn read(owner_home: &Path, relative: &str) -> Result<Option<LoginFile>, String> {
-    read_as(owner_home, relative, |text| text)
+    read_as(owner_home, relative, false)
 }
 
 /// The same for a file that may have lines of comment in it, beginning with `//`.
 pub(crate) fn read_commented(owner_home: &Path, relative: &str) -> Result<Option<LoginFile>, String> {
-    read_as(owner_home, relative, |text| {
-        let lines = text.split(|b| *b == b'\n').filter(|l| !l.trim_ascii_start().starts_with(b"//"));
-        lines.collect::<Vec<_>>().join(&b'\n')
-    })
+    read_as(owner_home, relative, true)
 }
 
-fn read_as(
-    owner_home: &Path,
-    relative: &str,
-    json: impl FnOnce(Vec<u8>) -> Vec<u8>,
-) -> Result<Option<LoginFile>, String> {
+/// A login that was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) source: LoginSource,
+    pub(crate) content: Value,
+}
+
+/// Where a login file is looked for: Cordon's own first, then the person's.
+pub(crate) fn files(context: &Context, kind: &LoginKind) -> [(LoginSource, PathBuf); 2] {
+    let own = context.logins.join(kind.backend.name()).join(LoginSource::Own.directory());
+    [(LoginSource::Own, own.join(kind.file)), (LoginSource::Person, context.owner_home.join(kind.personal))]
+}
+
+/// The file of one source.
+pub(crate) fn place(context: &Context, kind: &LoginKind, source: LoginSource) -> PathBuf {
+    let [(_, own), (_, person)] = files(context, kind);
+    if source == LoginSource::Own { own } else { person }
+}
+
+/// The login that agents of this owner use. `Err`: which file is unusable, and why.
+pub(crate) fn find(context: &Context, kind: &LoginKind) -> Result<Option<Found>, (PathBuf, String)> {
+    for (source, file) in files(context, kind) {
+        let base = match source {
+            LoginSource::Own => &context.logins,
+            LoginSource::Person => &context.owner_home,
+        };
+        let relative = file.strip_prefix(base).ok().and_then(Path::to_str).unwrap_or_default().to_owned();
+        let read = read_as(base, &relative, kind.commented).map_err(|why| (file, why))?;
+        if let Some(found) = read {
+            return Ok(Some(Found { source, content: found.content }));
+        }
+    }
+    Ok(None)
+}
+
+/// JSON, with or without lines of comment.
+pub(crate) fn parse(text: &[u8], commented: bool) -> Result<Value, String> {
+    let lines = text.split(|b| *b == b'\n').filter(|l| !l.trim_ascii_start().starts_with(b"//"));
+    let json = if commented { lines.collect::<Vec<_>>().join(&b'\n') } else { text.to_vec() };
+    // What a parser says of the place could quote a secret.
+    serde_json::from_slice(&json).map_err(|_| "it is not JSON".to_owned())
+}
+
+fn read_as(owner_home: &Path, relative: &str, commented: bool) -> Result<Option<LoginFile>, String> {
     let written = owner_home.join(relative);
     let (Some(parent), Some(name)) = (written.parent(), written.file_name()) else { return Ok(None) };
     let Ok(owner) = std::fs::metadata(owner_home).map(|m| m.uid()) else { return Ok(None) };
@@ -69,9 +105,7 @@ fn read_as(
     if text.len() as u64 > LARGEST {
         return Err(format!("it is larger than {LARGEST} bytes"));
     }
-    // What a parser says of the place could quote a secret.
-    let content = serde_json::from_slice(&json(text)).map_err(|_| "it is not JSON".to_owned())?;
-    Ok(Some(LoginFile { path, content }))
+    Ok(Some(LoginFile { path, content: parse(&text, commented)? }))
 }
 
 /// When a JSON web token ends, by its own word; none when it does not say.
@@ -90,9 +124,7 @@ pub(crate) fn refuse_expiry(expiry: SystemTime, now: SystemTime) -> Option<Strin
         Ok(left) => format!("it expires in {} s and needs {} s", left.as_secs(), MARGIN.as_secs()),
         Err(past) => format!("it expired {}", ago(past.duration())),
     };
-    Some(format!(
-        "{why}, and renewing it inside would spend the refresh token of the file outside, which stays as it is"
-    ))
+    Some(format!("{why}, and it holds nothing to renew it with"))
 }
 
 fn ago(past: Duration) -> String {

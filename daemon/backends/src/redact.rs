@@ -40,6 +40,19 @@ impl fmt::Debug for Mode {
     }
 }
 
+impl Mode {
+    fn search(patterns: Vec<Vec<u8>>) -> Self {
+        let Some(longest) = patterns.iter().map(Vec::len).max() else { return Self::Open };
+        let mut first = [false; 256];
+        patterns.iter().filter_map(|p| p.first()).for_each(|b| first[usize::from(*b)] = true);
+        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns);
+        match automaton {
+            Ok(automaton) => Self::Search(Arc::new(Secrets { automaton, patterns, longest, first })),
+            Err(_) => Self::Sealed,
+        }
+    }
+}
+
 struct Secrets {
     automaton: AhoCorasick,
     patterns: Vec<Vec<u8>>,
@@ -54,16 +67,22 @@ impl Redactor {
     pub fn new(secrets: &[String]) -> Self {
         let patterns: BTreeSet<Vec<u8>> =
             secrets.iter().filter(|s| s.len() >= SHORTEST).flat_map(|s| forms(s)).collect();
-        let patterns: Vec<Vec<u8>> = patterns.into_iter().collect();
-        let Some(longest) = patterns.iter().map(Vec::len).max() else { return Self::default() };
-        let mut first = [false; 256];
-        patterns.iter().filter_map(|p| p.first()).for_each(|b| first[usize::from(*b)] = true);
-        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns);
-        let mode = match automaton {
-            Ok(automaton) => Mode::Search(Arc::new(Secrets { automaton, patterns, longest, first })),
-            Err(_) => Mode::Sealed,
+        Self { mode: Mode::search(patterns.into_iter().collect()), held: Vec::new() }
+    }
+
+    /// These values are secret as well, from what was not answered yet on.
+    pub fn add(&mut self, secrets: &[String]) {
+        let mut more = Self::new(secrets);
+        more.mode = match (&self.mode, more.mode) {
+            (_, Mode::Open) => return,
+            (Mode::Open, mode) => mode,
+            (Mode::Search(old), Mode::Search(new)) => {
+                let all: BTreeSet<Vec<u8>> = old.patterns.iter().chain(&new.patterns).cloned().collect();
+                Mode::search(all.into_iter().collect())
+            }
+            (Mode::Sealed, _) | (_, Mode::Sealed) => Mode::Sealed,
         };
-        Self { mode, held: Vec::new() }
+        self.mode = more.mode;
     }
 
     /// The next piece of the stream: answers what can be told of it, and of what was

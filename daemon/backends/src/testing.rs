@@ -44,6 +44,7 @@ pub(crate) fn context(backend: BackendKind, owner_home: &Path) -> Context {
         workspace: "/w".into(),
         home: "/home/agent".into(),
         owner_home: owner_home.into(),
+        logins: owner_home.join("cordon-logins"),
         variables: Default::default(),
         program_path: Vec::new(),
     }

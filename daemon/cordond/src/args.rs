@@ -77,6 +77,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "VARIABLE", default_value = "", hide_default_value = true)]
     pub(crate) snapshot_bucket_token: String,
 
+    /// Server that renews Codex logins in place of the vendor's, named as Codex itself has it.
+    #[arg(long, env = "CODEX_REFRESH_TOKEN_URL_OVERRIDE", value_name = "URL")]
+    pub(crate) codex_token_server: Option<String>,
+
     /// What becomes of running agents when the daemon is told to end.
     #[arg(long, env = "CORDON_ON_SHUTDOWN", value_enum, default_value_t = OnShutdown::Leave)]
     pub(crate) on_shutdown: OnShutdown,

@@ -44,6 +44,7 @@ pub(crate) async fn serve(args: Serve, places: Places) -> Result<(), StartError>
         journal_limit: args.journal_limit << 20,
         snapshot_quota: args.snapshot_quota,
         bucket: args.bucket()?,
+        token_server: args.codex_token_server.clone(),
     };
     let runs =
         Runs::open(options, walls.clone()).map_err(StartError::io("open the runs in", &places.state))?;

@@ -34,6 +34,7 @@ pub(crate) fn of_run(error: &RunError) -> Status {
         RunError::KeyReused { .. } => Code::AlreadyExists,
         RunError::ShuttingDown => Code::Unavailable,
         RunError::Plan { .. }
+        | RunError::Login(_)
         | RunError::NotRunning { .. }
         | RunError::NoTerminal { .. }
         | RunError::TerminalTaken { .. }

@@ -2,10 +2,13 @@
 
 use cordon_proto::guest::SeedFile;
 use rustix::{
-    fs::{CWD, Mode, OFlags, fchmod, mkdirat, openat},
+    fs::{AtFlags, CWD, Mode, OFlags, fchmod, mkdirat, openat, symlinkat, unlinkat},
     io::Errno,
 };
 use std::{fs::File, io, io::Write, os::fd::OwnedFd};
+
+/// What the mode of a symbolic link has in it.
+const LINK: u32 = 0o120_000;
 
 /// Why one could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,13 @@ fn write_one(home: &[u8], parts: &[&[u8]], file: &SeedFile) -> io::Result<()> {
         }
         at = openat(&at, *parent, directory, Mode::empty())?;
     }
+    if file.mode & 0o170_000 == LINK {
+        match unlinkat(&at, *name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        return Ok(symlinkat(&file.content[..], &at, *name)?);
+    }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(file.mode & 0o777);
     let mut written = File::from(openat(&at, *name, flags | OFlags::NONBLOCK, Mode::RUSR | Mode::WUSR)?);
@@ -64,6 +74,20 @@ mod tests {
         let path = home.path().join(".a/b/c.toml");
         assert_eq!(std::fs::read(&path).unwrap(), b"text");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o400);
+    }
+
+    #[test]
+    fn a_link_takes_the_place_of_what_was_there() {
+        let home = tempfile::tempdir().unwrap();
+        let link =
+            SeedFile { path: b".c/login"[..].into(), content: b"/run/x/login"[..].into(), mode: 0o120_777 };
+        for _ in 0..2 {
+            write(home.path().as_os_str().as_bytes(), std::slice::from_ref(&link)).unwrap();
+            assert_eq!(
+                std::fs::read_link(home.path().join(".c/login")).unwrap().to_str(),
+                Some("/run/x/login")
+            );
+        }
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub enum RunError {
         /// Why.
         source: PlanError,
     },
+    /// An agent's login does not hold.
+    #[error(transparent)]
+    Login(#[from] crate::logins::LoginTrouble),
     /// The request itself cannot be met.
     #[error("{0}")]
     Invalid(String),
@@ -318,6 +321,7 @@ impl RunError {
             Self::Agent { .. } => "no-such-agent",
             Self::Plan { source: PlanError::Backend(_), .. } => "backend-not-ready",
             Self::Plan { .. } => "cannot-plan",
+            Self::Login(e) => e.reason(),
             Self::Invalid(_) => "invalid-request",
             Self::KeyReused { .. } => "idempotency-key-reused",
             Self::ShuttingDown => "shutting-down",

@@ -6,6 +6,7 @@ use crate::{
     error::RunError,
     file::{self, FileSource},
     keep::peers,
+    logins,
     plan::{Owner, Planned, Purpose, remove_placeholders},
     runs::Runs,
     shared::Shared,
@@ -130,7 +131,7 @@ impl Runs {
 }
 
 /// Forks what the plan stages, for as long as the sandbox is looked at.
-async fn probe(shared: &Shared, planned: &Planned) -> Result<Inspected, RunError> {
+async fn probe(shared: &Arc<Shared>, planned: &Planned) -> Result<Inspected, RunError> {
     let (staged, identity) = (planned.staged.clone(), planned.workspace.identity);
     let (forks, view) = (shared.host.state.join("forks"), planned.peers.outside.clone());
     let mounts = shared.walls.shares_mounts(planned.context.wall).await;
@@ -146,7 +147,10 @@ async fn probe(shared: &Shared, planned: &Planned) -> Result<Inspected, RunError
     probe_made(shared, planned).await
 }
 
-async fn probe_made(shared: &Shared, planned: &Planned) -> Result<Inspected, RunError> {
+async fn probe_made(shared: &Arc<Shared>, planned: &Planned) -> Result<Inspected, RunError> {
+    if let Some(user) = logins::User::of(planned) {
+        logins::fresh(shared, &user).await?;
+    }
     let wall = shared.walls.wall(planned.context.wall).await?;
     let (denials, _nobody_connects) = mpsc::channel(1);
     let made: Arc<Mutex<Option<SandboxRecord>>> = Arc::default();

@@ -9,6 +9,7 @@ use crate::{
     life::{
         Agent, Leaving, Life, Log, Overview, Recovered, Replayed, Resume, Terminal, close, deadline, launch, replay,
     },
+    logins::{self, Hidden},
     plan::{Planned, Purpose},
     record::{End, RunRecord, now_ms},
     runs::Runs,
@@ -44,7 +45,7 @@ impl Runs {
         }
         let unfinished: Vec<_> = entries.into_iter().filter(|e| !e.is_ended()).collect();
         // Known before anyone may start a new run: none of them is an orphan.
-        let known: Vec<String> = unfinished
+        let mut known: Vec<String> = unfinished
             .iter()
             .flat_map(|e| e.with(|r| r.agents.iter().map(|a| a.sandbox_id.clone()).collect::<Vec<_>>()))
             .collect();
@@ -71,6 +72,8 @@ impl Runs {
         // Nobody has made any yet: all are of earlier daemons.
         let earlier = Earlier::look(&self.0.shared.host.state);
         self.0.loaded.send_replace(true);
+        // A login that was being renewed is taken over before its sandbox goes.
+        known.extend(blocking_rooms(&shared).await);
         self.reap(known).await;
         // After the sandboxes that could still have changed something.
         let tidying = self.0.shared.clone();
@@ -151,6 +154,16 @@ impl Runs {
             tracing::error!("a run was not ended");
         }
     }
+}
+
+async fn blocking_rooms(shared: &Arc<Shared>) -> Vec<String> {
+    let looking = shared.clone();
+    let left = tokio::task::spawn_blocking(move || logins::rooms(&looking)).await.unwrap_or_default();
+    if !left.is_empty() {
+        let shared = shared.clone();
+        tokio::spawn(async move { logins::inherit_all(&shared).await });
+    }
+    left.into_iter().chain(shared.logins.rooms()).collect()
 }
 
 /// Keeps what the agents of a run left that cannot be gone on with. Blocks.
@@ -261,6 +274,7 @@ fn resume(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<Resumed>, R
             index,
             resume: Some(standing(&record, &overview, index)),
             turn: record.agents.get(index).map(|a| a.turn.clone()).unwrap_or_default(),
+            hidden: Arc::new(Hidden::new(&planned.needs.secrets, entry.directory.clone())),
             planned,
             driver: Mutex::default(),
             link: Mutex::default(),

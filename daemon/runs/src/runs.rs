@@ -45,6 +45,8 @@ pub struct Options {
     pub snapshot_quota: Option<u64>,
     /// Where snapshots may be pushed to.
     pub bucket: Option<Bucket>,
+    /// A server that renews Codex logins in place of the vendor's.
+    pub token_server: Option<String>,
 }
 
 /// A run that somebody wants.

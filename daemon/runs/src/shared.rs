@@ -1,6 +1,7 @@
 use crate::{
     entry::Entry,
     keep::{Shown, Stores},
+    logins::Logins,
     plan::Host,
     runs::Options,
     store::{StoreError, make_private, remove_tree},
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) journal_limit: u64,
     pub(crate) stores: Stores,
     pub(crate) shown: Shown,
+    pub(crate) logins: Logins,
     entries: Mutex<BTreeMap<String, Arc<Entry>>>,
     /// Read from planning a run until it is among the entries; written while
     /// placeholders are taken away.
@@ -36,10 +38,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(options: Options, walls: Arc<dyn Walls>, directory: PathBuf) -> Self {
-        let Options { host, journal_limit, snapshot_quota, bucket: _ } = options;
+        let Options { host, journal_limit, snapshot_quota, bucket: _, token_server } = options;
         let (entries, planning) = (Mutex::default(), RwLock::new(()));
         let stores = Stores::new(&host.state, snapshot_quota);
         let shown = Shown::new(&host.state);
+        let logins = Logins::new(&host.state, token_server);
         Self {
             host,
             walls,
@@ -47,6 +50,7 @@ impl Shared {
             journal_limit,
             stores,
             shown,
+            logins,
             entries,
             planning,
             writing: Mutex::default(),

@@ -114,6 +114,21 @@ impl RunDirectory {
         replace(&self.0, "secrets", &json.map_err(StoreError::new("write", &path))?, false)
     }
 
+    /// Keeps more values to redact, of a run that lives.
+    pub(crate) fn add_secrets(&self, more: &[String]) -> Result<(), StoreError> {
+        // Several agents of a run may learn of some at once.
+        static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let path = self.0.join("secrets");
+        if !path.try_exists().unwrap_or(true) {
+            // The run has ended: nothing is told of it any more.
+            return Ok(());
+        }
+        let mut secrets = self.load_secrets()?;
+        secrets.redact.extend(more.iter().filter(|v| !secrets.redact.contains(v)).cloned().collect::<Vec<_>>());
+        self.save_secrets(&secrets)
+    }
+
     pub(crate) fn load_secrets(&self) -> Result<Secrets, StoreError> {
         let path = self.0.join("secrets");
         // The parser's own message could quote the content.

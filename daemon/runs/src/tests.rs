@@ -26,7 +26,7 @@ async fn runs(state: &Path) -> Runs {
         program_path: vec!["/usr/bin".into(), "/bin".into()],
     };
     let runs = Runs::open(
-        Options { host, journal_limit: 1 << 30, snapshot_quota: None, bucket: None },
+        Options { host, journal_limit: 1 << 30, snapshot_quota: None, bucket: None, token_server: None },
         Arc::new(NoWalls),
     )
     .unwrap();

@@ -119,8 +119,20 @@ pub struct SeedFile {
     pub path: PathBuf,
     /// Content.
     pub content: Vec<u8>,
-    /// Permission bits.
+    /// Permission bits; with [`SeedFile::LINK`], it is a symbolic link to what `content` says.
     pub mode: u32,
+}
+
+impl SeedFile {
+    /// What the mode of a link has in it.
+    pub const LINK: u32 = 0o120_000;
+
+    /// A symbolic link.
+    #[must_use]
+    pub fn link(path: PathBuf, target: &std::path::Path) -> Self {
+        let content = std::os::unix::ffi::OsStrExt::as_bytes(target.as_os_str()).to_vec();
+        Self { path, content, mode: Self::LINK | 0o777 }
+    }
 }
 
 impl fmt::Debug for SeedFile {

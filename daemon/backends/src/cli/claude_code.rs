@@ -2,18 +2,17 @@
 //! mode: nobody is there to answer them, and the sandbox is the boundary.
 
 use super::claude_events::ClaudeParser;
-use super::claude_login::{Credential, LOGIN, SECRETS, VARIABLES, credential};
+use super::claude_login::{Credential, KIND, VARIABLES, credential};
 use super::claude_settings;
 use crate::credential::hosts;
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
 use crate::events::is_session;
-use crate::login;
 use crate::process::{argument, directories, environment, first_argument, path_text, plan, quiet_git};
 use crate::program::{self, Package};
 use crate::servers::{self, Server};
 use crate::interactive::{Headless, interactive};
-use crate::{Backend, BackendError, Context, Driver, ExecPlan, Login, Needs, Turn};
+use crate::{Backend, BackendError, Context, Driver, ExecPlan, Kept, Needs, Turn};
 use cordon_sandbox::{SeedFile, WallKind};
 
 const SYSTEM_PROMPT: &str = ".claude/cordon-system-prompt.md";
@@ -118,9 +117,9 @@ impl Backend for ClaudeCode {
         }));
         match credential {
             Credential::Key(secret) | Credential::Token(secret) => needs.secrets.push(secret),
-            Credential::Login(login) => {
-                needs.secrets = login::secrets(&login.content, SECRETS);
-                needs.logins.push(Login { host: login.path, inside: context.home.join(LOGIN) });
+            Credential::Login(source, facts) => {
+                needs.secrets = facts.secrets;
+                needs.kept = Some(Kept { kind: &KIND, source });
             }
             Credential::None => {}
         }

@@ -17,7 +17,7 @@ fn home_with(seconds: i64) -> tempfile::TempDir {
     let oauth = json!({ "claudeAiOauth": {
         "accessToken": "the-access-token", "refreshToken": "the-refresh-token", "expiresAt": (now + seconds) * 1000,
     }});
-    std::fs::write(home.path().join(LOGIN), oauth.to_string()).unwrap();
+    std::fs::write(home.path().join(KIND.personal), oauth.to_string()).unwrap();
     home
 }
 
@@ -79,8 +79,7 @@ fn keys_tokens_and_logins_are_looked_for_in_order() {
     let mut context = for_home(home.path());
     let needs = ClaudeCode.needs(&context).unwrap();
     assert_eq!(needs.secrets, ["the-access-token", "the-refresh-token"]);
-    let host = home.path().canonicalize().unwrap().join(LOGIN);
-    assert_eq!(needs.logins, [Login { host, inside: "/home/agent/.claude/.credentials.json".into() }]);
+    assert_eq!(needs.kept, Some(Kept { kind: &KIND, source: crate::LoginSource::Person }));
     let variable = |context: &Context| {
         let mut driver = ClaudeCode.turn(context, turn("p")).unwrap();
         play(&mut *driver, &[(&[], exit(0))]).0[0].env.first().cloned()
@@ -93,7 +92,7 @@ fn keys_tokens_and_logins_are_looked_for_in_order() {
     ] {
         context.variables.insert(name.into(), value.into());
         assert_eq!(variable(&context), Some((carried_by.to_owned(), value.as_bytes().to_vec())));
-        assert!(ClaudeCode.needs(&context).unwrap().logins.is_empty());
+        assert!(ClaudeCode.needs(&context).unwrap().kept.is_none());
     }
 }
 
@@ -101,6 +100,10 @@ fn keys_tokens_and_logins_are_looked_for_in_order() {
 fn an_expired_login_is_refused_and_a_missing_one_names_every_place() {
     for seconds in [-5, 300] {
         let home = home_with(seconds);
+        assert!(ClaudeCode.needs(&for_home(home.path())).unwrap().kept.is_some());
+        let file = home.path().join(KIND.personal);
+        let text = std::fs::read_to_string(&file).unwrap().replace("refreshToken", "none");
+        std::fs::write(&file, text).unwrap();
         let error = ClaudeCode.needs(&for_home(home.path())).unwrap_err();
         assert!(matches!(error, BackendError::UnusableLogin { .. }), "{error}");
     }

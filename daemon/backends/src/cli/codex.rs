@@ -3,17 +3,16 @@
 
 use super::codex_config::{self, KEY};
 use super::codex_events::CodexParser;
-use super::codex_login::{Credential, LOGIN, SECRETS, VARIABLES, credential};
+use super::codex_login::{Credential, KIND, VARIABLES, credential};
 use crate::credential::hosts;
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
 use crate::events::is_session;
-use crate::login;
 use crate::process::{argument, environment, first_argument, path_text, plan, quiet_git};
 use crate::program::{self, Package};
 use crate::servers;
 use crate::interactive::{Headless, interactive};
-use crate::{Backend, BackendError, Context, Driver, ExecPlan, Login, Needs, Turn};
+use crate::{Backend, BackendError, Context, Driver, ExecPlan, Kept, Needs, Turn};
 use cordon_sandbox::{SeedFile, WallKind};
 
 pub(crate) const PACKAGE: Package = Package {
@@ -51,8 +50,8 @@ fn settings(context: &Context) -> Result<Vec<(String, String)>, BackendError> {
     let mut env = quiet_git().to_vec();
     env.extend([
         ("CODEX_HOME".into(), home),
-        // The login is read-only inside: a renewed one could not be kept, and the old one
-        // would be spent. Port 9 discards; nothing listens there.
+        // A login is renewed by one writer, outside: inside, a renewed one could not be kept and
+        // the old one would be spent. Port 9 discards; nothing listens there.
         ("CODEX_REFRESH_TOKEN_URL_OVERRIDE".into(), "http://127.0.0.1:9/".into()),
     ]);
     let tools = &context.agent.tools;
@@ -112,10 +111,10 @@ impl Backend for Codex {
         };
         match credential {
             Credential::Key(key) => needs.secrets.push(key),
-            Credential::Login(login) => {
+            Credential::Login(source, facts) => {
                 needs.hosts = hosts(&["api.openai.com:443", "chatgpt.com:443"]);
-                needs.secrets = login::secrets(&login.content, SECRETS);
-                needs.logins.push(Login { host: login.path, inside: context.home.join(LOGIN) });
+                needs.secrets = facts.secrets;
+                needs.kept = Some(Kept { kind: &KIND, source });
             }
             Credential::None => {}
         }
@@ -134,7 +133,7 @@ impl Backend for Codex {
     fn turn(&self, context: &Context, turn: Turn) -> Result<Box<dyn Driver>, BackendError> {
         let secret = match credential(context, endpoint(context)?.as_ref())? {
             Credential::Key(key) => Some(key),
-            Credential::Login(_) | Credential::None => None,
+            Credential::Login(..) | Credential::None => None,
         };
         let secret: Vec<_> = secret.iter().map(|key| (KEY, key.as_str())).collect();
         let env = environment(context, &settings(context)?, &secret)?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{LoginSource, Surroundings};
 use crate::login::testing::token;
 use crate::testing::{argv, context, exit, play, turn};
 use cordon_config::{BackendKind, Secret};
@@ -9,7 +10,7 @@ use std::path::Path;
 fn home_with(auth: &serde_json::Value) -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     std::fs::create_dir(home.path().join(".codex")).unwrap();
-    std::fs::write(home.path().join(LOGIN), auth.to_string()).unwrap();
+    std::fs::write(home.path().join(KIND.personal), auth.to_string()).unwrap();
     home
 }
 
@@ -79,9 +80,9 @@ fn without_any_login_every_place_is_named() {
     let home = tempfile::tempdir().unwrap();
     let error = Codex.needs(&for_home(home.path())).unwrap_err();
     let BackendError::NoLogin { looked_at, .. } = &error else { panic!("{error}") };
-    assert_eq!(looked_at.len(), 4);
+    assert_eq!(looked_at.len(), 5);
     let text = error.to_string();
-    for place in ["api_key", "OPENAI_API_KEY", "CODEX_API_KEY", ".codex/auth.json", "codex login"] {
+    for place in ["api_key", "OPENAI_API_KEY", "CODEX_API_KEY", "codex/login/auth.json", ".codex/auth.json", "cordon login"] {
         assert!(text.contains(place), "{text}");
     }
 }
@@ -94,8 +95,7 @@ fn a_fresh_login_is_mounted_and_its_values_are_secret() {
         "tokens": { "access_token": access, "refresh_token": "the-refresh-token", "id_token": "the-id-token" },
     }));
     let needs = Codex.needs(&for_home(home.path())).unwrap();
-    let host = home.path().canonicalize().unwrap().join(LOGIN);
-    assert_eq!(needs.logins, [Login { host, inside: "/home/agent/.codex/auth.json".into() }]);
+    assert_eq!(needs.kept, Some(Kept { kind: &KIND, source: LoginSource::Person }));
     assert_eq!(needs.secrets, ["the-id-token", &access, "the-refresh-token"]);
     assert_eq!(hosts_of(&needs), ["api.openai.com:443", "chatgpt.com:443"]);
     let mut driver = Codex.turn(&for_home(home.path()), turn("p")).unwrap();
@@ -103,7 +103,43 @@ fn a_fresh_login_is_mounted_and_its_values_are_secret() {
 }
 
 #[test]
-fn a_login_that_would_be_renewed_inside_is_refused() {
+fn cordons_own_login_comes_first_and_one_that_can_be_renewed_may_have_ended() {
+    let tokens = json!({ "access_token": token(-3600), "refresh_token": "the-refresh-token" });
+    let home = home_with(&json!({ "tokens": tokens }));
+    let context = for_home(home.path());
+    assert_eq!(Codex.needs(&context).unwrap().kept.unwrap().source, LoginSource::Person);
+    let own = context.logins.join("codex/login");
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::write(own.join("auth.json"), json!({ "OPENAI_API_KEY": "sk-of-cordon" }).to_string()).unwrap();
+    let needs = Codex.needs(&context).unwrap();
+    assert_eq!(needs.kept.unwrap().source, LoginSource::Own);
+    assert_eq!(needs.secrets, ["sk-of-cordon"]);
+    std::fs::write(own.join("auth.json"), "{}").unwrap();
+    assert!(Codex.needs(&context).unwrap_err().to_string().contains("codex/login/auth.json"));
+}
+
+#[test]
+fn a_login_is_renewed_without_a_model_and_without_a_secret_in_an_argument() {
+    let mut surroundings = Surroundings {
+        wall: WallKind::Docker,
+        program_path: &[],
+        directory: Path::new("/run/cordon-logins/codex"),
+        token_server: None,
+    };
+    let renewal = KIND.renewal(&surroundings).unwrap().unwrap();
+    assert_eq!(renewal.room.hosts, ["auth.openai.com:443".parse().unwrap()]);
+    assert!(renewal.room.env.contains(&("CODEX_HOME".into(), "/run/cordon-logins/codex".into())));
+    for (attempt, told) in renewal.attempts.iter().zip(["false", "true"]) {
+        assert_eq!(attempt.argv.last().unwrap(), b"app-server");
+        assert!(String::from_utf8_lossy(&attempt.stdin).contains(&format!("\"refreshToken\":{told}")));
+    }
+    surroundings.token_server = Some("http://127.0.0.1:8080/token");
+    let renewal = KIND.renewal(&surroundings).unwrap().unwrap();
+    assert_eq!((renewal.room.hosts.len(), renewal.room.grant), (0, Some(("127.0.0.1".into(), 8080))));
+}
+
+#[test]
+fn a_login_that_ends_and_cannot_be_renewed_is_refused() {
     for (tokens, why) in [
         (json!({ "access_token": token(-3600) }), "it expired 60 min ago"),
         (json!({ "access_token": token(300) }), "and needs 600 s"),

@@ -2,12 +2,12 @@
 
 pub(crate) mod claude_code;
 mod claude_events;
-mod claude_login;
+pub(crate) mod claude_login;
 mod claude_settings;
 pub(crate) mod codex;
 mod codex_config;
 mod codex_events;
-mod codex_login;
+pub(crate) mod codex_login;
 pub(crate) mod copilot;
 mod copilot_driver;
 mod copilot_events;

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     error::RunError,
     journal::{Durability, JournalError},
+    logins::{self, Hidden, LoginTrouble},
     plan::Planned,
     record::{End, State, TurnRecord},
 };
@@ -35,6 +36,8 @@ pub(crate) struct Agent {
     pub(crate) planned: Planned,
     /// Which turn it is, and in which session.
     pub(crate) turn: TurnRecord,
+    /// What must not be shown of it.
+    pub(crate) hidden: Arc<Hidden>,
     pub(crate) log: Log,
     pub(crate) resume: Option<Resume>,
     /// The client that the agent's tools are for, where no backend drives it.
@@ -82,6 +85,8 @@ pub(super) enum Trouble {
     Sandbox(SandboxError),
     Journal(JournalError),
     Backend(String),
+    /// Its login does not hold.
+    Login(LoginTrouble),
     /// The agent's trees cannot be kept.
     Keep(RunError),
     Lost(String),
@@ -161,11 +166,12 @@ impl Agent {
     }
 
     async fn sandbox(&self, life: &Life) -> Result<Ready, Trouble> {
+        self.fresh_login(life).await?;
         let wall = life.shared.walls.wall(self.planned.context.wall).await;
         let (sender, refusals) = mpsc::channel(64);
         let denials = AbortOnDrop(tokio::spawn(tell_denials(
             self.log.clone(),
-            Redactor::new(&self.planned.needs.secrets),
+            Redactor::new(&self.hidden.all()),
             refusals,
         )));
         let sandbox = match &self.resume {
@@ -273,13 +279,12 @@ impl Agent {
     }
 
     async fn turn_inside(&self, life: &Life, ready: &Ready) -> Result<(End, String), Trouble> {
-        let secrets: Arc<[String]> = self.planned.needs.secrets.clone().into();
         let (deadline, deadline_of) = self.deadline(life);
         let recovered = self.driver.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let mut turn = Turn {
             number: self.turn.number,
             inside: Arc::new(ready.sandbox.guest.clone()),
-            secrets: secrets.clone(),
+            hidden: self.hidden.clone(),
             limits: Limits {
                 stop: life.stop.clone(),
                 deadline,
@@ -290,8 +295,11 @@ impl Agent {
             processes: 0,
             started: Instant::now(),
         };
-        let work =
-            |driver, covered| Work { driver, intake: Intake::new(&secrets, covered), log: self.log.clone() };
+        let work = |driver, covered| Work {
+            driver,
+            intake: Intake::new(self.hidden.clone(), covered),
+            log: self.log.clone(),
+        };
         let (work, begin) = match recovered {
             Some(recovered) => {
                 turn.processes = recovered.processes;
@@ -308,12 +316,58 @@ impl Agent {
             }
         };
         self.set_state(life, State::Running).await;
-        match turn.run(work, begin).await {
+        let ended = tokio::select! {
+            ended = turn.run(work, begin) => ended,
+            trouble = self.keep_login(life) => return Err(trouble),
+        };
+        match ended {
             // A guest that ended by itself says why, and that is the better reason.
             Err(TurnError::Lost(why)) => Err(Trouble::Lost(
                 cordon_sandbox::guest::last_words(&ready.sandbox.record.directory).unwrap_or(why),
             )),
             other => Ok(other?),
+        }
+    }
+
+    /// Sees to it that its login holds, before anything of its begins.
+    async fn fresh_login(&self, life: &Life) -> Result<(), Trouble> {
+        let Some(user) = logins::User::of(&self.planned) else { return Ok(()) };
+        life.shared.logins.join(&user, &self.hidden);
+        let fresh = logins::fresh(&life.shared, &user).await.map_err(Trouble::Login)?;
+        let (hidden, secrets) = (self.hidden.clone(), fresh.facts.secrets);
+        let added = tokio::task::spawn_blocking(move || hidden.add(&secrets)).await;
+        match added {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                return Err(Trouble::Lost(format!("the login's values cannot be kept: {error}")));
+            }
+            Err(_) => return Err(Trouble::Lost("the login's values cannot be kept".to_owned())),
+        }
+        if let Some(behind) = fresh.behind {
+            self.log.tell(vec![warning(behind.reason(), &behind.to_string())], Durability::Soon).await?;
+        }
+        Ok(())
+    }
+
+    /// Renews its login whenever that is due; ends when there is none any more that holds.
+    async fn keep_login(&self, life: &Life) -> Trouble {
+        let Some(user) = logins::User::of(&self.planned) else { return std::future::pending().await };
+        let mut behind = false;
+        loop {
+            let again = match logins::fresh(&life.shared, &user).await {
+                Ok(fresh) => {
+                    if let Some(trouble) = fresh.behind.filter(|_| !behind) {
+                        behind = true;
+                        let told = vec![warning(trouble.reason(), &trouble.to_string())];
+                        if let Err(error) = self.log.tell(told, Durability::Soon).await {
+                            return error.into();
+                        }
+                    }
+                    fresh.again
+                }
+                Err(trouble) => return Trouble::Login(trouble),
+            };
+            tokio::time::sleep(again).await;
         }
     }
 

@@ -1,8 +1,9 @@
+use crate::logins::Hidden;
 use bytes::Bytes;
 use cordon_backends::Redactor;
 use cordon_proto::v1::{OutputEvent, OutputStream};
 use cordon_sandbox::guest::ProcessEvent;
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 /// Raw output is told in pieces of at most so many bytes, as far as a secret in them
 /// does not make them longer.
@@ -13,7 +14,9 @@ const PIECE: usize = 64 << 10;
 /// bytes back and changes lengths, so places are counted in what the process printed.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
-    redacts: bool,
+    hidden: Arc<Hidden>,
+    /// How many of them the redactors know.
+    known: usize,
     out: Side,
     err: Side,
     seen: u64,
@@ -53,13 +56,25 @@ pub(crate) enum Piece {
 }
 
 impl Intake {
-    pub(crate) fn new(secrets: &[String], covered: Covered) -> Self {
-        let side = |covered| Side { redactor: Redactor::new(secrets), held: VecDeque::new(), covered };
+    pub(crate) fn new(hidden: Arc<Hidden>, covered: Covered) -> Self {
+        let secrets = hidden.all();
+        let side = |covered| Side { redactor: Redactor::new(&secrets), held: VecDeque::new(), covered };
         Self {
-            redacts: !secrets.is_empty(),
+            known: secrets.len(),
             out: side(covered.out),
             err: side(covered.err),
             seen: covered.resume,
+            hidden,
+        }
+    }
+
+    /// A login that was renewed has new values: they are known before a process can see them.
+    fn learn(&mut self) {
+        let more = self.hidden.after(self.known);
+        if !more.is_empty() {
+            self.known += more.len();
+            self.out.redactor.add(&more);
+            self.err.redactor.add(&more);
         }
     }
 
@@ -75,6 +90,7 @@ impl Intake {
 
     /// Takes the output of a batch of events; the other events are not its business.
     pub(crate) fn take(&mut self, events: &[ProcessEvent]) -> Vec<Piece> {
+        self.learn();
         let mut pieces = Vec::new();
         let mut rest = events.iter().peekable();
         while let Some(event) = rest.next() {
@@ -118,7 +134,7 @@ impl Intake {
     fn output(&mut self, stream: OutputStream, offset: u64, mut data: Bytes) -> Option<OutputEvent> {
         let end = offset + data.len() as u64;
         self.seen = self.seen.max(end);
-        let redacts = self.redacts;
+        let redacts = self.known > 0;
         let side = self.side(stream);
         // After a restart the other stream's bytes come again.
         let told = side.covered.saturating_sub(offset).min(data.len() as u64);
@@ -223,6 +239,10 @@ mod tests {
 
     const SECRET: &str = "sk-abcdefgh";
 
+    fn hidden() -> Arc<Hidden> {
+        Arc::new(Hidden::only(&[SECRET.to_owned()]))
+    }
+
     fn printed(pieces: &[(bool, Vec<u8>)]) -> Vec<ProcessEvent> {
         let mut offset = 0;
         let event = |(err, data): &(bool, Vec<u8>)| {
@@ -264,7 +284,7 @@ mod tests {
 
     #[test]
     fn small_pieces_of_one_stream_become_one() {
-        let mut intake = Intake::new(&[], Covered::default());
+        let mut intake = Intake::new(Arc::default(), Covered::default());
         let events = printed(&[(false, b"a".to_vec()), (false, b"b".to_vec()), (true, b"c".to_vec())]);
         let found = outputs(intake.take(&events));
         let data: Vec<&[u8]> = found.iter().map(|o| &*o.data).collect();
@@ -274,7 +294,7 @@ mod tests {
 
     #[test]
     fn what_may_be_a_secret_is_asked_for_again() {
-        let mut intake = Intake::new(&[SECRET.to_owned()], Covered::default());
+        let mut intake = Intake::new(hidden(), Covered::default());
         let events = printed(&[(false, b"key: sk-abc".to_vec()), (true, b"warn".to_vec())]);
         let found = outputs(intake.take(&events));
         assert_eq!(&*found[0].data, b"key: ");
@@ -297,22 +317,21 @@ mod tests {
             stop in 0usize..20,
             batch in 1usize..5,
         ) {
-            let secrets = [SECRET.to_owned()];
             let events = printed(&pieces);
             let mut whole = [Vec::new(), Vec::new()];
-            let mut intake = Intake::new(&secrets, Covered::default());
+            let mut intake = Intake::new(hidden(), Covered::default());
             add(&mut whole, &outputs(intake.take(&events)));
             add(&mut whole, &intake.finish());
 
             let mut parts = [Vec::new(), Vec::new()];
             let mut covered = Covered::default();
-            let mut intake = Intake::new(&secrets, covered);
+            let mut intake = Intake::new(hidden(), covered);
             for group in events.chunks(batch).take(stop) {
                 let found = outputs(intake.take(group));
                 found.iter().for_each(|o| covered.note(o));
                 add(&mut parts, &found);
             }
-            let mut intake = Intake::new(&secrets, covered);
+            let mut intake = Intake::new(hidden(), covered);
             add(&mut parts, &outputs(intake.take(&from(&events, covered.resume))));
             add(&mut parts, &intake.finish());
             prop_assert_eq!(&parts, &whole);

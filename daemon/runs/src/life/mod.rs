@@ -188,13 +188,14 @@ impl Life {
                 (End::AgentFailed, journal_reason(e), e.to_string())
             }
             Trouble::Journal(e) => (End::Broken, journal_reason(e), e.to_string()),
+            Trouble::Login(e) => (End::Refused, e.reason(), e.to_string()),
             Trouble::Keep(e) => (End::Refused, e.reason(), e.to_string()),
             Trouble::Backend(message) => (End::Refused, "backend-not-ready", message.clone()),
             Trouble::Lost(message) => (End::Broken, "guest-lost", message.clone()),
             Trouble::Client(message) => (End::AgentFailed, "mcp-client", message.clone()),
         };
         // What a guest, an engine or a system says goes through redaction as well.
-        let message = Redactor::new(&agent.planned.needs.secrets).text(&message);
+        let message = Redactor::new(&agent.hidden.all()).text(&message);
         let mut told = Vec::new();
         if end != End::Cancelled {
             let error =

@@ -196,7 +196,7 @@ fn turn(inside: Arc<Scripted>, stop: &CancellationToken) -> Turn {
     Turn {
         number: 1,
         inside,
-        secrets: Arc::new([SECRET.to_owned()]),
+        hidden: Arc::new(crate::logins::Hidden::only(&[SECRET.to_owned()])),
         limits: limits(stop),
         processes: 0,
         started: std::time::Instant::now(),
@@ -205,7 +205,8 @@ fn turn(inside: Arc<Scripted>, stop: &CancellationToken) -> Turn {
 
 fn work(driver: Box<dyn Driver>, covered: Covered, journal: &Arc<Journal>) -> Work {
     let log = Log::new(journal.clone(), "a", Arc::new(Tally::default()));
-    Work { driver, intake: Intake::new(&[SECRET.to_owned()], covered), log }
+    let hidden = Arc::new(crate::logins::Hidden::only(&[SECRET.to_owned()]));
+    Work { driver, intake: Intake::new(hidden, covered), log }
 }
 
 async fn whole(

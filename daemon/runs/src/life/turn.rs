@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     journal::{Durability, JournalError},
+    logins::Hidden,
     record::End,
 };
 use cordon_backends::{Driver, ExecPlan, Exit, Step, TurnOutcome};
@@ -51,7 +52,7 @@ pub(crate) enum Begin {
 pub(crate) struct Turn {
     pub(crate) number: u32,
     pub(crate) inside: Arc<dyn Inside>,
-    pub(crate) secrets: Arc<[String]>,
+    pub(crate) hidden: Arc<Hidden>,
     pub(crate) limits: Limits,
     /// Processes started so far.
     pub(crate) processes: u32,
@@ -142,7 +143,7 @@ impl Turn {
                 (id, process, plan.stdin)
             }
         };
-        let secrets = self.secrets.clone();
+        let hidden = self.hidden.clone();
         let mut watch = Watch::new(&*self.inside, &self.limits, &id, process);
         watch.feed(stdin);
         let mut work = work;
@@ -173,7 +174,7 @@ impl Turn {
             let (more, next) = work.driver.next();
             kinds.extend(more);
             // The end of one log; the next process begins its own.
-            work.intake = Intake::new(&secrets, Default::default());
+            work.intake = Intake::new(hidden, Default::default());
             work.log.write(kinds, Durability::Soon)?;
             Ok(next)
         })

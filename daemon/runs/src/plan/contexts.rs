@@ -39,7 +39,7 @@ pub(super) struct View<'a> {
     pub(super) staging: Staging,
     rules: Vec<Rule>,
     watched: Vec<PathBuf>,
-    logins: HashMap<PathBuf, PathBuf>,
+    logins: HashMap<PathBuf, (PathBuf, PathKind)>,
     peers: Option<Peers>,
     warnings: Vec<String>,
 }
@@ -53,7 +53,7 @@ pub(super) struct Built {
 
 /// Where what stands inside comes from, where that is not the same path outside.
 pub(super) struct Sources {
-    logins: HashMap<PathBuf, PathBuf>,
+    logins: HashMap<PathBuf, (PathBuf, PathKind)>,
     staging: Staging,
     peers: Option<Peers>,
 }
@@ -217,8 +217,15 @@ impl<'a> View<'a> {
                     "Run cordond as the user who owns the login, or give an API key",
                 ));
             }
-            self.logins.insert(login.inside.clone(), login.host.clone());
+            self.logins.insert(login.inside.clone(), (login.host.clone(), PathKind::File));
             self.rule(&login.inside, Access::Read, Origin::built_in(Source::Credential));
+        }
+        if let Some(kept) = &needs.kept {
+            // It is there before the sandbox is made.
+            let store = cordon_logins::Store::new(&self.host.state);
+            let view = store.place(self.request.owner.uid, kept.kind).view(kept.source);
+            self.logins.insert(kept.inside(), (view, PathKind::Directory));
+            self.rule(&kept.inside(), Access::Read, Origin::built_in(Source::Credential));
         }
         Ok(())
     }
@@ -273,7 +280,7 @@ impl Sources {
                 }
             };
             PathEntry {
-                source: login.map_or(source, |host| PathSource::Host(host.clone())),
+                source: login.map_or(source, |(host, _)| PathSource::Host(host.clone())),
                 kind: if mount.is_directory { PathKind::Directory } else { PathKind::File },
                 access,
                 execute: login.is_none(),
@@ -290,8 +297,10 @@ impl Sources {
 
     /// What stands at a path of the agent's: what will stand there, where nothing does yet.
     fn fact(&self, path: &Path) -> Fact {
-        if self.logins.contains_key(path) {
-            return Fact::File;
+        match self.logins.get(path) {
+            Some((_, PathKind::File)) => return Fact::File,
+            Some((_, PathKind::Directory)) => return Fact::Directory,
+            None => {}
         }
         if self.peers.as_ref().is_some_and(|peers| peers.inside == path) {
             return Fact::Directory;
@@ -311,7 +320,7 @@ impl Sources {
     }
 }
 
-fn seen(path: &Path) -> Fact {
+pub(super) fn seen(path: &Path) -> Fact {
     match path.symlink_metadata() {
         Ok(meta) if meta.is_dir() => Fact::Directory,
         Ok(meta) if meta.is_file() => Fact::File,

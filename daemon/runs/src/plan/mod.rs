@@ -9,6 +9,7 @@ mod network;
 mod peers;
 mod placeholders;
 mod protected;
+mod room;
 mod rules;
 mod staged;
 mod workspace;
@@ -20,6 +21,7 @@ pub use error::PlanError;
 pub use peers::Peers;
 pub use placeholders::remove_placeholders;
 pub(crate) use protected::is_secret;
+pub(crate) use room::{For as RoomFor, room};
 pub use staged::{Held, Staged};
 pub use workspace::Workspace;
 
@@ -27,7 +29,7 @@ use cordon_backends::{BackendError, Context, Needs, Variables, backend};
 use cordon_config::{Agent, AgentFile, ExecutionMode};
 use cordon_policy::{Access, Limits, Policy};
 use cordon_sandbox::{
-    Identity, Labels, Packages, PathEntry, PathKind, PathSource, Runtime, SandboxSpec, ToolSettings, WallKind,
+    Identity, Labels, Packages, PathEntry, PathKind, PathSource, Runtime, SandboxSpec, SeedFile, ToolSettings, WallKind,
 };
 use std::{
     path::{Path, PathBuf},
@@ -148,6 +150,7 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         workspace: workspace.path.clone(),
         home: home.clone(),
         owner_home: request.owner.home.clone(),
+        logins: cordon_logins::Store::new(&host.state).of(request.owner.uid),
         variables: request.variables.clone(),
         program_path: host.program_path.clone(),
     };
@@ -200,7 +203,7 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         policy: policy.clone(),
         paths,
         home,
-        seeds: needs.seeds.clone(),
+        seeds: needs.seeds.iter().cloned().chain(login_link(&needs)).collect(),
         env: needs.env.iter().cloned().chain(agent.env.clone()).collect(),
         network: network.mode,
         egress: network.egress,
@@ -244,6 +247,13 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         warnings,
         watched,
     })
+}
+
+/// Leads from where the program looks for its login to where that stands: a file that is mounted
+/// stays the one that it was, in a directory it is always the newest.
+fn login_link(needs: &Needs) -> Option<SeedFile> {
+    let kept = needs.kept?;
+    Some(SeedFile::link(kept.kind.personal.into(), &kept.inside().join(kept.kind.file)))
 }
 
 /// Snapshots are nobody's to see: not in a tree of an agent's, and not around one.

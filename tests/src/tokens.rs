@@ -1,0 +1,192 @@
+//! A server that renews the logins of one person: each refresh token is good once, as with
+//! the vendors' own, and the access tokens say when they end.
+
+use serde_json::{Value, json};
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// What a refresh token is to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Rotates,
+    Revoked,
+    Broken,
+}
+
+#[derive(Debug)]
+struct State {
+    mood: Mood,
+    life: Duration,
+    generation: u64,
+    renewed: usize,
+    refused: usize,
+}
+
+/// The server; it ends with the test's process.
+#[derive(Clone, Debug)]
+pub struct TokenServer {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+impl TokenServer {
+    /// Its access tokens live so long.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    #[must_use]
+    pub fn start(life: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let port = listener.local_addr().expect("an address").port();
+        let state = State { mood: Mood::Rotates, life, generation: 0, renewed: 0, refused: 0 };
+        let server = Self { port, state: Arc::new(Mutex::new(state)) };
+        let serving = server.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let server = serving.clone();
+                std::thread::spawn(move || server.serve(stream));
+            }
+        });
+        server
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For `CODEX_REFRESH_TOKEN_URL_OVERRIDE`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/oauth/token", self.port)
+    }
+
+    /// How often it gave out new tokens.
+    #[must_use]
+    pub fn renewed(&self) -> usize {
+        self.state().renewed
+    }
+
+    /// How often a refresh token came that is not good any more.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.state().refused
+    }
+
+    /// From now on no refresh token is good.
+    pub fn revoke(&self) {
+        self.state().mood = Mood::Revoked;
+    }
+
+    /// From now on it answers 500, or works again.
+    pub fn set_broken(&self, broken: bool) {
+        self.state().mood = if broken { Mood::Broken } else { Mood::Rotates };
+    }
+
+    /// The refresh token that is good now.
+    #[must_use]
+    pub fn refresh_token(&self) -> String {
+        refresh_token(self.state().generation)
+    }
+
+    /// A `auth.json` of Codex with the refresh token that is good now.
+    #[must_use]
+    pub fn codex_login(&self, left: i64) -> String {
+        let generation = self.state().generation;
+        let token = access_token(generation, left);
+        json!({
+            "auth_mode": "chatgpt",
+            "OPENAI_API_KEY": null,
+            "tokens": {
+                "id_token": token, "access_token": token,
+                "refresh_token": refresh_token(generation), "account_id": "acc-1",
+            },
+            "last_refresh": "2026-11-01T00:00:00Z",
+        })
+        .to_string()
+    }
+
+    fn serve(&self, mut stream: TcpStream) {
+        let Some(body) = request(&mut stream) else { return };
+        let given = body["refresh_token"].as_str().unwrap_or_default().to_owned();
+        let (status, answer) = self.answer(&given);
+        let answer = answer.to_string();
+        let _ = write!(
+            stream,
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+            answer.len()
+        );
+    }
+
+    fn answer(&self, given: &str) -> (u16, Value) {
+        let mut state = self.state();
+        if state.mood == Mood::Broken {
+            return (500, json!({ "error": "broken" }));
+        }
+        if state.mood == Mood::Revoked || given != refresh_token(state.generation) {
+            state.refused += 1;
+            let message = "Your refresh token has already been used to generate a new access token.";
+            return (401, json!({ "error": { "message": message, "code": "refresh_token_reused" } }));
+        }
+        state.generation += 1;
+        state.renewed += 1;
+        let left = i64::try_from(state.life.as_secs()).unwrap_or(i64::MAX);
+        let token = access_token(state.generation, left);
+        let refresh = refresh_token(state.generation);
+        (200, json!({ "access_token": token, "id_token": token, "refresh_token": refresh }))
+    }
+}
+
+fn refresh_token(generation: u64) -> String {
+    format!("refresh-token-number-{generation}-of-the-person")
+}
+
+fn access_token(generation: u64, left: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed());
+    let claims = json!({
+        "exp": now + left, "iat": now, "sub": "somebody", "email": "a@b.c", "generation": generation,
+        "https://api.openai.com/auth": {
+            "chatgpt_plan_type": "plus", "chatgpt_user_id": "u1", "chatgpt_account_id": "acc-1",
+        },
+    });
+    let part = |value: Value| encode(value.to_string().as_bytes());
+    format!("{}.{}.c2lnbmF0dXJl", part(json!({ "alg": "RS256" })), part(claims))
+}
+
+/// Base64 for URLs, without padding.
+fn encode(data: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut out = String::new();
+    for piece in data.chunks(3) {
+        let bits =
+            piece.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - piece.len()));
+        for n in 0..=piece.len() {
+            out.push(char::from(LETTERS[(bits >> (18 - 6 * n) & 63) as usize]));
+        }
+    }
+    out
+}
+
+fn request(stream: &mut TcpStream) -> Option<Value> {
+    let mut data = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&data).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|l| {
+                let (name, value) = l.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+            });
+            if body.len() >= length.unwrap_or(0) {
+                return serde_json::from_str(body).ok();
+            }
+        }
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => return None,
+            Ok(n) => data.extend_from_slice(&piece[..n]),
+        }
+    }
+}
