@@ -267,6 +267,14 @@ impl Runs for Double {
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(answers))))
     }
 
+    type AttachStream = Answers<RunAttachResponse>;
+    async fn attach(
+        &self,
+        _: Request<Streaming<RunAttachRequest>>,
+    ) -> Result<Response<Answers<RunAttachResponse>>, Status> {
+        Err(Status::failed_precondition("the run has no terminal"))
+    }
+
     type McpStream = Answers<RunMcpResponse>;
     /// Gives back what it is given, and ends the run with the stream.
     async fn mcp(

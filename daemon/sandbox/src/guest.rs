@@ -1,6 +1,7 @@
 //! The connection to the guest inside a sandbox. Everything it says is untrusted:
 //! sizes, orders and numbers are checked here before anyone else sees them.
 
+#[cfg(feature = "docker")]
 pub(crate) mod answer;
 mod connect;
 mod stream;

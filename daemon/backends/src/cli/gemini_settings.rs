@@ -220,7 +220,8 @@ mod tests {
             allowed: Some(["one".to_owned()].into()),
             excluded: ["two".to_owned()].into(),
         };
-        let settings: Value = serde_json::from_str(&write(&agent, true, &[given.clone()]).unwrap()).unwrap();
+        let settings: Value =
+            serde_json::from_str(&write(&agent, true, std::slice::from_ref(&given)).unwrap()).unwrap();
         assert_eq!(settings["tools"]["exclude"], json!(["write_file", "google_web_search", "web_fetch"]));
         assert_eq!(
             settings["mcpServers"],
