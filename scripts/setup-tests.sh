@@ -32,7 +32,7 @@ declare -A package=(
   [git]=git [curl]=curl [openssl]=openssl [python3]=python3 [jq]=jq [bwrap]=bubblewrap
   [node]=nodejs [npm]=npm [dockerd]=docker.io [docker]=docker.io [debootstrap]=debootstrap [iptables]=iptables
   [runsc]=runsc
-  [bsdtar]=libarchive-tools [mkfs.btrfs]=btrfs-progs [setfattr]=attr [setpriv]=util-linux
+  [bsdtar]=libarchive-tools [mkfs.btrfs]=btrfs-progs [setfattr]=attr [setpriv]=util-linux [tmux]=tmux
 )
 missing_packages() {
   local program

@@ -5,10 +5,14 @@ use crate::{BackendError, Driver, ExecPlan, Step};
 
 /// What of a turn's arguments is left out.
 pub(crate) struct Headless {
+    /// How many arguments name the program.
+    pub(crate) program: usize,
     /// Whole arguments.
     pub(crate) words: &'static [&'static str],
     /// Arguments whose value follows.
     pub(crate) with_value: &'static [&'static str],
+    /// What a person's interface needs in addition, first of all.
+    pub(crate) instead: &'static [&'static str],
 }
 
 /// The process of a turn, for a person.
@@ -29,6 +33,9 @@ pub(crate) fn interactive(
             kept.push(argument);
         }
     }
+    let extra = headless.instead.iter().map(|word| word.as_bytes().to_vec());
+    let at = headless.program.min(kept.len());
+    kept.splice(at..at, extra);
     plan.argv = kept;
     plan.stdin = None;
     Ok(plan)
@@ -60,9 +67,14 @@ mod tests {
     #[test]
     fn what_is_for_programs_is_left_out() {
         let driver = Box::new(Once(vec!["agent", "exec", "--json", "-o", "exec", "--model=x", "-"]));
-        let headless = Headless { words: &["exec", "--json", "-"], with_value: &["-o"] };
+        let headless = Headless {
+            program: 1,
+            words: &["exec", "--json", "-"],
+            with_value: &["-o"],
+            instead: &["--here"],
+        };
         let plan = interactive(driver, &headless).unwrap();
-        assert_eq!(plan.argv, [b"agent".to_vec(), b"--model=x".to_vec()]);
+        assert_eq!(plan.argv, [b"agent".to_vec(), b"--here".to_vec(), b"--model=x".to_vec()]);
         assert_eq!(plan.stdin, None);
     }
 }

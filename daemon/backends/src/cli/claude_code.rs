@@ -4,6 +4,7 @@
 use super::claude_events::ClaudeParser;
 use super::claude_login::{Credential, KIND, VARIABLES, credential};
 use super::claude_settings;
+use super::claude_welcome;
 use crate::credential::hosts;
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
@@ -28,8 +29,10 @@ pub(crate) const PACKAGE: Package = Package {
 
 /// What a turn says because nobody is there.
 const HEADLESS: Headless = Headless {
+    program: 1,
     words: &["-p", "--output-format=stream-json", "--verbose"],
     with_value: &[],
+    instead: &[],
 };
 
 pub(crate) struct ClaudeCode;
@@ -49,6 +52,7 @@ fn settings(
         ("CLAUDE_CONFIG_DIR".to_owned(), path_text(&context.home.join(".claude"))?),
         ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC".to_owned(), "1".to_owned()),
         ("DISABLE_AUTOUPDATER".to_owned(), "1".to_owned()),
+        ("DISABLE_INSTALLATION_CHECKS".to_owned(), "1".to_owned()),
         ("DISABLE_TELEMETRY".to_owned(), "1".to_owned()),
         ("DISABLE_ERROR_REPORTING".to_owned(), "1".to_owned()),
         ("CLAUDE_CODE_MAX_RETRIES".to_owned(), "4".to_owned()),
@@ -110,6 +114,7 @@ impl Backend for ClaudeCode {
             ..Needs::default()
         };
         needs.seeds = claude_settings::seeds(context, &servers.list)?;
+        needs.seeds.push(claude_welcome::seed(context, &credential));
         needs.seeds.extend(agent.system_message.as_ref().map(|text| SeedFile {
             path: SYSTEM_PROMPT.into(),
             content: text.clone().into_bytes(),

@@ -26,8 +26,11 @@ pub(crate) const PACKAGE: Package = Package {
 
 /// What a turn says because nobody is there.
 const HEADLESS: Headless = Headless {
+    program: 1,
     words: &["exec", "--json", "--skip-git-repo-check", "--color=never", "-"],
     with_value: &[],
+    // Another process of the sandbox would outlive the terminal.
+    instead: &["--no-daemon"],
 };
 
 pub(crate) struct Codex;

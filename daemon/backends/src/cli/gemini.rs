@@ -56,8 +56,10 @@ const PACKAGE: Interpreted = Interpreted {
 
 /// What a turn says because nobody is there.
 const HEADLESS: Headless = Headless {
+    program: 1,
     words: &["--output-format=stream-json"],
     with_value: &[],
+    instead: &[],
 };
 
 pub(crate) struct Gemini;

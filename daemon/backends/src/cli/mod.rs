@@ -4,6 +4,7 @@ pub(crate) mod claude_code;
 mod claude_events;
 pub(crate) mod claude_login;
 mod claude_settings;
+mod claude_welcome;
 pub(crate) mod codex;
 mod codex_config;
 mod codex_events;
