@@ -6,7 +6,7 @@
 //! agent has.
 
 use crate::plan::Planned;
-use cordon_sandbox::{Identity, PathKind, remove_at};
+use cordon_sandbox::{Identity, PathKind, SeedFile, remove_at};
 use cordon_snapshots::rights::{Owner, as_owner};
 use rustix::{
     fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
@@ -41,6 +41,8 @@ pub(crate) fn relative(line: &str, agent: &str) -> PathBuf {
 pub(crate) enum Put {
     /// A file that the guest writes: nothing stands there before.
     Seed,
+    /// A link that the guest makes: nothing stands there before.
+    Link,
     /// Something is mounted on a file.
     OnFile,
     /// Something is mounted on a directory.
@@ -53,7 +55,11 @@ pub(crate) type Places = BTreeMap<PathBuf, Put>;
 /// What this plan puts into the agent's home.
 pub(crate) fn places(planned: &Planned) -> Places {
     let spec = &planned.sandbox;
-    let mut places: Places = spec.seeds.iter().map(|seed| (seed.path.clone(), Put::Seed)).collect();
+    let seed = |seed: &SeedFile| {
+        let put = if seed.mode & SeedFile::LINK == SeedFile::LINK { Put::Link } else { Put::Seed };
+        (seed.path.clone(), put)
+    };
+    let mut places: Places = spec.seeds.iter().map(seed).collect();
     for entry in &spec.paths {
         let Ok(below) = entry.path.strip_prefix(&spec.home) else { continue };
         if !below.as_os_str().is_empty() {
@@ -168,6 +174,7 @@ fn make_room(top: BorrowedFd<'_>, path: &Path, put: Put) -> Result<Vec<PathBuf>,
     let kind = match put {
         Put::Seed | Put::OnFile => FileType::RegularFile,
         Put::OnDirectory => FileType::Directory,
+        Put::Link => FileType::Symlink,
     };
     if found.is_some_and(|found| found != kind) {
         removed.push(path.to_path_buf());
@@ -177,7 +184,7 @@ fn make_room(top: BorrowedFd<'_>, path: &Path, put: Put) -> Result<Vec<PathBuf>,
         remove_at(at.as_fd(), last)?;
     }
     match put {
-        Put::Seed => {}
+        Put::Seed | Put::Link => {}
         Put::OnFile => {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             openat(&at, *last, flags, Mode::RUSR | Mode::WUSR)?;

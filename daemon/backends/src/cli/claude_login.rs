@@ -19,7 +19,7 @@ const KEYS: &[&str] = &["CLAUDE_CODE_API_KEY", "ANTHROPIC_API_KEY"];
 pub(super) const TOKEN: &str = "CLAUDE_CODE_OAUTH_TOKEN";
 pub(super) const VARIABLES: &[&str] = &["CLAUDE_CODE_API_KEY", "ANTHROPIC_API_KEY", TOKEN];
 const SECRETS: &[&str] = &["/claudeAiOauth/accessToken", "/claudeAiOauth/refreshToken"];
-const FIX: &str = "Run `cordon login claude_code`";
+const FIX: &str = "Log in again with `claude` outside the sandbox";
 /// Claude Code does not start without a key; a private endpoint that asks for none gets this.
 pub(super) const NO_KEY: &str = "cordon-no-key-needed";
 
@@ -144,7 +144,7 @@ pub(super) fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Resu
         return Err(BackendError::NoLogin {
             backend: name,
             looked_at: login_places(context, VARIABLES, &KIND),
-            fix: format!("{FIX}, log in with `claude` outside the sandbox, or set ANTHROPIC_API_KEY"),
+            fix: format!("{FIX}, or set ANTHROPIC_API_KEY"),
         });
     };
     let place = login::place(context, &KIND, found.source);

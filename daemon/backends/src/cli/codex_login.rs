@@ -15,7 +15,7 @@ use std::{os::unix::ffi::OsStrExt as _, path::PathBuf};
 pub(super) const VARIABLES: &[&str] = &["OPENAI_API_KEY", "CODEX_API_KEY"];
 const SECRETS: &[&str] =
     &["/OPENAI_API_KEY", "/tokens/id_token", "/tokens/access_token", "/tokens/refresh_token"];
-const FIX: &str = "Run `cordon login codex`";
+const FIX: &str = "Log in again with `codex login` outside the sandbox";
 /// Where logins are renewed, and where a person logs in.
 const SERVER: &str = "auth.openai.com:443";
 
@@ -143,7 +143,7 @@ pub(super) fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Resu
         backend: name,
         place: place.display().to_string(),
         why,
-        fix: format!("{FIX}, or `codex login` outside the sandbox"),
+        fix: format!("{FIX}, or set OPENAI_API_KEY"),
     };
     let Some(found) = login::find(context, &KIND).map_err(|(place, why)| unusable(place, why))? else {
         return Err(BackendError::NoLogin {

@@ -82,7 +82,7 @@ fn without_any_login_every_place_is_named() {
     let BackendError::NoLogin { looked_at, .. } = &error else { panic!("{error}") };
     assert_eq!(looked_at.len(), 5);
     let text = error.to_string();
-    for place in ["api_key", "OPENAI_API_KEY", "CODEX_API_KEY", "codex/login/auth.json", ".codex/auth.json", "cordon login"] {
+    for place in ["api_key", "OPENAI_API_KEY", "CODEX_API_KEY", "codex/login/auth.json", ".codex/auth.json", "codex login"] {
         assert!(text.contains(place), "{text}");
     }
 }
