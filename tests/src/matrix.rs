@@ -102,14 +102,17 @@ fn kept(cli: Cli, place: Where) -> PathBuf {
     root().join("build/matrix").join(format!("{}-{place}.json", cli.program()))
 }
 
-/// Keeps what a run found.
+/// Keeps what a run found; of what it did not try, what was found before.
 ///
 /// # Panics
 /// When it cannot be written.
 pub fn keep(cli: Cli, place: Where, cells: &[Cell]) {
     let path = kept(cli, place);
     fs::create_dir_all(path.parent().expect("a parent")).expect("make build/matrix");
-    let text = serde_json::to_string_pretty(cells).expect("cells are JSON");
+    let mut all = found(cli, place);
+    all.retain(|old| !cells.iter().any(|new| new.situation == old.situation));
+    all.extend_from_slice(cells);
+    let text = serde_json::to_string_pretty(&all).expect("cells are JSON");
     fs::write(&path, text).unwrap_or_else(|e| panic!("write {path:?}: {e}"));
 }
 

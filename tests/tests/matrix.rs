@@ -77,7 +77,7 @@ fn column(cli: Cli, at: Where) {
     if at != Where::Local {
         need_image(cli.image());
     }
-    // One situation alone, for whoever works on it; nothing is kept of that.
+    // One situation alone, for whoever works on it.
     let only = std::env::var("CORDON_MATRIX").ok();
     let wanted = |s: &Situation| only.as_deref().is_none_or(|only| only == s.name());
     let mut host = Host::with_clis(User::Tester);
@@ -101,9 +101,7 @@ fn column(cli: Cli, at: Where) {
         println!("{:>7} ms  {:<16} {}", cell.ms, cell.situation, cell.shown());
     }
     let failed: Vec<&Cell> = cells.iter().filter(|cell| cell.found != Found::Works).collect();
-    if only.is_none() {
-        keep(cli, at, &cells);
-    }
+    keep(cli, at, &cells);
     assert!(failed.is_empty(), "{cli} in {at}: {failed:#?}");
     for (situation, said) in told(cli, at) {
         let Some(cell) = cells.iter().find(|cell| cell.situation == situation) else { continue };

@@ -113,7 +113,7 @@ fn timed(command: &mut Command, prompt: &Path, ws: &Path, what: &str) -> Duratio
     let took = from.elapsed();
     let said =
         || format!("{}\n{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success() && ws.join("hello.txt").exists(), "{what}: {}", said());
+    assert!(out.status.success() && ws.join("hello.txt").is_file(), "{what}: {}", said());
     took
 }
 
@@ -202,7 +202,7 @@ async fn cordon(host: &Host, cli: Cli, at: Where, base: &str, round: usize) -> (
     let from = Instant::now();
     let ran = host.finish(&mut client).expect_code(0);
     let took = from.elapsed();
-    assert!(ws.join("hello.txt").exists(), "{}", ran.stdout);
+    assert!(ws.join("hello.txt").is_file(), "{}", ran.stdout);
     let mut api = host.api().await;
     let run = api.list().await.into_iter().max_by_key(|r| r.started_unix_ms).unwrap();
     let turn = api.events(&run.id, false).await.into_iter().find_map(|e| match e.kind {

@@ -88,7 +88,7 @@ fn survivor() {
     let own = std::env::current_exe().expect("this program");
     let mark = std::env::current_dir().expect("a workspace").join("survived");
     Command::new(own).arg("survive").arg(&mark).stdin(Stdio::null()).spawn().expect("a survivor");
-    while !mark.exists() {
+    while !mark.is_file() {
         std::thread::sleep(Duration::from_millis(5));
     }
     say(COMPLETED);

@@ -115,7 +115,8 @@ async fn gemini(script: &Script, path: &str, body: &Value) -> Answer {
     let told = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let told: Value = serde_json::from_slice(&told).unwrap_or_default();
     let word = status.canonical_reason().unwrap_or_default().to_ascii_uppercase().replace(' ', "_");
-    let error = json!({"error": {"code": status.as_u16(), "message": told["error"]["message"], "status": word}});
+    let error =
+        json!({"error": {"code": status.as_u16(), "message": told["error"]["message"], "status": word}});
     let mut shaped = json_answer(&error);
     *shaped.status_mut() = status;
     shaped

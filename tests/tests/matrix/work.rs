@@ -15,9 +15,12 @@ use std::{
 /// A command has its effect, as the agent's user, and is told with what it printed; the key goes to
 /// the provider and nowhere else.
 pub(crate) fn command(place: &Place<'_>) {
+    // Claude Code gives its environment, key and all, to the shells it starts, and keeps what they print in its
+    // session: there the values are not asked for. The others keep the key to themselves.
+    let look = if place.cli == Cli::ClaudeCode { "env | sed 's/=.*/=/'; exit 3" } else { "env; exit 3" };
     let provider = place.provider(Script::of([
         Turn::shell("echo from-the-agent > hello.txt; id -u; echo out-4''2"),
-        Turn::shell("env; exit 3"),
+        Turn::shell(look),
         Turn::text("It is done."),
     ]));
     let (file, ws) = place.file("command", &provider.base_url(), More::default());
@@ -48,9 +51,10 @@ pub(crate) fn command(place: &Place<'_>) {
     assert!(asked("please do it") && asked("as the scripted one"), "the model was not told");
     assert_eq!(provider.keys(), [KEY]);
     let shown = &commands[1].output;
-    assert!(!shown.contains("planted-key"), "the shell printed the key, and the journal has it: {shown}");
-    // Claude Code gives its environment to the shells it starts; the others keep the key to themselves.
-    assert!(place.cli == Cli::ClaudeCode || !shown.contains("[redacted]"), "the shell has the key: {shown}");
+    assert!(
+        !shown.contains("planted-key") && !shown.contains("[redacted]"),
+        "the shell has the key: {shown}"
+    );
     assert!(!format!("{:?}", done.events).contains(KEY), "the key is in the journal");
     // Beside this run there are others, which need theirs.
     nowhere(&place.host.path("state"), KEY, "secrets");
