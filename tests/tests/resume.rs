@@ -2,11 +2,11 @@
 //! scripted provider.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use cordon_proto::v1::{Event, Run, event::Kind};
+use cordon_proto::v1::{Event, Outcome, Run, event::Kind};
 use cordon_tests::{
     harness::{
         Host, Ran, User, claude, codex, containers_of, copilot, copilot_cache, gemini, need_image, node,
-        skipped, summary,
+        skipped, summary, wait_until,
     },
     provider::{Provider, Script, Turn, When},
 };
@@ -14,6 +14,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 const KEY: &str = "planted-key-0123456789-abcdefghij";
@@ -182,4 +183,222 @@ async fn a_second_task_goes_on_with_the_first_ones_conversation() {
         let _ = cordon(&host, &["rm", &second.id]).expect_code(0);
         assert!(!home.parent().unwrap().exists(), "{label}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_agent_leaves_in_its_home_leads_nowhere() {
+    for (cli, wall) in cases() {
+        let label = format!("{cli:?} {wall:?}");
+        let host = host();
+        let ws = host.tree("ws");
+        let outside = host.tree("outside");
+        host.put(&outside.join("canary"), "alive");
+        let provider = Provider::start(script(
+            [Turn::text("set")],
+            [Turn::shell("echo ran > ran.txt"), Turn::text("done")],
+        ))
+        .await
+        .unwrap();
+        let file = host.agent_file("a.yaml", &agent(cli, wall, &provider.base_url(), &ws));
+        let _ = cordon(&host, &["run", file.to_str().unwrap(), "do the first-task"]).expect_code(0);
+        let (first, _) = last(&host).await;
+        let home = home_of(&host, &first.id);
+        // As the agent could have left it, in its name.
+        let script = format!(
+            "cd {} && for d in .codex .claude .gemini .copilot; do rm -rf $d; ln -s {} $d; done; chmod 0 .",
+            home.display(),
+            outside.display()
+        );
+        let done = std::process::Command::new("sh").args(["-ec", &script]).status().unwrap();
+        assert!(done.success());
+        for name in [".codex", ".claude", ".gemini", ".copilot"] {
+            std::os::unix::fs::lchown(home.join(name), Some(host.agent_uid()), Some(host.agent_uid()))
+                .unwrap();
+        }
+        let ran = cordon(&host, &["run", "--resume", &first.id, "do the second-task"]);
+        // The conversation went with the directory that it was in; nothing went elsewhere.
+        let names: Vec<_> = fs::read_dir(&outside).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["canary"], "{label}: {}", ran.stderr);
+        assert_eq!(fs::read(outside.join("canary")).unwrap(), b"alive", "{label}");
+        let (second, events) = last(&host).await;
+        assert_eq!(second.resumes, first.id, "{label}");
+        let cleared =
+            events.iter().any(|e| matches!(&e.kind, Some(Kind::Warning(w)) if w.reason == "home-cleared"));
+        assert!(cleared, "{label}: {events:?}");
+    }
+}
+
+fn local_only(host: &Host, staged: &Path, base_url: &str, key: &str) -> String {
+    format!(
+        "orchestrator:\n  context_paths:\n    - path: {}\n      permission: write\nagents:\n  - id: coder\n    backend:\n      type: claude_code\n      model: scripted-model\n      base_url: {base_url}\n      api_key: {key}\n      cwd: {}\n      command_line_execution_mode: local\n",
+        staged.display(),
+        host.tree("ws").display()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn staged_work_is_carried_on_and_applied_as_a_whole() {
+    if skipped("clis") {
+        return;
+    }
+    for applied_between in [false, true] {
+        let host = host();
+        let tree = host.tree("project");
+        host.put(&tree.join("old.txt"), "old\n");
+        host.put(&tree.join("changed.txt"), "before\n");
+        let at = tree.display().to_string();
+        let script = script(
+            [
+                Turn::shell(format!(
+                    "cd {at} && echo one > one.txt && echo first > changed.txt && rm old.txt"
+                )),
+                Turn::text("done"),
+            ],
+            [
+                Turn::shell(format!(
+                    "cd {at} && ls > seen.txt && cat changed.txt users.txt >> seen.txt; echo two > two.txt"
+                )),
+                Turn::text("done"),
+            ],
+        );
+        let provider = Provider::start(script).await.unwrap();
+        let file =
+            host.agent_file("a.yaml", &local_only(&host, &tree, &provider.base_url(), "${PLANTED_KEY}"));
+        let _ = cordon(&host, &["run", file.to_str().unwrap(), "do the first-task", "--apply", "never"])
+            .expect_code(0);
+        let (first, _) = last(&host).await;
+        if applied_between {
+            let _ = cordon(&host, &["apply", &first.id, "--yes"]).expect_code(0);
+            // And the user goes on in what was applied.
+            host.put(&tree.join("changed.txt"), "by the user\n");
+        }
+        let _ = cordon(&host, &["run", "--resume", &first.id, "do the second-task", "--apply", "never"])
+            .expect_code(0);
+        let (second, _) = last(&host).await;
+        let diff = cordon(&host, &["diff", &second.id]).expect_code(0).stdout;
+        assert!(diff.contains("two.txt"), "{diff}");
+        assert_eq!(diff.contains("one.txt\n"), !applied_between || diff.contains("+one.txt"), "{diff}");
+        let _ = cordon(&host, &["apply", &second.id, "--yes"]).expect_code(0);
+        let seen = fs::read_to_string(tree.join("seen.txt")).unwrap();
+        let expected = if applied_between { "by the user\n" } else { "first\n" };
+        assert!(
+            seen.contains("one.txt\n") && !seen.contains("old.txt\n") && seen.ends_with(expected),
+            "{seen}"
+        );
+        assert_eq!(fs::read_to_string(tree.join("one.txt")).unwrap(), "one\n");
+        assert_eq!(fs::read_to_string(tree.join("two.txt")).unwrap(), "two\n");
+        assert_eq!(fs::read_to_string(tree.join("changed.txt")).unwrap(), expected);
+        assert!(!tree.join("old.txt").exists());
+        assert_eq!(fs::metadata(tree.join("two.txt")).unwrap().uid(), host.agent_uid());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_gone_on_with_is_an_error_that_says_why() {
+    if skipped("clis") {
+        return;
+    }
+    let host = host();
+    let tree = host.tree("project");
+    let slow = vec![Turn::shell("touch started; until [ -e go ]; do sleep 0.05; done"), Turn::text("done")];
+    let provider = Provider::start(script([Turn::text("done")], slow)).await.unwrap();
+    let refused = |args: &[&str], words: &str| {
+        let ran = cordon(&host, args);
+        assert_ne!(ran.code, 0, "{args:?}");
+        assert!(ran.stderr.contains(words), "{args:?}: {}", ran.stderr);
+    };
+    refused(&["run", "--resume", "no-such-run", "x"], "there is no run");
+    // A key in the file itself is taken out of what is kept.
+    let text = local_only(&host, &tree, &provider.base_url(), KEY);
+    let file = host.agent_file("a.yaml", &text);
+    let file = file.to_str().unwrap();
+    let _ = cordon(&host, &["run", file, "do the first-task"]).expect_code(0);
+    let (first, _) = last(&host).await;
+    refused(&["run", "--resume", &first.id, "x"], "a secret was taken out of its agent file");
+    let other = host.agent_file("other.yaml", &text.replace("id: coder", "id: somebody"));
+    refused(&["run", other.to_str().unwrap(), "--resume", &first.id, "x"], "is not in the file");
+    let other = host.agent_file("type.yaml", &text.replace("claude_code", "codex"));
+    refused(&["run", other.to_str().unwrap(), "--resume", &first.id, "x"], "now is of type codex");
+    let elsewhere =
+        text.replace(&host.tree("ws").display().to_string(), &host.tree("ws2").display().to_string());
+    let other = host.agent_file("cwd.yaml", &elsewhere);
+    refused(&["run", other.to_str().unwrap(), "--resume", &first.id, "x"], "and now would in");
+    // With the file given again it goes on, and the run in between is not gone on with twice.
+    let ws = host.tree("ws");
+    let mut client = host
+        .command("cordon")
+        .args(["run", file, "--resume", &first.id, "do the second-task"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    assert!(wait_until(Duration::from_secs(60), || ws.join("started").is_file()), "{}", host.log());
+    let (second, _) = {
+        let run = runs(&host).await.pop().unwrap();
+        (run, ())
+    };
+    refused(&["run", file, "--resume", &second.id, "x"], "has not ended");
+    refused(&["run", file, "--resume", &first.id, "x"], "has gone on with it already");
+    host.put(&ws.join("go"), "");
+    assert!(client.wait().unwrap().success());
+    let _ = cordon(&host, &["rm", &second.id]).expect_code(0);
+    refused(&["run", file, "--resume", &first.id, "x"], "was removed since");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_daemon_goes_on_with_a_resumed_turn() {
+    if skipped("clis") {
+        return;
+    }
+    let mut host = host();
+    let ws = host.tree("ws");
+    let slow =
+        [Turn::shell("touch started; until [ -e go ]; do sleep 0.05; done"), Turn::text("second-done")];
+    let provider = Provider::start(script([Turn::text("first-done")], slow)).await.unwrap();
+    let file = host.agent_file("a.yaml", &agent(Cli::Codex, Wall::Local, &provider.base_url(), &ws));
+    let _ = cordon(&host, &["run", file.to_str().unwrap(), "do the first-task"]).expect_code(0);
+    let (first, events) = last(&host).await;
+    let id = session(&events);
+    let _ = cordon(&host, &["run", "--resume", &first.id, "--detach", "do the second-task"]).expect_code(0);
+    assert!(wait_until(Duration::from_secs(60), || ws.join("started").is_file()), "{}", host.log());
+    host.kill_daemon();
+    host.put(&ws.join("go"), "");
+    host.start_daemon();
+    let second = runs(&host).await.pop().unwrap();
+    let events = host.api().await.events(&second.id, true).await;
+    assert_eq!(summary(&events).outcome(), Outcome::Success, "{events:#?}");
+    assert!(events.iter().any(|e| matches!(e.kind, Some(Kind::Recovered(_)))));
+    let ended = events.iter().find_map(|e| match &e.kind {
+        Some(Kind::TurnEnded(ended)) => Some(ended.turn),
+        _ => None,
+    });
+    assert_eq!((ended, second.resumes.as_str()), (Some(2), first.id.as_str()));
+    // Two requests of its own, whatever the thread has used.
+    assert_eq!(usage(&events), (200, 40, 20));
+    // And the third goes on with both.
+    let _ = cordon(&host, &["run", "--resume", &second.id, "the third"]).expect_code(0);
+    let (_, events) = last(&host).await;
+    assert_eq!((session(&events), usage(&events)), (id, (100, 20, 10)));
+    let told = provider.requests().pop().unwrap().body.to_string();
+    for text in ["first-done", "second-done", "the third"] {
+        assert!(told.contains(text), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_without_sessions_begins_anew_in_the_same_workspace() {
+    let host = Host::start();
+    let text = "agents:\n  - id: worker\n    backend:\n      type: command\n      command_line_execution_mode: local\n      command: [bash, -c, 'echo x >> lines; wc -l < lines; ls -A ~ | wc -l; touch ~/left']\n";
+    let file = host.agent_file("a.yaml", text);
+    let _ = host.cordon(["run", file.to_str().unwrap(), "x"]).expect_code(0);
+    let (first, _) = last(&host).await;
+    // As a client that has no file sends it.
+    let ran = host.cordon(["run", "--resume", &first.id, "x"]).expect_code(0);
+    assert!(ran.stdout.contains("has no sessions") || ran.stderr.contains("has no sessions"), "{ran:?}");
+    let (second, events) = last(&host).await;
+    assert_eq!(second.agents[0].workspace, first.agents[0].workspace);
+    let printed =
+        String::from_utf8(cordon_tests::harness::output(&events, cordon_proto::v1::OutputStream::Stdout))
+            .unwrap();
+    assert_eq!(printed, "2\n0\n", "one more line, in a home of its own");
 }

@@ -38,7 +38,8 @@ impl Line {
 
     /// The run of this owner's that is to be gone on with.
     pub(crate) fn find(shared: &Shared, owner: u32, id: &str) -> Result<Self, RunError> {
-        let entry = match pick(&shared.entries(), id, |e| e.with(|r| r.owner.uid() == owner)) {
+        let own = pick(&shared.entries(), id, |e| e.with(|r| r.owner.uid() == owner));
+        let entry = match own {
             Err(RunError::NotFound { id }) if owner == 0 => {
                 let entry = pick(&shared.entries(), &id, |_| true)?;
                 let line = Self { earlier: entry.record() };

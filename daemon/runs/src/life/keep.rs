@@ -159,7 +159,8 @@ impl Forking {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let mut told = Vec::new();
         for staged in &self.staged {
-            let method = if self.mounts {
+            // In a mounted one files turn into others when they are first changed.
+            let method = if self.mounts && !self.begins.has(&staged.path) {
                 cordon_forks::detect(&self.forks, &staged.path)
             } else {
                 cordon_forks::detect_unmounted(&self.forks, &staged.path)
