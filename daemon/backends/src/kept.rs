@@ -87,6 +87,9 @@ impl Kept {
     }
 }
 
+/// How one of these is planned for a place.
+type Planning<T> = fn(&Surroundings<'_>) -> Result<T, BackendError>;
+
 /// The login file of one program.
 pub struct LoginKind {
     /// Whose.
@@ -98,8 +101,8 @@ pub struct LoginKind {
     /// Whether lines of comment may be in it.
     pub(crate) commented: bool,
     pub(crate) facts: fn(&Value) -> Result<Facts, String>,
-    pub(crate) renewal: Option<fn(&Surroundings<'_>) -> Result<Renewal, BackendError>>,
-    pub(crate) signing_in: fn(&Surroundings<'_>) -> Result<SigningIn, BackendError>,
+    pub(crate) renewal: Option<Planning<Renewal>>,
+    pub(crate) signing_in: Planning<SigningIn>,
     /// What a person can do who has no usable login.
     pub fix: &'static str,
 }
