@@ -42,7 +42,10 @@ elif ! command -v npm >/dev/null; then
   echo "fetch.sh: $file is not in images/vendor, and npm was left out" >&2
   exit 1
 else
-  npm pack --silent "$spec" >/dev/null
+  npm pack --silent "$spec" >/dev/null || {
+    echo "fetch.sh: npm could not fetch $spec: look whether there is such a release" >&2
+    exit 1
+  }
 fi
 if [ "$known" = yes ]; then
   grep -F -- "  $file" "$checksums" | sha512sum -c -
