@@ -79,6 +79,9 @@ impl Refusals {
         if pid != 0 && pid == self.quiet.load(Ordering::SeqCst) {
             return;
         }
+        if libc::c_long::from(data.nr) == libc::SYS_io_uring_setup && is_runtime(&program(pid)) {
+            return;
+        }
         let detail = detail(data);
         let key = (data.nr, detail.as_ref().map_or(0, |(_, value)| *value));
         let mut kept = self.kept();
@@ -95,6 +98,14 @@ impl Refusals {
         drop(kept);
         self.changed.notify_one();
     }
+}
+
+/// Whether a program calls itself as a runtime does that tries at every start whether there is an
+/// io_uring, and does without: Node does, on its own thread or the one that Copilot CLI runs it on.
+/// That is no act of an agent. Whoever borrows the name keeps no more than this one call from being
+/// told, and it is refused all the same.
+fn is_runtime(name: &[u8]) -> bool {
+    [b"node".as_slice(), b"MainThread", b"node-MainThread"].contains(&name)
 }
 
 /// The argument by which a call is refused, where it is not refused altogether.
@@ -200,6 +211,16 @@ mod tests {
         }
         assert_eq!(found, ["ptrace", "socket (family 0x11)", "unshare (namespaces 0x10000000)"]);
         assert!(tokio::time::timeout(std::time::Duration::ZERO, refusals.next()).await.is_err());
+    }
+
+    #[test]
+    fn what_a_runtime_tries_at_every_start_is_no_act_of_an_agent() {
+        assert!(is_runtime(b"node") && is_runtime(b"MainThread"));
+        assert!(!is_runtime(b"perl") && !is_runtime(b"nodex") && !is_runtime(b""));
+        // Of anybody else it is told, and so is any other call of theirs.
+        let refusals = Refusals::default();
+        refusals.note(std::process::id(), &call(libc::SYS_io_uring_setup, 1));
+        assert_eq!(refusals.kept().calls.len(), 1);
     }
 
     #[test]

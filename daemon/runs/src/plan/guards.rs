@@ -193,7 +193,8 @@ impl View<'_> {
         for (name, source, kind) in protected::HELD {
             let Some(kind) = kind else { continue };
             for name in protected::within(root, Path::new(name)) {
-                let absent = !index.entries.contains_key(name.as_os_str().as_bytes());
+                let there = |name: &Path| index.entries.contains_key(name.as_os_str().as_bytes());
+                let absent = !there(&name) && protected::only_in(&name).is_none_or(there);
                 if absent && !protected::lifted(&context.allow, &name) {
                     self.hold(root, &name, kind, &guard(source, context), made)?;
                 }

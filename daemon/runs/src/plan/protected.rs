@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Names that an agent may not write inside a writable context path, at any depth, and
 /// what each is when it has to be held empty.
-pub(super) const HELD: [(&str, Source, Option<PathKind>); 29] = [
+pub(super) const HELD: [(&str, Source, Option<PathKind>); 40] = [
     // All of it: `commondir`, a submodule's configuration or an index with an embedded repository
     // in it run programs on the host as surely as a hook does. The finer names below are what
     // stays guarded where a context path allows `.git` by name.
@@ -22,6 +22,17 @@ pub(super) const HELD: [(&str, Source, Option<PathKind>); 29] = [
     (".codex", Source::SteersAgents, Some(PathKind::Directory)),
     (".gemini", Source::SteersAgents, Some(PathKind::Directory)),
     (".mcp.json", Source::SteersAgents, Some(PathKind::File)),
+    (".agents", Source::SteersAgents, Some(PathKind::Directory)),
+    (".claude-plugin", Source::SteersAgents, Some(PathKind::Directory)),
+    (".copilot", Source::SteersAgents, Some(PathKind::Directory)),
+    (".github/copilot", Source::SteersAgents, Some(PathKind::Directory)),
+    (".github/hooks", Source::SteersAgents, Some(PathKind::Directory)),
+    (".github/extensions", Source::SteersAgents, Some(PathKind::Directory)),
+    (".github/agents", Source::SteersAgents, Some(PathKind::Directory)),
+    (".github/plugin", Source::SteersAgents, Some(PathKind::Directory)),
+    (".github/mcp.json", Source::SteersAgents, Some(PathKind::File)),
+    (".github/lsp.json", Source::SteersAgents, Some(PathKind::File)),
+    (".lsp.json", Source::SteersAgents, Some(PathKind::File)),
     (".vscode", Source::RunsLater, Some(PathKind::Directory)),
     (".idea", Source::RunsLater, Some(PathKind::Directory)),
     (".envrc", Source::RunsLater, Some(PathKind::File)),
@@ -42,6 +53,15 @@ pub(super) const HELD: [(&str, Source, Option<PathKind>); 29] = [
     (".pam_environment", Source::RunsLater, None),
     (".config/fish", Source::RunsLater, None),
 ];
+
+/// Directories that hold other things as well, which an agent may be asked for: where one is not
+/// there it is not held, and what would steer agents in it shows when the fork is applied.
+const SHARED: [&str; 1] = [".github"];
+
+/// The directory that has to be there for an absent name to be held.
+pub(super) fn only_in(name: &Path) -> Option<&'static Path> {
+    SHARED.iter().map(Path::new).find(|shared| name.starts_with(shared))
+}
 
 /// Names that hold logins; hidden inside every context path, at any depth.
 const SECRET: [&str; 15] = [
@@ -139,6 +159,8 @@ mod tests {
         assert_eq!(say("deploy/id_ed25519", true), Some(Access::None));
         assert_eq!(say("tls/server.key", true), Some(Access::None));
         assert_eq!(say("sub/.git/hooks", true), Some(Access::Read));
+        assert_eq!(say("sub/.github/hooks", true), Some(Access::Read));
+        assert_eq!(say(".github/workflows", true), None);
         assert_eq!(say("sub/.git", true), Some(Access::Read));
         assert_eq!(say("sub/.git/commondir", true), Some(Access::Read));
         assert_eq!(say("sub/.git/hooks", false), None);

@@ -116,7 +116,8 @@ const TABLE: &[(Class, &str, &str)] = &[
         "it sets what agents may do and start",
         ".claude .claude/** .claude.json .claude-plugin/** .codex .codex/** .gemini \
          .gemini/** .geminiignore .qwen/** .mcp.json mcp.json .mcp/** mcp_config.json \
-         .agents/** .opencode/** opencode.json* .crush.json crush.json .factory/** .cordon/** \
+         .agents/** .copilot/** .github/hooks/** .github/extensions/** .github/plugin/** \
+         .github/mcp.json .github/lsp.json .lsp.json .opencode/** opencode.json* .crush.json crush.json .factory/** .cordon/** \
          cordon.yaml cordon.yml .aiignore .cursorignore",
     ),
     (

@@ -269,6 +269,7 @@ fn nothing_that_acts_by_its_name_is_data() {
         .cursor/rules/x.mdc .cursor/mcp.json .claude/settings.json .claude/settings.local.json .claude/agents/x.md .claude/skills/a/SKILL.md \
         .mcp.json .codex/config.toml .codex/AGENTS.md .gemini/settings.json .gemini/commands/x.toml .qwen/settings.json .opencode/agent/x.md opencode.json \
         .github/copilot-instructions.md .github/instructions/x.instructions.md .github/prompts/x.prompt.md .github/chatmodes/x.chatmode.md \
+        .github/hooks/x.json .github/copilot/settings.json .github/mcp.json .github/extensions/x/extension.mjs .copilot/mcp-config.json \
         .github/agents/x.agent.md .vscode/mcp.json .roo/rules/x.md .roomodes .kiro/steering/x.md .amazonq/rules/x.md .augment/rules/x.md \
         .aider.conf.yml .continue/config.yaml .continuerules .junie/guidelines.md .trae/rules/x.md .goosehints .windsurf/rules/x.md cordon.yaml \
         CODEOWNERS .github/CODEOWNERS .github/dependabot.yml renovate.json .mergify.yml \

@@ -213,3 +213,23 @@ fn where_the_peers_view_may_not_stand() {
         assert!(told.contains("snapshot_storage") && told.contains("an agent's"), "{bad}: {told}");
     }
 }
+
+#[test]
+fn what_steers_agents_beside_workflows_is_held_where_there_are_any() {
+    let world = World::new();
+    let c = world.tree("c");
+    let planned = world.plan("w", WRITE).unwrap();
+    assert_eq!(access(&planned, &c.join(".github/hooks")), Access::Write, "the agent may make workflows");
+    assert_eq!(access(&planned, &c.join(".copilot")), Access::Read);
+    world.file("c/.github/workflows/ci.yml");
+    world.file("c/.github/copilot/settings.json");
+    let planned = world.plan("w", WRITE).unwrap();
+    for (name, is) in [
+        (".github/hooks", Access::Read),
+        (".github/mcp.json", Access::Read),
+        (".github/copilot/settings.json", Access::Read),
+        (".github/workflows/ci.yml", Access::Write),
+    ] {
+        assert_eq!(access(&planned, &c.join(name)), is, "{name}");
+    }
+}
