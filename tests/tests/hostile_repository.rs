@@ -228,22 +228,21 @@ async fn a_repository_configures_no_copilot() {
     everywhere(Cli::Copilot).await;
 }
 
-/// The same repository is honoured where the agent file says so.
+/// The same repository is honoured where the agent file says so: no trap is there in vain.
 async fn trusted(cli: Cli, expected: &[&str]) {
     if skipped("clis") {
         return;
     }
     let got = attack(cli, Wall::Local, "", true).await;
-    eprintln!("{cli:?} trusted: {got:?}");
     for hit in expected {
-        assert!(got.hits.iter().any(|h| h == hit), "{cli:?}: {hit} is not among {:?}", got.hits);
+        assert!(got.hits.iter().any(|h| h == hit), "{cli:?}: {hit} is not among {got:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trusted_repository_is_honoured() {
-    trusted(Cli::Codex, &[]).await;
-    trusted(Cli::Claude, &[]).await;
-    trusted(Cli::Gemini, &[]).await;
-    trusted(Cli::Copilot, &[]).await;
+    trusted(Cli::Gemini, &["gemini-discovery", "gemini-telemetry"]).await;
+    trusted(Cli::Codex, &["codex-mcp"]).await;
+    trusted(Cli::Claude, &["claude-SessionStart", "claude-local-apiKeyHelper", "dot-mcp"]).await;
+    trusted(Cli::Copilot, &["copilot-hooks-preToolUse", "copilot-sessionStart", "dot-mcp"]).await;
 }

@@ -3,8 +3,8 @@
 use crate::text::{MAX_LINE, MAX_OUTPUT, MAX_TEXT, clip};
 use cordon_proto::v1::event::Kind;
 use cordon_proto::v1::{
-    CommandEvent, ErrorEvent, FileChangeEvent, MessageEvent, ReasoningEvent, SessionEvent, ToolCallEvent,
-    UsageEvent, WarningEvent,
+    CommandEvent, ErrorEvent, FileChangeEvent, MessageDelta, MessageEvent, ReasoningEvent, SessionEvent,
+    ToolCallEvent, UsageEvent, WarningEvent,
 };
 use cordon_proto::v1::{Denial, RetryEvent};
 use serde_json::Value;
@@ -14,6 +14,11 @@ pub(crate) const MAX_FILES: usize = 1000;
 
 pub(crate) fn message(text: &str) -> Option<Kind> {
     (!text.is_empty()).then(|| Kind::Message(MessageEvent { text: clip(text, MAX_TEXT) }))
+}
+
+/// A piece of a message that will be told as a whole, too.
+pub(crate) fn message_delta(text: &str) -> Option<Kind> {
+    (!text.is_empty()).then(|| Kind::MessageDelta(MessageDelta { text: clip(text, MAX_TEXT) }))
 }
 
 pub(crate) fn reasoning(text: &str) -> Option<Kind> {

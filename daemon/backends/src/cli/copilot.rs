@@ -3,6 +3,7 @@
 //! provider of the user's own and never speaks to GitHub.
 
 use super::copilot_driver::CopilotDriver;
+use super::copilot_events;
 use crate::credential::{hosts, key, places};
 use crate::endpoint::Endpoint;
 use crate::events::is_session;
@@ -106,6 +107,11 @@ fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Result<Credenti
         // A token of GitHub is for GitHub: it is never shown to another endpoint.
         let names = if context.agent.program.azure.is_some() { AZURE_KEYS } else { &[] };
         return match key(context, names)? {
+            Some(key) if copilot_events::WORDS.contains(key.as_str()) => Err(BackendError::Invalid(
+                "the provider's key is a part of copilot's own words, and copilot puts stars in place of its key \
+                 wherever it stands, in its events as well: use a longer key"
+                    .to_owned(),
+            )),
             Some(key) => Ok(Credential::Key(key)),
             None if endpoint.is_private() => Ok(Credential::None),
             None => Err(BackendError::NoLogin {
@@ -236,7 +242,7 @@ fn driver(
     argv.extend(
         [
             "--output-format=json",
-            "--stream=off",
+            "--stream=on",
             "--no-ask-user",
             "--no-color",
             "--no-remote",

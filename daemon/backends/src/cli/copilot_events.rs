@@ -2,7 +2,8 @@
 
 use crate::driver::{Parser, Verdict};
 use crate::events::{
-    MAX_FILES, command, file_change, message, provider_error, reasoning, tool_call, warning,
+    MAX_FILES, command, file_change, message, message_delta, provider_error, reasoning, retry, tool_call,
+    warning,
 };
 use crate::json::text;
 use crate::text::{MAX_LINE, clip};
@@ -14,12 +15,20 @@ use std::collections::BTreeMap;
 /// their names.
 const MAX_OPEN: usize = 1024;
 
+/// What has to be read for a turn to be understood. A provider's key that occurs in it would be
+/// masked there, by the program itself.
+pub(super) const WORDS: &str = "type data result exitCode aborted true false null assistant.message content \
+     tool.execution_start tool.execution_complete toolCallId toolName arguments command success error message \
+     shellExecution fileEdits kind path session.error statusCode sessionId";
+
 #[derive(Debug)]
 pub(super) struct CopilotParser {
     verdict: Verdict,
     open: BTreeMap<String, Tool>,
     /// The last error of the session: the result only says that there was one.
     error: Option<(Option<u64>, String)>,
+    /// How often the last call of the model had been tried again when it failed.
+    tries: u64,
 }
 
 #[derive(Debug)]
@@ -30,7 +39,7 @@ enum Tool {
 
 impl CopilotParser {
     pub(super) fn new() -> Self {
-        Self { verdict: Verdict::Open, open: BTreeMap::new(), error: None }
+        Self { verdict: Verdict::Open, open: BTreeMap::new(), error: None, tries: 0 }
     }
 
     fn started(&mut self, data: &Value) -> Kind {
@@ -121,10 +130,10 @@ impl Parser for CopilotParser {
                 out.push(warning("agent-error", what));
             }
             "session.warning" => out.push(warning("agent-warning", text(data, "message"))),
-            "assistant.turn_retry" => {
-                let why = format!("trying again: {}", clip(text(data, "reason"), MAX_LINE));
-                out.push(warning("agent-error", &why));
-            }
+            "assistant.message_delta" => out.extend(message_delta(text(data, "deltaContent"))),
+            // Only this one counts the tries.
+            "model.call_failure" => self.tries = data["retryAttempt"].as_u64().unwrap_or_default(),
+            "assistant.turn_retry" => out.push(retry(text(data, "reason"), self.tries.saturating_add(1), 0)),
             "abort" => out.push(warning("agent-warning", "copilot stopped its turn")),
             "result" => self.result(event, out),
             kind => return is_known(kind) || event["ephemeral"] == Value::Bool(true),

@@ -7,6 +7,8 @@ use serde_json::json;
 
 const RECORDED: &[u8] = include_bytes!("golden/copilot-1.0.102.jsonl");
 const REFUSED: &[u8] = include_bytes!("golden/copilot-1.0.102-401.jsonl");
+const STREAMED: &[u8] = include_bytes!("golden/copilot-1.0.102-streamed.jsonl");
+const MASKED: &[u8] = include_bytes!("golden/copilot-1.0.102-masked.jsonl");
 const STOPPED: &[u8] = include_bytes!("golden/copilot-1.0.102-stopped.jsonl");
 
 #[test]
@@ -44,10 +46,34 @@ fn a_recorded_refusal_is_told_with_what_to_do() {
     assert!(outcome.message.contains("Authentication failed"), "{}", outcome.message);
     let Some(Kind::Error(error)) = events.last() else { panic!("{events:?}") };
     assert_eq!(error.reason, "authentication");
-    let retries =
-        events.iter().filter(|e| matches!(e, Kind::Warning(w) if w.message.contains("trying again")));
-    assert_eq!(retries.count(), 2);
+    let retries: Vec<_> = events
+        .iter()
+        .filter_map(|e| if let Kind::Retry(r) = e { Some((r.reason.as_str(), r.attempt)) } else { None })
+        .collect();
+    assert_eq!(retries, [("transient_auth_error", 1), ("transient_auth_error", 2)]);
     assert!(!events.iter().any(|e| matches!(e, Kind::Unknown(_))), "{events:?}");
+}
+
+#[test]
+fn what_it_says_is_told_as_it_comes_and_then_whole() {
+    let (events, outcome) = run(CopilotParser::new(), &[STREAMED], &CLEAN);
+    assert_eq!(outcome.outcome, Outcome::Success);
+    assert!(!events.iter().any(|e| matches!(e, Kind::Unknown(_))), "{events:?}");
+    let pieces: String = events
+        .iter()
+        .filter_map(|e| if let Kind::MessageDelta(d) = e { Some(d.text.as_str()) } else { None })
+        .collect();
+    assert_eq!(pieces, "done");
+    assert!(events.contains(&message("done").unwrap()));
+}
+
+#[test]
+fn a_one_letter_key_masks_everything_and_breaks_nothing() {
+    // It puts stars in place of the key wherever it stands, here a `k`.
+    let (events, outcome) = run(CopilotParser::new(), &[MASKED], &CLEAN);
+    assert_eq!(outcome.outcome, Outcome::Success);
+    assert!(MASKED.windows(6).any(|w| w == b"******"), "the recording shows the quirk");
+    assert!(events.iter().any(|e| matches!(e, Kind::Message(_))), "{events:?}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn a_provider_of_ones_own_leaves_github_out() {
         [
             "copilot",
             "--output-format=json",
-            "--stream=off",
+            "--stream=on",
             "--no-ask-user",
             "--no-color",
             "--no-remote",
@@ -74,6 +74,21 @@ fn a_provider_needs_a_model_and_a_public_one_a_key() {
     context.variables.insert("GH_TOKEN".into(), "gho_x".into());
     context.agent.base_url = Some("https://gateway.example.com/v1".into());
     assert!(matches!(Copilot.needs(&context), Err(BackendError::NoLogin { .. })));
+}
+
+#[test]
+fn a_key_that_would_mask_the_programs_own_words_is_refused() {
+    let mut context = for_home(Path::new("/nowhere"));
+    context.agent.model = Some("m".into());
+    context.agent.base_url = Some("http://10.0.0.7:8000/v1".into());
+    for (key, fine) in
+        [("t", false), ("data", false), ("ollama", true), ("x", false), ("sk-0123456789", true)]
+    {
+        context.agent.api_key = Some(Secret::new(key.into()));
+        let needs = Copilot.needs(&context);
+        assert_eq!(needs.is_ok(), fine, "{key}");
+        assert!(needs.err().is_none_or(|e| !e.to_string().contains(&format!("`{key}`"))), "the key is shown");
+    }
 }
 
 #[test]

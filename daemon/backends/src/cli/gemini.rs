@@ -32,8 +32,6 @@ const ROUTES: [&str; 5] = [
 const LOGIN: &str = ".gemini/oauth_creds.json";
 const SECRETS: &[&str] = &["/access_token", "/refresh_token", "/id_token"];
 const SETTINGS: &str = ".gemini/settings.json";
-/// The same once more, above what a trusted workspace says.
-const OVER: &str = ".gemini/cordon-settings.json";
 /// A name that no server has: then none is let in.
 const NO_SERVER: &str = "__none__";
 /// What the user tells the program in every project; it adds to the program's own prompt.
@@ -147,10 +145,6 @@ fn variables(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(Stri
         ("GEMINI_SANDBOX".to_owned(), "false".to_owned()),
     ];
     env.extend(quiet_git());
-    if context.agent.program.trust_repository {
-        let over = path_text(&context.home.join(OVER))?;
-        env.push(("GEMINI_CLI_SYSTEM_SETTINGS_PATH".to_owned(), over));
-    }
     env.extend(endpoint.map(|e| ("GOOGLE_GEMINI_BASE_URL".to_owned(), e.url.clone())));
     Ok(env)
 }
@@ -223,14 +217,7 @@ impl Backend for Gemini {
         let servers = servers::lower(context)?;
         let settings = gemini_settings::write(agent, credential.key().is_some(), &servers.list)?;
         let mut needs = Needs {
-            seeds: vec![
-                seed(SETTINGS, &settings),
-                if agent.program.trust_repository {
-                    seed(OVER, &settings)
-                } else {
-                    seed(PRELOAD, PRELOAD_TEXT)
-                },
-            ],
+            seeds: vec![seed(SETTINGS, &settings), seed(PRELOAD, PRELOAD_TEXT)],
             env,
             image: Some("cordon/gemini-cli:latest".to_owned()),
             hosts: hosts(&["generativelanguage.googleapis.com:443"]),

@@ -2,7 +2,9 @@
 
 use crate::Exit;
 use crate::driver::{Parser, Verdict};
-use crate::events::{command, file_change, message, provider_error, session, tool_call, warning};
+use crate::events::{
+    command, file_change, message, message_delta, provider_error, session, tool_call, warning,
+};
 use crate::json::{count, text};
 use crate::text::{MAX_LINE, MAX_TEXT, clip};
 use cordon_proto::v1::UsageEvent;
@@ -126,10 +128,13 @@ impl Parser for GeminiParser {
     fn event(&mut self, event: &Value, out: &mut Vec<Kind>) -> bool {
         let kind = text(event, "type");
         if kind == "message" && text(event, "role") == "assistant" {
-            if event["delta"] != Value::Bool(true) {
+            let piece = text(event, "content");
+            if event["delta"] == Value::Bool(true) {
+                out.extend(message_delta(piece));
+            } else {
                 self.tell(out);
             }
-            self.piece(text(event, "content"));
+            self.piece(piece);
             return true;
         }
         self.tell(out);

@@ -77,15 +77,17 @@ fn a_message_in_pieces_is_one_message() {
     let told = r#"{"type":"message","role":"user","content":"the prompt"}"#;
     let lines = [told, &piece("It "), &piece("is "), &piece("done."), SUCCESS];
     let events = events(&lines);
-    assert_eq!(events[0], message("It is done.").unwrap());
-    assert_eq!(events.len(), 2);
+    let pieces = ["It ", "is ", "done."].map(|piece| message_delta(piece).unwrap());
+    assert_eq!(events[..3], pieces);
+    assert_eq!(events[3], message("It is done.").unwrap());
+    assert_eq!(events.len(), 5);
 }
 
 #[test]
 fn what_was_said_last_is_told_even_when_nothing_follows() {
     let line = r#"{"type":"message","role":"assistant","content":"half","delta":true}"#;
     let (events, outcome) = run(GeminiParser::new(), &[line.as_bytes()], &exit(0));
-    assert_eq!(events, [message("half").unwrap()]);
+    assert_eq!(events, [message_delta("half").unwrap(), message("half").unwrap()]);
     assert_eq!(outcome.outcome, Outcome::AgentFailed);
 }
 
