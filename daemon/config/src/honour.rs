@@ -266,7 +266,7 @@ pub(crate) const ROWS: &[Row] = &[
             "`trust_level` of the workspace in config.toml",
             "`--setting-sources=user,project,local`; .mcp.json is read",
             "`security.folderTrust` of settings.json",
-            "`--trust-folder`",
+            "`COPILOT_ALLOW_ALL=true`",
         ],
         "a command reads what it likes in the workspace: take the key out",
     ),

@@ -7,10 +7,10 @@ use super::copilot_events;
 use crate::credential::{hosts, key, places};
 use crate::endpoint::Endpoint;
 use crate::events::is_session;
+use crate::interactive::{Headless, interactive};
 use crate::login::{self, LoginFile};
 use crate::process::{argument, directories, environment, path_text, plan, quiet_git};
 use crate::program::{self, Package, Program};
-use crate::interactive::{Headless, interactive};
 use crate::servers::{self, Reach, Server, Servers};
 use crate::{Backend, BackendError, Context, Driver, ExecPlan, Login, Needs, Turn};
 use cordon_config::{Agent, BackendKind, PermissionMode};
@@ -272,7 +272,6 @@ fn driver(
         let file = context.home.join(SERVERS);
         argv.push([b"--additional-mcp-config=@".as_slice(), file.as_os_str().as_bytes()].concat());
     }
-    argv.extend(agent.program.trust_repository.then(|| b"--trust-folder".to_vec()));
     argv.extend([b"--usage-output-file".to_vec(), usage.as_os_str().as_bytes().to_vec()]);
     argv.extend(model(agent).map(|m| format!("--model={m}").into_bytes()));
     argv.extend(agent.effort.map(|e| format!("--reasoning-effort={}", e.name()).into_bytes()));
@@ -327,6 +326,14 @@ impl Backend for Copilot {
         let endpoint = endpoint(context)?;
         let credential = credential(context, endpoint.as_ref())?;
         model(agent).map(|m| argument("model", m)).transpose()?;
+        let asks = !matches!(agent.program.permission_mode, None | Some(PermissionMode::BypassPermissions));
+        if agent.program.trust_repository && asks {
+            return Err(BackendError::Invalid(
+                "copilot trusts a repository only where it may do everything: take trust_repository or \
+                 permission_mode out"
+                    .to_owned(),
+            ));
+        }
         let env = variables(context, endpoint.as_ref())?;
         environment(context, &env, &TAKEN.map(|name| (name, "")))?;
         let servers = servers::lower(context)?;
@@ -364,7 +371,9 @@ impl Backend for Copilot {
     fn turn(&self, context: &Context, turn: Turn) -> Result<Box<dyn Driver>, BackendError> {
         let endpoint = endpoint(context)?;
         let credential = credential(context, endpoint.as_ref())?;
-        let secret: Vec<_> = credential.variable().into_iter().collect();
+        let mut secret: Vec<_> = credential.variable().into_iter().collect();
+        // `--trust-folder` is for sessions that nobody names. This word alone trusts the directory.
+        secret.extend(context.agent.program.trust_repository.then_some(("COPILOT_ALLOW_ALL", "true")));
         let env = environment(context, &variables(context, endpoint.as_ref())?, &secret)?;
         let argv0 = crate::process::first_argument(context, PACKAGE.name, || find(context))?;
         Ok(driver(context, turn, argv0, env, &servers::lower(context)?))
