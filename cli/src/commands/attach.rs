@@ -80,7 +80,7 @@ fn is_file(target: &Path) -> bool {
     let looks_like_id = target.to_str().is_some_and(|t| {
         (4..=32).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
     });
-    !looks_like_id || target.exists()
+    !looks_like_id || target.try_exists().unwrap_or(true)
 }
 
 async fn open(session: &Session, args: &Attach, is_file: bool) -> Result<Open, CliError> {
