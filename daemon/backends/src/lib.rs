@@ -24,9 +24,11 @@ mod program;
 mod redact;
 mod replay;
 mod servers;
+mod shells;
 #[cfg(test)]
 mod testing;
 mod text;
+mod versions;
 
 pub use contract::{
     Backend, Context, Driver, ExecPlan, Exit, Login, Needs, Step, Turn, TurnOutcome, Variables,
@@ -39,6 +41,7 @@ pub use kept::{
     Attempt, Ends, Facts, Kept, LARGEST_LOGIN, LOGIN_KINDS, LOGINS_INSIDE, LoginKind, LoginSource, Renewal,
     Room, SigningIn, Surroundings, login_kind,
 };
+pub use shells::key_in_shells;
 
 use cordon_config::BackendKind;
 

@@ -1,6 +1,6 @@
 //! Finds programs of this machine for the local wall.
 
-use crate::BackendError;
+use crate::{BackendError, Context, versions};
 use std::io::Read as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -66,16 +66,35 @@ pub(crate) struct Script {
 /// Finds a package's script and the interpreter for it on the search path. The interpreter
 /// beside the program comes first: a version manager installs both in one place.
 pub(crate) fn find_interpreted(package: &Interpreted, search: &[PathBuf]) -> Result<Script, BackendError> {
+    interpreted_at(package, search.iter().map(|d| d.join(package.name)).collect(), search)
+}
+
+/// The same for an agent: `cli_path` comes in place of the search.
+pub(crate) fn interpreted_of(context: &Context, package: &Interpreted) -> Result<Script, BackendError> {
+    let search = &context.program_path;
+    let script = match &context.agent.program.path {
+        Some(path) => interpreted_at(package, vec![path.clone()], search)?,
+        None => find_interpreted(package, search)?,
+    };
+    let root = script.script.ancestors().nth(Path::new(package.script).components().count());
+    versions::check(package.name, &script.script, root.and_then(version).as_deref())?;
+    Ok(script)
+}
+
+fn interpreted_at(
+    package: &Interpreted,
+    candidates: Vec<PathBuf>,
+    search: &[PathBuf],
+) -> Result<Script, BackendError> {
     let mut looked_at = Vec::new();
     let missing = |program: &str, looked_at: Vec<String>| BackendError::NoProgram {
         program: program.to_owned(),
         looked_at: if looked_at.is_empty() { vec!["an empty search path".to_owned()] } else { looked_at },
         fix: package.fix.to_owned(),
     };
-    for directory in search {
-        let candidate = directory.join(package.name);
+    for candidate in candidates {
         let Ok(script) = std::fs::canonicalize(&candidate) else {
-            looked_at.push(directory.display().to_string());
+            looked_at.push(candidate.display().to_string());
             continue;
         };
         let depth = Path::new(package.script).components().count();
@@ -87,7 +106,8 @@ pub(crate) fn find_interpreted(package: &Interpreted, search: &[PathBuf]) -> Res
             looked_at.push(format!("{} (it is no part of {})", candidate.display(), package.package));
             continue;
         };
-        let places = || std::iter::once(directory).chain(search);
+        let beside = candidate.parent().map(Path::to_path_buf);
+        let places = || beside.iter().chain(search);
         let Some(interpreter) = places()
             .filter_map(|d| std::fs::canonicalize(d.join(package.interpreter)).ok())
             .find(|i| is_native(i))
@@ -105,11 +125,35 @@ pub(crate) fn find_interpreted(package: &Interpreted, search: &[PathBuf]) -> Res
 /// that starts the native one of a platform package: the sandbox has no interpreter
 /// for it and needs none.
 pub(crate) fn find(package: &Package, search: &[PathBuf]) -> Result<Program, BackendError> {
+    native_at(package, search.iter().map(|d| d.join(package.name)).collect())
+}
+
+/// The same for an agent: `cli_path` comes in place of the search. What is older than Cordon can
+/// drive is refused.
+pub(crate) fn of(context: &Context, package: &Package) -> Result<Program, BackendError> {
+    let program = match &context.agent.program.path {
+        Some(path) => native_at(package, vec![path.clone()])?,
+        None => find(package, &context.program_path)?,
+    };
+    versions::check(package.name, &program.path, version_of(package, &program.path).as_deref())?;
+    Ok(program)
+}
+
+/// What the package around an executable says of its version; none for one that was put somewhere
+/// by hand. The program itself is not asked: it would run outside of every sandbox.
+fn version_of(package: &Package, executable: &Path) -> Option<String> {
+    let scope = package.platforms.first()?.split('/').next()?;
+    let is_own = |root: &&Path| {
+        manifest(root).is_some_and(|m| m["name"].as_str().is_some_and(|name| name.starts_with(scope)))
+    };
+    executable.ancestors().skip(1).take(5).find(is_own).and_then(version)
+}
+
+fn native_at(package: &Package, candidates: Vec<PathBuf>) -> Result<Program, BackendError> {
     let mut looked_at = Vec::new();
-    for directory in search {
-        let candidate = directory.join(package.name);
+    for candidate in candidates {
         let Ok(path) = std::fs::canonicalize(&candidate) else {
-            looked_at.push(directory.display().to_string());
+            looked_at.push(candidate.display().to_string());
             continue;
         };
         if is_native(&path) {
@@ -262,6 +306,29 @@ mod tests {
             let found = find(CODEX, &search).unwrap();
             assert_eq!(found, Program { path: triple.join("bin/codex"), needs: vec![triple] });
         }
+    }
+
+    #[test]
+    fn a_path_of_the_file_comes_before_the_search_and_an_old_program_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let mut context = crate::testing::context(cordon_config::BackendKind::Codex, &root);
+        put(&root.join("search/codex"), b"\x7fELF");
+        // A project's own manifest says nothing of a program that lies there.
+        put(&root.join("package.json"), br#"{"name":"project","version":"0.0.1"}"#);
+        context.program_path = vec![root.join("search")];
+        assert_eq!(of(&context, CODEX).unwrap().path, root.join("search/codex"));
+        let package = root.join("other/node_modules/@openai/codex-linux-x64");
+        let own = package.join("vendor/any-triple/bin/codex");
+        put(&own, b"\x7fELF");
+        put(&package.join("package.json"), br#"{"name":"@openai/codex","version":"0.169.0-linux-x64"}"#);
+        context.agent.program.path = Some(own.clone());
+        assert_eq!(of(&context, CODEX).unwrap().path, own);
+        put(&package.join("package.json"), br#"{"name":"@openai/codex","version":"0.20.0-linux-x64"}"#);
+        assert!(of(&context, CODEX).unwrap_err().to_string().contains("0.20.0"));
+        context.agent.program.path = Some(root.join("missing/codex"));
+        let told = of(&context, CODEX).unwrap_err().to_string();
+        assert!(told.contains("missing/codex"), "{told}");
     }
 
     #[test]

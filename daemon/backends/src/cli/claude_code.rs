@@ -134,7 +134,7 @@ impl Backend for ClaudeCode {
             needs.forward = endpoint.forward;
         }
         if context.wall == WallKind::Local {
-            needs.programs = program::find(&PACKAGE, &context.program_path)?.needs;
+            needs.programs = program::of(context, &PACKAGE)?.needs;
         }
         servers.join(&mut needs)?;
         Ok(needs)
@@ -146,7 +146,7 @@ impl Backend for ClaudeCode {
         let secret: Vec<_> = credential.variable().into_iter().collect();
         let servers = servers::lower(context)?.list;
         let env = environment(context, &settings(context, endpoint.as_ref(), &servers)?, &secret)?;
-        let argv0 = first_argument(context, PACKAGE.name, || program::find(&PACKAGE, &context.program_path))?;
+        let argv0 = first_argument(context, PACKAGE.name, || program::of(context, &PACKAGE))?;
         Ok(driver(context, turn, argv0, env, &servers))
     }
 

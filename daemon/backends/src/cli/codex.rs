@@ -127,7 +127,7 @@ impl Backend for Codex {
             needs.forward = endpoint.forward;
         }
         if context.wall == WallKind::Local {
-            needs.programs = program::find(&PACKAGE, &context.program_path)?.needs;
+            needs.programs = program::of(context, &PACKAGE)?.needs;
         }
         servers.join(&mut needs)?;
         Ok(needs)
@@ -140,7 +140,7 @@ impl Backend for Codex {
         };
         let secret: Vec<_> = secret.iter().map(|key| (KEY, key.as_str())).collect();
         let env = environment(context, &settings(context)?, &secret)?;
-        let argv0 = first_argument(context, PACKAGE.name, || program::find(&PACKAGE, &context.program_path))?;
+        let argv0 = first_argument(context, PACKAGE.name, || program::of(context, &PACKAGE))?;
         Ok(driver(context, turn, argv0, env))
     }
 

@@ -218,7 +218,7 @@ struct Unpacked {
 /// The program unpacks 235 MB of itself where it first runs. What the owner's own runs have
 /// unpacked is taken as it is, when it is whole and of the version that will run.
 fn unpacked(context: &Context) -> Option<Unpacked> {
-    let program = program::find(&PACKAGE, &context.program_path).ok()?;
+    let program = program::of(context, &PACKAGE).ok()?;
     let platform = program::platform();
     let version = program::version(program.path.parent()?)?;
     let relative: PathBuf = ["pkg", &format!("linux-{platform}"), &version].iter().collect();
@@ -317,7 +317,7 @@ fn servers_file(list: &[Server]) -> Result<String, BackendError> {
 }
 
 fn find(context: &Context) -> Result<Program, BackendError> {
-    program::find(&PACKAGE, &context.program_path)
+    program::of(context, &PACKAGE)
 }
 
 impl Backend for Copilot {

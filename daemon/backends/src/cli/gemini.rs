@@ -194,7 +194,7 @@ fn program(context: &Context) -> Result<Vec<Vec<u8>>, BackendError> {
     Ok(match context.wall {
         WallKind::Docker => vec![PACKAGE.name.as_bytes().to_vec()],
         WallKind::Local => {
-            let found = program::find_interpreted(&PACKAGE, &context.program_path)?;
+            let found = program::interpreted_of(context, &PACKAGE)?;
             [found.interpreter, found.script].iter().map(|p| p.as_os_str().as_bytes().to_vec()).collect()
         }
     })
@@ -243,7 +243,7 @@ impl Backend for Gemini {
             needs.forward = endpoint.forward;
         }
         if context.wall == WallKind::Local {
-            needs.programs = program::find_interpreted(&PACKAGE, &context.program_path)?.needs;
+            needs.programs = program::interpreted_of(context, &PACKAGE)?.needs;
         }
         servers.join(&mut needs)?;
         Ok(needs)

@@ -2,6 +2,7 @@
 //! done at some paths.
 
 use crate::plan::Planned;
+use cordon_backends::key_in_shells;
 use cordon_policy::{Access, Denial, Operation, Rule, Source, Verdict};
 use cordon_proto::v1;
 use cordon_sandbox::{PathEntry, PathSource, WallKind};
@@ -39,7 +40,42 @@ pub(super) fn rows(planned: &Planned, directory: &Path, paths: &[String]) -> Vec
         rows.extend(egress.allow.iter().map(|h| host(h.to_string(), "allowed host, public addresses")));
         rows.extend(egress.grants.iter().map(|g| host(g.to_string(), "granted destination")));
     }
+    rows.extend(variables(planned));
     rows
+}
+
+/// Who inside sees the key, and what else of the person's environment goes in.
+fn variables(planned: &Planned) -> Vec<v1::ExplainRow> {
+    let agent = &planned.context.agent;
+    let variable = |name: &str, access: &str, rule: &str, origin: String| v1::ExplainRow {
+        agent: agent.id.clone(),
+        path: format!("${name}"),
+        access: access.to_owned(),
+        rule: rule.to_owned(),
+        origin,
+        layer: "environment".to_owned(),
+        local_layer: "environment".to_owned(),
+        docker_layer: "environment".to_owned(),
+        ..Default::default()
+    };
+    let key = key_in_shells(agent.backend).map(|(name, seen)| match seen {
+        true => variable(
+            name,
+            "all",
+            "the program passes its key on to the shells it starts",
+            "built in".to_owned(),
+        ),
+        false => variable(
+            name,
+            "program",
+            "the program keeps its key from the shells it starts",
+            "built in".to_owned(),
+        ),
+    });
+    let names = agent.credentials.variables.keys();
+    let what = "passed to the program and to what it starts";
+    let origin = format!("command_line_docker_credentials ({})", agent.place);
+    key.into_iter().chain(names.map(|name| variable(name, "all", what, origin.clone()))).collect()
 }
 
 fn row(planned: &Planned, path: &Path, rule: Option<&Rule>) -> v1::ExplainRow {

@@ -40,6 +40,8 @@ pub(super) struct View<'a> {
     rules: Vec<Rule>,
     watched: Vec<PathBuf>,
     logins: HashMap<PathBuf, (PathBuf, PathKind)>,
+    /// What else stands inside at another place than on the host.
+    mounts: HashMap<PathBuf, (PathBuf, PathKind)>,
     peers: Option<Peers>,
     warnings: Vec<String>,
 }
@@ -54,6 +56,7 @@ pub(super) struct Built {
 /// Where what stands inside comes from, where that is not the same path outside.
 pub(super) struct Sources {
     logins: HashMap<PathBuf, (PathBuf, PathKind)>,
+    mounts: HashMap<PathBuf, (PathBuf, PathKind)>,
     staging: Staging,
     peers: Option<Peers>,
 }
@@ -72,6 +75,7 @@ impl<'a> View<'a> {
             rules: Vec::new(),
             watched: Vec::new(),
             logins: HashMap::new(),
+            mounts: HashMap::new(),
             peers: None,
             warnings: Vec::new(),
         }
@@ -236,6 +240,15 @@ impl<'a> View<'a> {
         self.rules.push(Rule { path: path.to_path_buf(), access, origin });
     }
 
+    pub(super) fn warn(&mut self, what: String) {
+        self.warnings.push(what);
+    }
+
+    /// Says what of the host stands at a place inside.
+    pub(super) fn mounted(&mut self, inside: &Path, host: &Path, kind: PathKind) {
+        self.mounts.insert(inside.to_path_buf(), (host.to_path_buf(), kind));
+    }
+
     /// What the rules so far grant at a path.
     pub(super) fn access_at(&self, path: &Path) -> Access {
         path.ancestors().find_map(|p| self.granted.get(p)).copied().unwrap_or(Access::None)
@@ -257,7 +270,8 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn build(self) -> Built {
-        let sources = Sources { logins: self.logins, staging: self.staging, peers: self.peers };
+        let sources =
+            Sources { logins: self.logins, mounts: self.mounts, staging: self.staging, peers: self.peers };
         Built { rules: self.rules, watched: self.watched, sources, warnings: self.warnings }
     }
 }
@@ -283,7 +297,9 @@ impl Sources {
                 source: login.map_or(source, |(host, _)| PathSource::Host(host.clone())),
                 kind: if mount.is_directory { PathKind::Directory } else { PathKind::File },
                 access,
-                execute: login.is_none(),
+                // A login is read; so is what comes with one, while a directory may hold tools.
+                execute: login.is_none()
+                    && self.mounts.get(&mount.path).is_none_or(|m| m.1 == PathKind::Directory),
                 path: mount.path,
             }
         };
@@ -302,6 +318,11 @@ impl Sources {
             Some((_, PathKind::Directory)) => return Fact::Directory,
             None => {}
         }
+        match self.mounts.get(path) {
+            Some((_, PathKind::File)) => return Fact::File,
+            Some((_, PathKind::Directory)) => return Fact::Directory,
+            None => {}
+        }
         if self.peers.as_ref().is_some_and(|peers| peers.inside == path) {
             return Fact::Directory;
         }
@@ -313,6 +334,9 @@ impl Sources {
     }
 
     fn outside(&self, path: &Path) -> PathBuf {
+        if let Some((host, _)) = self.mounts.get(path) {
+            return host.clone();
+        }
         match &self.peers {
             Some(peers) if peers.inside == path => peers.outside.clone(),
             _ => self.staging.outside(path),

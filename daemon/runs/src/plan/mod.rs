@@ -2,6 +2,7 @@
 //! user's trees, and writes down rules, view, network and limits. Blocking I/O.
 
 mod contexts;
+mod credentials;
 mod error;
 mod guards;
 mod linked;
@@ -173,6 +174,7 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
     view.add_peers(&peers);
     view.guard(&mut placeholders)?;
     view.add_backend(&needs, wall, workspace.identity)?;
+    view.add_credentials(&needs, workspace.identity)?;
     view.narrow_linked()?;
     let contexts::Built { rules, watched, sources, warnings: said } = view.build();
     let mut warnings = network.warnings;

@@ -1,5 +1,6 @@
 //! From an agent file and trees on the disk to rules and a view, without a wall.
 
+mod credentials;
 mod staged;
 
 use super::*;
