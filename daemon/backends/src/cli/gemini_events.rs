@@ -177,9 +177,13 @@ fn status_of(exit: &Exit) -> Option<u64> {
 }
 
 /// The HTTP status in the text of an API error, which is the provider's own JSON where that
-/// has a number: only to word an advice.
+/// has a number, and its words for a model that it has not: only to word an advice.
 fn status(message: &str) -> Option<u64> {
-    let rest = message.split_once("\"code\":")?.1.trim_start();
+    let Some((_, rest)) = message.split_once("\"code\":") else {
+        let unknown = ["is not found", "does not exist"].iter().any(|words| message.contains(words));
+        return unknown.then_some(404);
+    };
+    let rest = rest.trim_start();
     rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()
 }
 
