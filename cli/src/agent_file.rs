@@ -111,10 +111,11 @@ fn gather(names: &[String], directory: &Path) -> Result<HashMap<String, String>,
 
 /// What a file of variables says; none when there is no such file.
 fn several(path: &Path) -> Result<Option<BTreeMap<String, String>>, CliError> {
-    if !path.exists() {
-        return Ok(None);
+    // What cannot be looked at is an error of reading it.
+    match path.try_exists() {
+        Ok(false) => Ok(None),
+        _ => read_dotenv(path).map(Some),
     }
-    read_dotenv(path).map(Some)
 }
 
 /// Names and values that are no text are nobody's to pass.

@@ -121,7 +121,14 @@ impl CliError {
 
 fn is_untimely(status: &Status) -> bool {
     const UNTIMELY: [&str; 8] = [
-        "no-terminal", "terminal-taken", "not-running", "still-running", "workspace-in-use", "not-kept", "no-tree", "not-made-by-cordon",
+        "no-terminal",
+        "terminal-taken",
+        "not-running",
+        "still-running",
+        "workspace-in-use",
+        "not-kept",
+        "no-tree",
+        "not-made-by-cordon",
     ];
     status.get_details_error_info().is_some_and(|info| UNTIMELY.contains(&info.reason.as_str()))
 }

@@ -209,7 +209,7 @@ async fn a_shell_has_a_whole_terminal_and_outlives_whoever_looks() {
     assert_eq!(code, Some(7));
     let left: Vec<_> = fs::read_dir(host.path("state/runs")).unwrap().collect();
     assert_eq!(left.len(), 1);
-    assert!(!left[0].as_ref().unwrap().path().join("terminal-0").exists());
+    assert!(!left[0].as_ref().unwrap().path().join("terminal-0").try_exists().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,8 +23,6 @@ enum Cli {
     Copilot,
 }
 
-const EVERY: [Cli; 4] = [Cli::Codex, Cli::Claude, Cli::Gemini, Cli::Copilot];
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Wall {
     Local,

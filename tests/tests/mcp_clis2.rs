@@ -168,7 +168,8 @@ async fn a_mode_of_permission_is_the_programs_own() {
             .unwrap();
             let backend = format!("      permission_mode: {mode}\n");
             let ran = run(&host, &file(cli, Where::Local, &provider, &ws, &backend));
-            let did = (ws.join("ran.txt").exists(), ws.join("written.txt").exists());
+            let did =
+                (ws.join("ran.txt").try_exists().unwrap(), ws.join("written.txt").try_exists().unwrap());
             assert_eq!(did, (command, write), "{label}\n{}\n{}", ran.stdout, ran.stderr);
             assert_eq!(summary(&last_events(&host).await).outcome(), Outcome::Success, "{label}");
         }
@@ -190,7 +191,7 @@ async fn tools_that_the_file_takes_away_are_not_there() {
         let shell = if cli == Cli::GeminiCli { "run_shell_command" } else { "shell" };
         let backend = format!("      disallowed_tools: [{shell}]\n      enable_web_search: false\n");
         let _ = run(&host, &file(cli, Where::Local, &provider, &ws, &backend)).expect_code(0);
-        assert!(!ws.join("ran.txt").exists(), "{cli}: a shell ran");
+        assert!(!ws.join("ran.txt").try_exists().unwrap(), "{cli}: a shell ran");
         let offered = offered(&provider);
         for tool in ["google_web_search", "web_fetch", "web_search"] {
             assert!(!offered.contains(tool), "{cli}: {tool} is offered");
@@ -226,7 +227,7 @@ async fn copilot_reaches_a_deployment_of_azure() {
             ),
         );
         let _ = run(&host, &text).expect_code(0);
-        assert!(ws.join("ran.txt").exists());
+        assert!(ws.join("ran.txt").try_exists().unwrap());
         let asked = provider.requests();
         let paths: Vec<_> = asked.iter().map(|r| r.path.as_str()).collect();
         assert!(paths.iter().any(|p| p.ends_with(expected)), "{paths:?}");

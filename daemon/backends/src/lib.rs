@@ -36,11 +36,11 @@ pub use contract::{
 pub use denial::denial_event;
 pub use error::BackendError;
 pub use hints::explained;
-pub use redact::{REDACTED, Redactor};
 pub use kept::{
     Attempt, Ends, Facts, Kept, LARGEST_LOGIN, LOGIN_KINDS, LOGINS_INSIDE, LoginKind, LoginSource, Renewal,
     Room, SigningIn, Surroundings, login_kind,
 };
+pub use redact::{REDACTED, Redactor};
 pub use shells::key_in_shells;
 
 use cordon_config::BackendKind;

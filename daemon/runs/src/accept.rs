@@ -201,10 +201,11 @@ impl Accepting<'_> {
         for one in &planned {
             let agent = &one.context.agent;
             let speaks = !matches!(agent.backend, BackendKind::Command | BackendKind::Replay);
-            let unused = (purpose == Purpose::Task && !agent.tools.servers.is_empty() && !speaks).then(|| {
-                let what = "mcp_servers: served by `cordon mcp`; the backend";
-                warning("mcp-servers-unused", &format!("{what} {} asks no server", agent.backend.name()))
-            });
+            let unused =
+                (purpose == Purpose::Task && !agent.tools.servers.is_empty() && !speaks).then(|| {
+                    let what = "mcp_servers: served by `cordon mcp`; the backend";
+                    warning("mcp-servers-unused", &format!("{what} {} asks no server", agent.backend.name()))
+                });
             let id = &one.context.agent.id;
             let anew = resumed.and_then(|resumed| resumed.warning(checked, &record, id));
             let anew = anew.map(|why| warning("no-session", &why));

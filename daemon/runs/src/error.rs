@@ -378,7 +378,9 @@ impl RunError {
             Self::KeyReused { .. } => "use a new key for a new request",
             Self::ShuttingDown => "try again when a daemon is running",
             Self::NotRunning { .. } => "`cordon ps` shows what runs",
-            Self::NoTerminal { .. } => "`cordon attach FILE` opens one; `cordon logs` shows what a run without one does",
+            Self::NoTerminal { .. } => {
+                "`cordon attach FILE` opens one; `cordon logs` shows what a run without one does"
+            }
             Self::TerminalTaken { .. } => "`--watch` looks only, `--take` takes over",
             Self::StillRunning { .. } => "stop it first: `cordon stop`",
             Self::SnapshotNotFound { .. } => "`cordon snapshots ls` lists the snapshots",

@@ -67,7 +67,7 @@ fn room_is_made_in_a_fresh_home_and_again_in_the_same() {
     let wanted =
         [(".codex/config.toml", Put::Seed), (".codex/auth.json", Put::OnFile), ("share/x", Put::OnDirectory)];
     assert!(world.clear(&[], &wanted).unwrap().is_empty());
-    assert!(!world.path("home/.codex/config.toml").exists(), "the guest writes it");
+    assert!(!world.path("home/.codex/config.toml").try_exists().unwrap(), "the guest writes it");
     let auth = fs::metadata(world.path("home/.codex/auth.json")).unwrap();
     assert_eq!((auth.len(), auth.uid()), (0, world.identity.uid));
     assert!(world.path("home/share/x").is_dir());
@@ -77,7 +77,7 @@ fn room_is_made_in_a_fresh_home_and_again_in_the_same() {
     fs::set_permissions(world.path("home/.codex/config.toml"), fs::Permissions::from_mode(0o400)).unwrap();
     world.own("home/.codex/config.toml");
     assert!(world.clear(&wanted, &wanted).unwrap().is_empty());
-    assert!(!world.path("home/.codex/config.toml").exists());
+    assert!(!world.path("home/.codex/config.toml").try_exists().unwrap());
     assert_eq!(fs::read(world.path("home/.codex/sessions")).unwrap(), b"kept");
 }
 
@@ -91,7 +91,10 @@ fn what_only_an_earlier_run_had_put_there_goes() {
     fs::remove_dir(world.path("home/gone")).unwrap();
     symlink(world.path("outside"), world.path("home/gone")).unwrap();
     world.clear(&earlier, &[]).unwrap();
-    assert!(!world.path("home/a/login").exists() && !world.path("home/a/settings").exists());
+    assert!(
+        !world.path("home/a/login").try_exists().unwrap()
+            && !world.path("home/a/settings").try_exists().unwrap()
+    );
     world.assert_unharmed();
 }
 
@@ -149,7 +152,7 @@ fn permissions_that_the_agent_took_away_are_given_back() {
     world.make("home/.codex/auth.json");
     world.make("home/.codex/auth.json/below");
     for name in ["home/.codex/auth.json/below", "home/.codex/auth.json", "home/.codex", "home"] {
-        fs::set_permissions(world.path(name), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(world.path(name), fs::Permissions::from_mode(0o0)).unwrap();
     }
     let removed = world.clear(&[], &[(".codex/auth.json", Put::OnFile)]).unwrap();
     assert_eq!(removed, [PathBuf::from(".codex/auth.json")]);
@@ -201,7 +204,7 @@ fn a_line_goes_whole_and_nothing_beside_it() {
     symlink(world.path("outside"), state.join("homes/a/one/link")).unwrap();
     remove(&state, "a").unwrap();
     remove(&state, "a").unwrap();
-    assert!(!state.join("homes/a").exists() && state.join("homes/b/one").is_dir());
+    assert!(!state.join("homes/a").try_exists().unwrap() && state.join("homes/b/one").is_dir());
     symlink(world.path("outside"), state.join("homes/c")).unwrap();
     remove(&state, "c").unwrap();
     world.assert_unharmed();

@@ -7,7 +7,8 @@ use crate::{
     file::{self, FileSource},
     journal::{Durability, Journal},
     life::{
-        Agent, Leaving, Life, Log, Overview, Recovered, Replayed, Resume, Terminal, close, deadline, launch, replay,
+        Agent, Leaving, Life, Log, Overview, Recovered, Replayed, Resume, Terminal, close, deadline, launch,
+        replay,
     },
     logins::{self, Hidden},
     plan::{Planned, Purpose},

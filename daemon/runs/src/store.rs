@@ -125,7 +125,9 @@ impl RunDirectory {
             return Ok(());
         }
         let mut secrets = self.load_secrets()?;
-        secrets.redact.extend(more.iter().filter(|v| !secrets.redact.contains(v)).cloned().collect::<Vec<_>>());
+        secrets
+            .redact
+            .extend(more.iter().filter(|v| !secrets.redact.contains(v)).cloned().collect::<Vec<_>>());
         self.save_secrets(&secrets)
     }
 

@@ -87,7 +87,10 @@ fn survivor() {
     say(STARTED);
     let own = std::env::current_exe().expect("this program");
     let mark = std::env::current_dir().expect("a workspace").join("survived");
-    Command::new(own).arg("survive").arg(&mark).stdin(Stdio::null()).spawn().expect("a survivor");
+    // It is to outlive this program: nobody waits for it.
+    #[allow(clippy::zombie_processes)]
+    let _survivor =
+        Command::new(own).arg("survive").arg(&mark).stdin(Stdio::null()).spawn().expect("a survivor");
     while !mark.is_file() {
         std::thread::sleep(Duration::from_millis(5));
     }

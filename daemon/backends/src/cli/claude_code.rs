@@ -9,10 +9,10 @@ use crate::credential::hosts;
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
 use crate::events::is_session;
+use crate::interactive::{Headless, interactive};
 use crate::process::{argument, directories, environment, first_argument, path_text, plan, quiet_git};
 use crate::program::{self, Package};
 use crate::servers::{self, Server};
-use crate::interactive::{Headless, interactive};
 use crate::{Backend, BackendError, Context, Driver, ExecPlan, Kept, Needs, Turn};
 use cordon_sandbox::{SeedFile, WallKind};
 

@@ -89,10 +89,7 @@ fn every_event_has_its_row() {
             r#"{"type":"item.completed","item":{"id":"i","type":"mcp_tool_call","server":"fs","tool":"read","arguments":{"p":1},"result":null,"error":{"message":"no"},"status":"failed"}}"#,
             vec![tool_call("i", "fs.read", &serde_json::json!({"p":1}), "failed", "no")],
         ),
-        (
-            r#"{"type":"error","message":"Reconnecting... 2/5"}"#,
-            vec![retry("", 2, 0)],
-        ),
+        (r#"{"type":"error","message":"Reconnecting... 2/5"}"#, vec![retry("", 2, 0)]),
         (
             r#"{"type":"error","message":"Reconnecting... 1/2 (We are busy.)"}"#,
             vec![retry("We are busy.", 1, 0)],
@@ -155,7 +152,8 @@ fn only_its_own_word_and_a_clean_exit_are_success() {
         (vec![started, DONE], stopped(|e| e.cancelled = true), Outcome::Cancelled),
         (vec![started, DONE], stopped(|e| e.timed_out = true), Outcome::TimedOut),
         (vec![], stopped(|e| e.code = None), Outcome::Broken),
-        (vec![], crate::testing::not_started(2), Outcome::Broken),
+        (vec![], crate::testing::not_started(2), Outcome::AgentFailed),
+        (vec![], crate::testing::not_started(5), Outcome::Broken),
     ];
     for (lines, exit, expected) in rows {
         let text = lines.join("\n");

@@ -1,7 +1,7 @@
 use super::*;
-use crate::{LoginSource, Surroundings};
 use crate::login::testing::token;
 use crate::testing::{argv, context, exit, play, turn};
+use crate::{LoginSource, Surroundings};
 use cordon_config::{BackendKind, Secret};
 use cordon_sandbox::Forward;
 use serde_json::json;
@@ -82,7 +82,14 @@ fn without_any_login_every_place_is_named() {
     let BackendError::NoLogin { looked_at, .. } = &error else { panic!("{error}") };
     assert_eq!(looked_at.len(), 5);
     let text = error.to_string();
-    for place in ["api_key", "OPENAI_API_KEY", "CODEX_API_KEY", "codex/login/auth.json", ".codex/auth.json", "codex login"] {
+    for place in [
+        "api_key",
+        "OPENAI_API_KEY",
+        "CODEX_API_KEY",
+        "codex/login/auth.json",
+        ".codex/auth.json",
+        "codex login",
+    ] {
         assert!(text.contains(place), "{text}");
     }
 }

@@ -7,10 +7,10 @@ use crate::credential::{hosts, key, places};
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
 use crate::events::is_session;
+use crate::interactive::{Headless, interactive};
 use crate::login::{self, LoginFile};
 use crate::process::{argument, environment, path_text, plan, quiet_git};
 use crate::program::{self, Interpreted};
-use crate::interactive::{Headless, interactive};
 use crate::servers;
 use crate::{Backend, BackendError, Context, Driver, ExecPlan, Login, Needs, Turn};
 use cordon_config::{BackendKind, PermissionMode};
@@ -53,12 +53,8 @@ const PACKAGE: Interpreted = Interpreted {
 };
 
 /// What a turn says because nobody is there.
-const HEADLESS: Headless = Headless {
-    program: 1,
-    words: &["--output-format=stream-json"],
-    with_value: &[],
-    instead: &[],
-};
+const HEADLESS: Headless =
+    Headless { program: 1, words: &["--output-format=stream-json"], with_value: &[], instead: &[] };
 
 pub(crate) struct Gemini;
 

@@ -1,6 +1,7 @@
 use super::{
+    attach,
     caller::{Caller, agent_file, wall},
-    attach, exec, mcp,
+    exec, mcp,
 };
 use crate::status::of_run;
 use cordon_proto::v1::{self, runs_server};

@@ -272,7 +272,10 @@ async fn silence_is_asked_to_end_and_then_killed_with_stragglers() {
     let inside = Arc::new(Scripted::new(vec![stdout("hello")], Last::Hang));
     let begun = tokio::time::Instant::now();
     let (end, why) = whole(inside.clone(), &CancellationToken::new(), 1, &journal).await.unwrap();
-    assert_eq!((end, why.as_str()), (End::TimedOut, "the agent printed nothing for 30 s (idle_timeout_seconds)"));
+    assert_eq!(
+        (end, why.as_str()),
+        (End::TimedOut, "the agent printed nothing for 30 s (idle_timeout_seconds)")
+    );
     assert_eq!(*inside.signals.lock().unwrap(), [(TERM, false), (KILL, true)]);
     let took = begun.elapsed();
     assert!(took >= Duration::from_secs(35) && took < Duration::from_secs(40), "{took:?}");

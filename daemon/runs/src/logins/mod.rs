@@ -266,8 +266,3 @@ async fn blocking<T: Send + 'static>(
         Err(_) => Err(LoginTrouble::broken(kind, "Cordon failed at it".to_owned())),
     }
 }
-
-/// The place of a login, for whoever changes it.
-pub(crate) fn place(shared: &Shared, owner: u32, kind: &'static cordon_backends::LoginKind) -> Place {
-    shared.logins.store.place(owner, kind)
-}

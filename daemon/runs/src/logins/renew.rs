@@ -219,8 +219,8 @@ fn answered(lines: &mut Vec<u8>, data: &[u8], id: u64) -> bool {
 
 /// The last line that is no answer, without control characters, and cut.
 fn last_words(printed: &str) -> String {
-    let lines = printed.lines().map(plain).filter(|l| !l.is_empty() && !l.starts_with('{'));
-    let last = lines.last().unwrap_or_else(|| "its program did not say why".to_owned());
+    let mut lines = printed.lines().rev().map(plain).filter(|l| !l.is_empty() && !l.starts_with('{'));
+    let last = lines.next().unwrap_or_else(|| "its program did not say why".to_owned());
     let end = last.char_indices().map(|(at, _)| at).nth(MOST_TOLD).unwrap_or(last.len());
     last[..end].trim_end_matches('.').to_owned()
 }

@@ -30,7 +30,8 @@ use cordon_backends::{BackendError, Context, Needs, Variables, backend};
 use cordon_config::{Agent, AgentFile, ExecutionMode};
 use cordon_policy::{Access, Limits, Policy};
 use cordon_sandbox::{
-    Identity, Labels, Packages, PathEntry, PathKind, PathSource, Runtime, SandboxSpec, SeedFile, ToolSettings, WallKind,
+    Identity, Labels, Packages, PathEntry, PathKind, PathSource, Runtime, SandboxSpec, SeedFile,
+    ToolSettings, WallKind,
 };
 use std::{
     path::{Path, PathBuf},
