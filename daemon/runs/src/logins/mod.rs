@@ -12,7 +12,7 @@ pub(crate) use inherit::{inherit_all, rooms};
 
 use crate::{plan::Planned, shared::Shared};
 use cordon_backends::{Ends, Facts, Kept, LoginSource};
-use cordon_logins::{Current, Locked, LoginError, Place, Store};
+use cordon_logins::{Current, Locked, LoginError, Store};
 use cordon_sandbox::{Identity, WallKind};
 use std::{
     collections::{BTreeMap, BTreeSet},
