@@ -67,7 +67,7 @@ pub(crate) fn run(run: &Run) -> Value {
         "id": run.id, "state": state(run.state()), "outcome": outcome(run.outcome()),
         "started_unix_ms": run.started_unix_ms, "ended_unix_ms": run.ended_unix_ms,
         "agent_file_name": run.agent_file_name, "title": run.title, "owner_uid": run.owner_uid,
-        "agents": run.agents.iter().map(agent).collect::<Vec<_>>(), "journal_events": run.journal_events,
+        "agents": run.agents.iter().map(agent).collect::<Vec<_>>(), "journal_events": run.journal_events, "resumes": run.resumes,
     })
 }
 
