@@ -82,20 +82,27 @@ async fn validate(session: &Session, file: &AgentFile) -> Result<ValidateRespons
     Ok(answer.into_inner())
 }
 
-/// The environment first, then `.env` beside the agent file, then `.env` here.
+/// They say where a key is sent: a directory that somebody happens to be in must not.
+const NOT_FROM_HERE: [&str; 2] = ["AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_VERSION"];
+
+/// The environment first, then `.env` beside the agent file, then `.env` here. What comes from
+/// here is said: a repository may bring one, and with it a key that is not the person's.
 fn gather(names: &[String], directory: &Path) -> Result<HashMap<String, String>, CliError> {
-    let mut files = vec![directory.join(".env")];
-    if std::env::current_dir().is_ok_and(|here| here != directory) {
-        files.push(PathBuf::from(".env"));
-    }
-    let mut sources = Vec::new();
-    for file in files {
-        sources.push(read_dotenv(&file)?);
-    }
+    let beside = read_dotenv(&directory.join(".env"))?;
+    let here = match std::env::current_dir() {
+        Ok(here) if here != directory => read_dotenv(Path::new(".env"))?,
+        _ => BTreeMap::new(),
+    };
     let (asked, names): (Vec<&String>, Vec<&String>) = names.iter().partition(|n| n.contains(':'));
     let find = |name: &String| {
         let own = std::env::var_os(name).and_then(|value| value.into_string().ok());
-        own.or_else(|| sources.iter().find_map(|s| s.get(name)).cloned()).map(|value| (name.clone(), value))
+        let from_here = || {
+            let value = here.get(name).filter(|_| !NOT_FROM_HERE.contains(&name.as_str()))?;
+            eprintln!("cordon: {name} is taken from .env of the current directory");
+            Some(value.clone())
+        };
+        let value = own.or_else(|| beside.get(name).cloned()).or_else(from_here);
+        value.map(|value| (name.clone(), value))
     };
     let mut found: HashMap<String, String> = names.into_iter().filter_map(find).collect();
     for name in asked {

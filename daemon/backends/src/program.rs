@@ -159,8 +159,7 @@ fn native_at(package: &Package, candidates: Vec<PathBuf>) -> Result<Program, Bac
         if is_native(&path) {
             return Ok(standalone(package, path));
         }
-        if let Some(native) = of_package(package, &path) {
-            let root = native.ancestors().nth(package.depth).unwrap_or(&native).to_path_buf();
+        if let Some((root, native)) = of_package(package, &path) {
             return Ok(Program { needs: outside_system(root), path: native });
         }
         looked_at.push(format!(
@@ -225,7 +224,10 @@ fn manifest(package: &Path) -> Option<serde_json::Value> {
     serde_json::from_slice(&text).ok()
 }
 
-fn of_package(package: &Package, script: &Path) -> Option<PathBuf> {
+/// The native executable of the package that a script belongs to, and what has to be visible of
+/// that. Links may lead to a package, as some package managers have it, and never out of one:
+/// what is above the executable is shown to an agent.
+fn of_package(package: &Package, script: &Path) -> Option<(PathBuf, PathBuf)> {
     let arch = platform();
     // bin/x.js, or x.cjs in the package itself.
     let roots = script.ancestors().skip(1).take(2);
@@ -238,9 +240,24 @@ fn of_package(package: &Package, script: &Path) -> Option<PathBuf> {
             });
             places.chain([root.to_path_buf()]).collect::<Vec<_>>()
         })
-        .flat_map(|place| package.native.iter().flat_map(|n| expand(&place, n)).collect::<Vec<_>>())
-        .filter_map(|path| std::fs::canonicalize(path).ok())
-        .find(|path| is_native(path))
+        .filter_map(|place| std::fs::canonicalize(place).ok())
+        .filter(|place| is_of(package, place))
+        .find_map(|place| {
+            let natives = package.native.iter().flat_map(|n| expand(&place, n));
+            natives.filter_map(|path| std::fs::canonicalize(path).ok()).find_map(|native| {
+                let root = native.ancestors().nth(package.depth)?;
+                (root.starts_with(&place) && is_native(&native)).then(|| (root.to_path_buf(), native.clone()))
+            })
+        })
+}
+
+/// Whether a directory says that it is one of the program's packages.
+fn is_of(package: &Package, directory: &Path) -> bool {
+    let scopes = || package.platforms.iter().filter_map(|p| p.split('/').next());
+    let named = manifest(directory).and_then(|m| m["name"].as_str().map(str::to_owned));
+    named.is_some_and(|name| {
+        scopes().any(|scope| name.strip_prefix(scope).is_some_and(|n| n.starts_with('/')))
+    })
 }
 
 /// The path with its `*` component replaced by each directory that is there.
@@ -303,9 +320,43 @@ mod tests {
         for package in [modules.join("codex/node_modules/@openai"), modules] {
             let triple = package.join(format!("codex-linux-{}/vendor/any-triple", arch()));
             put(&triple.join("bin/codex"), b"\x7fELF....");
+            // Something of that name that is no such package is passed over.
+            let manifest = package.join(format!("codex-linux-{}/package.json", arch()));
+            put(&manifest, br#"{"name":"elsewhere","version":"1.0.0"}"#);
+            let before = find(CODEX, &search).map(|found| found.path).ok();
+            assert_ne!(before, Some(triple.join("bin/codex")));
+            put(&manifest, br#"{"name":"@openai/codex","version":"1.0.0"}"#);
             let found = find(CODEX, &search).unwrap();
             assert_eq!(found, Program { path: triple.join("bin/codex"), needs: vec![triple] });
+            std::fs::remove_file(&manifest).unwrap();
         }
+    }
+
+    #[test]
+    fn a_link_in_a_package_shows_nothing_outside_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        put(&root.join("home/bin/tool"), b"\x7fELF");
+        put(&root.join("home/vendor/any/bin/codex"), b"\x7fELF");
+        put(&root.join("home/private"), b"secret");
+        let modules = root.join("project/node_modules/@openai");
+        put(&modules.join("codex/bin/codex.js"), b"#!/usr/bin/env node\n");
+        let package = modules.join(format!("codex-linux-{}", arch()));
+        put(&package.join("package.json"), br#"{"name":"@openai/codex","version":"1.0.0"}"#);
+        let of = || native_at(CODEX, vec![modules.join("codex/bin/codex.js")]);
+        std::fs::create_dir_all(package.join("vendor/any/bin")).unwrap();
+        // The executable, the directory that it is in, and the package itself.
+        symlink(root.join("home/bin/tool"), package.join("vendor/any/bin/codex")).unwrap();
+        assert!(of().is_err());
+        std::fs::remove_dir_all(package.join("vendor")).unwrap();
+        symlink(root.join("home/vendor"), package.join("vendor")).unwrap();
+        assert!(of().is_err());
+        std::fs::remove_dir_all(&package).unwrap();
+        symlink(root.join("home"), &package).unwrap();
+        assert!(of().is_err());
+        // A link to a package is one.
+        put(&root.join("home/package.json"), br#"{"name":"@openai/codex","version":"1.0.0"}"#);
+        assert_eq!(of().unwrap().needs, [root.join("home/vendor/any")]);
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn a_stop_ends_the_replay_where_it_is() {
         let (plans, _, outcome) = replay(vec![exec(&["a"]), exec(&["b"])], &[(&[], stopped)]);
         assert_eq!((plans.len(), outcome.outcome), (1, expected));
     }
-    let (_, _, outcome) = replay(vec![ReplayStep::Read { path: "a".into() }], &[(&[], not_started(2))]);
+    let (_, _, outcome) = replay(vec![ReplayStep::Read { path: "a".into() }], &[(&[], not_started(5))]);
     assert_eq!(outcome.outcome, Outcome::Broken);
 }
 

@@ -120,9 +120,8 @@ impl View<'_> {
             _ => return Err(bad(&host, "it is neither a file nor a directory", "Name one of them")),
         };
         if kind == PathKind::Directory
-            && let Some(socket) = socket_in(&host)
+            && let Some(why) = socket_in(&host)
         {
-            let why = format!("{} is a socket, which no read-only mount closes", socket.display());
             return Err(bad(&host, &why, "Name the files that the agent needs"));
         }
         self.readable(WHAT, &host, &meta, identity)?;
@@ -151,9 +150,11 @@ impl View<'_> {
         let taken = self.roots.iter().map(|root| root.path.clone());
         let seeds = needs.seeds.iter().map(|seed| Path::new(HOME).join(&seed.path));
         let logins = needs.logins.iter().map(|login: &Login| login.inside.clone());
+        let kept = needs.kept.iter().map(|kept| Path::new(HOME).join(kept.kind.personal));
         match taken
             .chain(seeds)
             .chain(logins)
+            .chain(kept)
             .find(|path| path.starts_with(inside) || inside.starts_with(path))
         {
             Some(path) => Err(bad(format!("{} has its place there", path.display()))),
@@ -234,20 +235,28 @@ fn files(home: &Path, relative: &Path, depth: usize, out: &mut Vec<PathBuf>) -> 
     Ok(())
 }
 
-/// A socket somewhere in a directory. What cannot be read the agent cannot reach either, in most
-/// cases; of very large trees only the beginning is looked at.
-fn socket_in(directory: &Path) -> Option<PathBuf> {
+/// Why a directory is not to be mounted whole: a socket somewhere in it, or more than is looked at.
+/// What cannot be read the agent, who has no more rights, cannot reach either.
+fn socket_in(directory: &Path) -> Option<String> {
     let (mut waiting, mut seen) = (vec![directory.to_path_buf()], 0);
     while let Some(directory) = waiting.pop() {
         for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
             seen += 1;
             match entry.file_type() {
-                Ok(kind) if kind.is_socket() => return Some(entry.path()),
+                Ok(kind) if kind.is_socket() => {
+                    let socket = entry.path();
+                    return Some(format!(
+                        "{} is a socket, which no read-only mount closes",
+                        socket.display()
+                    ));
+                }
                 Ok(kind) if kind.is_dir() => waiting.push(entry.path()),
                 _ => {}
             }
-            if seen == MOST_ENTRIES {
-                return None;
+            if seen > MOST_ENTRIES {
+                return Some(format!(
+                    "it has more than {MOST_ENTRIES} entries, of which one could be a socket"
+                ));
             }
         }
     }
