@@ -3,8 +3,8 @@
 use crate::{args::Global, error::CliError, launch, progress, socket::Socket};
 use cordon_proto::v1::{
     VersionRequest, agents_client::AgentsClient, changes_client::ChangesClient, images_client::ImagesClient,
-    runs_client::RunsClient, snapshots_client::SnapshotsClient, system_client::SystemClient,
-    workspaces_client::WorkspacesClient,
+    logins_client::LoginsClient, runs_client::RunsClient, snapshots_client::SnapshotsClient,
+    system_client::SystemClient, workspaces_client::WorkspacesClient,
 };
 use hyper_util::rt::TokioIo;
 use nix::unistd::Uid;
@@ -109,6 +109,10 @@ impl Session {
 
     pub(crate) fn images(&self) -> ImagesClient<Channel> {
         ImagesClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    pub(crate) fn logins(&self) -> LoginsClient<Channel> {
+        LoginsClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
     pub(crate) fn system(&self) -> SystemClient<Channel> {

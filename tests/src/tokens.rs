@@ -1,5 +1,5 @@
 //! A server that renews the logins of one person: each refresh token is good once, as with
-//! the vendors' own, and the access tokens say when they end.
+//! the vendors' own, and the access tokens say when they end. Devices may log in there.
 
 use serde_json::{Value, json};
 use std::{
@@ -24,7 +24,13 @@ struct State {
     generation: u64,
     renewed: usize,
     refused: usize,
+    /// Whether the person has entered the code.
+    entered: bool,
+    logged_in: usize,
 }
+
+/// What a device shows to the person.
+const CODE: &str = "CODE-12345";
 
 /// The server; it ends with the test's process.
 #[derive(Clone, Debug)]
@@ -42,7 +48,15 @@ impl TokenServer {
     pub fn start(life: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         let port = listener.local_addr().expect("an address").port();
-        let state = State { mood: Mood::Rotates, life, generation: 0, renewed: 0, refused: 0 };
+        let state = State {
+            mood: Mood::Rotates,
+            life,
+            generation: 0,
+            renewed: 0,
+            refused: 0,
+            entered: false,
+            logged_in: 0,
+        };
         let server = Self { port, state: Arc::new(Mutex::new(state)) };
         let serving = server.clone();
         std::thread::spawn(move || {
@@ -74,6 +88,21 @@ impl TokenServer {
     #[must_use]
     pub fn refused(&self) -> usize {
         self.state().refused
+    }
+
+    /// The person enters the code that a device shows.
+    ///
+    /// # Panics
+    /// When it is not the one that was given out.
+    pub fn enter(&self, code: &str) {
+        assert_eq!(code, CODE, "the code that was shown");
+        self.state().entered = true;
+    }
+
+    /// How many devices have logged in.
+    #[must_use]
+    pub fn logged_in(&self) -> usize {
+        self.state().logged_in
     }
 
     /// From now on no refresh token is good.
@@ -110,15 +139,44 @@ impl TokenServer {
     }
 
     fn serve(&self, mut stream: TcpStream) {
-        let Some(body) = request(&mut stream) else { return };
-        let given = body["refresh_token"].as_str().unwrap_or_default().to_owned();
-        let (status, answer) = self.answer(&given);
+        let Some((path, text)) = request(&mut stream) else { return };
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        let (status, answer) = match path.as_str() {
+            "/api/accounts/deviceauth/usercode" => {
+                (200, json!({ "device_auth_id": "device-1", "user_code": CODE, "interval": "1" }))
+            }
+            "/api/accounts/deviceauth/token" => self.device(&body),
+            _ if text.contains("authorization_code") => self.log_in(&text),
+            _ => self.answer(body["refresh_token"].as_str().unwrap_or_default()),
+        };
         let answer = answer.to_string();
         let _ = write!(
             stream,
             "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
             answer.len()
         );
+    }
+
+    fn device(&self, body: &Value) -> (u16, Value) {
+        if body["device_auth_id"] != "device-1" || body["user_code"] != CODE || !self.state().entered {
+            return (403, json!({ "error": "authorization_pending" }));
+        }
+        let answer = json!({
+            "authorization_code": "code-of-the-device", "code_challenge": "c", "code_verifier": "v",
+        });
+        (200, answer)
+    }
+
+    fn log_in(&self, form: &str) -> (u16, Value) {
+        let mut state = self.state();
+        if !form.contains("code=code-of-the-device") {
+            return (400, json!({ "error": "invalid_grant" }));
+        }
+        state.logged_in += 1;
+        let left = i64::try_from(state.life.as_secs()).unwrap_or(i64::MAX);
+        let token = access_token(state.generation, left);
+        let refresh = refresh_token(state.generation);
+        (200, json!({ "access_token": token, "id_token": token, "refresh_token": refresh }))
     }
 
     fn answer(&self, given: &str) -> (u16, Value) {
@@ -170,7 +228,8 @@ fn encode(data: &[u8]) -> String {
     out
 }
 
-fn request(stream: &mut TcpStream) -> Option<Value> {
+/// The path and the body.
+fn request(stream: &mut TcpStream) -> Option<(String, String)> {
     let mut data = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -181,7 +240,7 @@ fn request(stream: &mut TcpStream) -> Option<Value> {
                 name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
             });
             if body.len() >= length.unwrap_or(0) {
-                return serde_json::from_str(body).ok();
+                return Some((head.split(' ').nth(1)?.to_owned(), body.to_owned()));
             }
         }
         match stream.read(&mut piece) {

@@ -1,9 +1,11 @@
 //! The command line.
 
 mod attach;
+mod login;
 mod trees;
 
 pub(crate) use attach::Attach;
+pub(crate) use login::Login;
 pub(crate) use trees::{Apply, Colour, Diff, DiffStyle, Drift, Fork, Snapshots, Workspaces};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, builder::NonEmptyStringValueParser};
@@ -112,6 +114,21 @@ pub(crate) enum Command {
     /// make a terminal do (clipboard, window operations, questions) does not reach it.
     #[command(after_help = EXIT_CODES)]
     Attach(Attach),
+    /// Log in with a backend's own program, for agents to use
+    ///
+    /// The program runs on this terminal, in a sandbox that holds nothing and reaches only the
+    /// servers of that login. What it makes is kept in Cordon's own directory; your own login
+    /// stays as it is. Agents get Cordon's own where there is one. Ctrl-] gives it up.
+    #[command(after_help = EXIT_CODES)]
+    Login(Login),
+    /// List the logins that agents get: where they come from and when they end
+    Logins,
+    /// Forget the login that `cordon login` made
+    Logout {
+        /// codex or claude_code
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        backend: String,
+    },
     /// Stop a run and wait until it has ended
     Stop {
         /// Id of the run, or an unambiguous beginning of it

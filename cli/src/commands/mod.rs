@@ -8,6 +8,7 @@ mod exec;
 mod explain;
 mod images;
 mod listing;
+mod login;
 mod logs;
 mod mcp;
 mod run;
@@ -40,6 +41,9 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Exec(args) => exec::exec(&Session::open(global).await?, args).await,
         Command::Mcp(args) => mcp::mcp(global, args).await,
         Command::Attach(args) => attach::attach(global, args).await,
+        Command::Login(args) => login::login(global, args).await,
+        Command::Logins => login::list(&Session::open(global).await?, output).await,
+        Command::Logout { backend } => login::logout(&Session::open(global).await?, backend, output).await,
         Command::Stop { run } => stop(&Session::open(global).await?, run, output).await,
         Command::Rm { run, workspace } => remove(&Session::open(global).await?, run, workspace).await,
         Command::Diff(args) => {

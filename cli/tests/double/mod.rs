@@ -3,6 +3,7 @@
 // Each test program uses its part.
 #![allow(dead_code)]
 
+pub mod logins;
 pub mod terminal;
 pub mod trees;
 
@@ -10,6 +11,7 @@ use cordon_proto::v1::{
     agents_server::{Agents, AgentsServer},
     changes_server::ChangesServer,
     images_server::{Images, ImagesServer},
+    logins_server::LoginsServer,
     run_exec_request::Message as ExecRequest,
     run_exec_response::{ExecExit, Message as ExecAnswer},
     runs_server::{Runs, RunsServer},
@@ -67,6 +69,7 @@ pub struct State {
     pub asked_push: Vec<PushSnapshotsRequest>,
     pub asked_collect: Vec<CollectGarbageRequest>,
     pub asked_tree: Vec<ListTreeRequest>,
+    pub asked_login: Vec<login_request::Open>,
     /// How many requests to start are answered as if the connection broke.
     pub refuse_starts: usize,
 }
@@ -96,6 +99,7 @@ impl Host {
             .add_service(SnapshotsServer::new(host.double.clone()))
             .add_service(ChangesServer::new(host.double.clone()))
             .add_service(WorkspacesServer::new(host.double.clone()))
+            .add_service(LoginsServer::new(host.double.clone()))
             .serve_with_incoming(UnixListenerStream::new(listener));
         tokio::spawn(server);
         host

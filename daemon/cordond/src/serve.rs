@@ -3,16 +3,16 @@ use crate::{
     error::StartError,
     places::Places,
     services::{
-        About, AgentsService, ChangesService, ImagesService, REQUEST_LIMIT, RunsService, SnapshotsService,
-        SystemService, WorkspacesService,
+        About, AgentsService, ChangesService, ImagesService, LoginsService, REQUEST_LIMIT, RunsService,
+        SnapshotsService, SystemService, WorkspacesService,
     },
     socket,
     walls::HostWalls,
 };
 use cordon_proto::v1::{
     agents_server::AgentsServer, changes_server::ChangesServer, images_server::ImagesServer,
-    runs_server::RunsServer, snapshots_server::SnapshotsServer, system_server::SystemServer,
-    workspaces_server::WorkspacesServer,
+    logins_server::LoginsServer, runs_server::RunsServer, snapshots_server::SnapshotsServer,
+    system_server::SystemServer, workspaces_server::WorkspacesServer,
 };
 use cordon_runs::{Options, Runs, plan::Host};
 use std::{
@@ -61,6 +61,7 @@ pub(crate) async fn serve(args: Serve, places: Places) -> Result<(), StartError>
     health.set_serving::<SnapshotsServer<SnapshotsService>>().await;
     health.set_serving::<ChangesServer<ChangesService>>().await;
     health.set_serving::<WorkspacesServer<WorkspacesService>>().await;
+    health.set_serving::<LoginsServer<LoginsService>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(cordon_proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -97,6 +98,9 @@ pub(crate) async fn serve(args: Serve, places: Places) -> Result<(), StartError>
         .add_service(
             ImagesServer::new(ImagesService { docker_host: args.docker_host.clone() })
                 .max_decoding_message_size(REQUEST_LIMIT),
+        )
+        .add_service(
+            LoginsServer::new(LoginsService { runs: runs.clone() }).max_decoding_message_size(REQUEST_LIMIT),
         )
         .add_service(SystemServer::new(system).max_decoding_message_size(REQUEST_LIMIT))
         .serve_with_incoming_shutdown(socket::incoming(listener, clients.clone()), async move {

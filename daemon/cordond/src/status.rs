@@ -35,6 +35,7 @@ pub(crate) fn of_run(error: &RunError) -> Status {
         RunError::ShuttingDown => Code::Unavailable,
         RunError::Plan { .. }
         | RunError::Login(_)
+        | RunError::SignIn(_)
         | RunError::NotRunning { .. }
         | RunError::NoTerminal { .. }
         | RunError::TerminalTaken { .. }

@@ -6,6 +6,7 @@
 //! - `login/`, `person/`: a directory with the login file alone, as sandboxes see it, and
 //!   always the whole old file or the whole new one;
 //! - `kept`: which content of the person's own file Cordon's copy goes back to;
+//! - `making/`: a private directory, while a person logs in;
 //! - `renewing-login/`, `renewing-person/`: a private copy, while the program renews it.
 //!
 //! Nobody but the daemon's user gets through `credentials/`; the login files below may be read
@@ -15,10 +16,12 @@ mod error;
 mod files;
 mod person;
 mod place;
+mod making;
 mod renewing;
 #[cfg(test)]
 mod tests;
 
 pub use error::LoginError;
+pub use making::Making;
 pub use place::{Current, Locked, Place, Store};
 pub use renewing::Renewing;

@@ -80,6 +80,15 @@ impl Store {
         left
     }
 
+    /// Takes away what nobody finished to make; where that did not work, and why.
+    #[must_use]
+    pub fn forget_unfinished(&self) -> Vec<(PathBuf, LoginError)> {
+        let owners = std::fs::read_dir(self.0.join("credentials")).into_iter().flatten().flatten();
+        let owners = owners.filter_map(|e| e.file_name().to_str()?.parse().ok());
+        let places = owners.flat_map(|owner| LOGIN_KINDS.map(|kind| self.place(owner, kind)));
+        places.filter_map(|place| Some((place.directory(), place.forget_unfinished().err()?))).collect()
+    }
+
     /// The login of one owner and backend.
     #[must_use]
     pub fn place(&self, owner: u32, kind: &'static LoginKind) -> Place {
@@ -91,8 +100,35 @@ impl Place {
     /// The directory with the login file in it: what a sandbox has mounted.
     #[must_use]
     pub fn view(&self, source: LoginSource) -> PathBuf {
-        let place = Store(self.state.clone()).of(self.owner).join(self.kind.backend.name());
-        place.join(source.directory())
+        self.directory().join(source.directory())
+    }
+
+    pub(crate) fn directory(&self) -> PathBuf {
+        Store(self.state.clone()).of(self.owner).join(self.kind.backend.name())
+    }
+
+    /// Where the file of a login is, and what it says of itself, as it is at this moment; none
+    /// where there is no such file. Nothing is written, and nobody waited for.
+    ///
+    /// # Errors
+    /// When it is unusable.
+    pub fn look(&self, source: LoginSource, home: &Path) -> Result<Option<(PathBuf, Facts)>, LoginError> {
+        let (path, content) = match source {
+            LoginSource::Own => {
+                let view = self.view(source);
+                if !view.is_dir() {
+                    return Ok(None);
+                }
+                (view.join(self.kind.file), Directory::open(&view)?.read(self.kind.file)?)
+            }
+            LoginSource::Person => match person::read(home, self.kind)? {
+                Some(person) => (person.path(), Some(person.content)),
+                None => return Ok(None),
+            },
+        };
+        let Some(content) = content else { return Ok(None) };
+        let facts = self.kind.look(&content).map_err(|why| LoginError::unusable(&path, why))?;
+        Ok(Some((path, facts)))
     }
 
     /// Waits until nobody else writes there. Blocks.

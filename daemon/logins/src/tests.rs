@@ -180,6 +180,36 @@ fn cordons_own_login_is_kept_and_forgotten() {
     assert!(locked.current(LoginSource::Own, &world.home, &mut |_| Ok(())).is_err());
 }
 
+#[test]
+fn what_is_being_made_is_read_only_where_it_is_a_small_plain_file() {
+    let world = World::new();
+    let store = Store::new(&world.state);
+    let place = store.place(7, codex());
+    assert!(place.look(LoginSource::Own, &world.home).unwrap().is_none());
+    let making = place.lock().unwrap().make(me()).unwrap();
+    let file = making.directory().join("auth.json");
+    assert!(making.result().unwrap().is_none());
+    fs::write(world.home.join("other"), login(100)).unwrap();
+    symlink(world.home.join("other"), &file).unwrap();
+    assert!(making.result().unwrap_err().to_string().contains("symbolic link"));
+    fs::remove_file(&file).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &file, rustix::fs::Mode::RWXU).unwrap();
+    assert!(making.result().unwrap_err().to_string().contains("not a regular file"));
+    fs::remove_file(&file).unwrap();
+    fs::File::create(&file).and_then(|f| f.set_len(100 << 20)).unwrap();
+    assert!(making.result().unwrap_err().to_string().contains("larger than"));
+    fs::write(&file, login(100)).unwrap();
+    let made = making.result().unwrap().unwrap();
+    place.lock().unwrap().keep_own(made).unwrap();
+    // Who makes another, or a daemon that starts, finds nothing of it.
+    let again = place.lock().unwrap().make(me()).unwrap();
+    assert!(again.result().unwrap().is_none());
+    assert!(store.forget_unfinished().is_empty());
+    assert!(!place.directory().join("making").is_dir());
+    let (path, facts) = place.look(LoginSource::Own, &world.home).unwrap().unwrap();
+    assert_eq!((path, facts.renewable), (place.view(LoginSource::Own).join("auth.json"), true));
+}
+
 proptest! {
     #[test]
     fn no_content_makes_it_panic(content in proptest::collection::vec(any::<u8>(), 0..200), json in "\\PC{0,80}") {

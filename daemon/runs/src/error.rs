@@ -55,6 +55,9 @@ pub enum RunError {
     /// An agent's login does not hold.
     #[error(transparent)]
     Login(#[from] crate::logins::LoginTrouble),
+    /// A person did not log in.
+    #[error(transparent)]
+    SignIn(#[from] crate::logins::SignInError),
     /// The request itself cannot be met.
     #[error("{0}")]
     Invalid(String),
@@ -322,6 +325,7 @@ impl RunError {
             Self::Plan { source: PlanError::Backend(_), .. } => "backend-not-ready",
             Self::Plan { .. } => "cannot-plan",
             Self::Login(e) => e.reason(),
+            Self::SignIn(e) => e.reason(),
             Self::Invalid(_) => "invalid-request",
             Self::KeyReused { .. } => "idempotency-key-reused",
             Self::ShuttingDown => "shutting-down",
@@ -373,6 +377,7 @@ impl RunError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "`cordon ps` lists the runs",
+            Self::SignIn(e) => e.help(),
             Self::Ambiguous { .. } => "give more of the id",
             Self::InvalidFile { .. } => "`cordon validate` shows every problem with its place",
             Self::KeyReused { .. } => "use a new key for a new request",

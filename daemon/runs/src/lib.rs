@@ -35,7 +35,7 @@ pub use error::RunError;
 pub use home::HomeError;
 pub use inspect::{InspectRequest, Inspected};
 pub use journal::{JournalError, JournalReader};
-pub use logins::LoginTrouble;
+pub use logins::{LoginTrouble, SignIn, SignInError};
 pub use runs::{Options, Runs, StartRequest};
 pub use store::StoreError;
 pub use versions::{Bucket, Compared, DiffFormat, ImportTar};

@@ -34,7 +34,11 @@ impl Runs {
         let loading = shared.clone();
         let tidying = shared.clone();
         // Before anything else may write into a user's tree.
-        let finished = tokio::task::spawn_blocking(move || finish_applies(&tidying)).await;
+        let finished = tokio::task::spawn_blocking(move || {
+            tidying.logins.forget_unfinished();
+            finish_applies(&tidying)
+        })
+        .await;
         if finished.is_err() {
             tracing::error!("applies that were interrupted could not be looked at");
         }
@@ -99,6 +103,7 @@ impl Runs {
                     r.agents.iter().filter(|_| living).map(|a| a.sandbox_id.clone()).collect::<Vec<_>>()
                 }));
             }
+            known.extend(shared.logins.rooms());
             match wall.reap(&shared.host.daemon, &known).await {
                 Ok(removed) if removed.is_empty() => {}
                 Ok(removed) => tracing::info!(wall = %kind, ?removed, "removed what no run owns"),

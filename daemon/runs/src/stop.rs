@@ -11,6 +11,8 @@ impl Runs {
     /// lets go of them: their sandboxes go on, and the next daemon finds them.
     pub async fn shutdown(&self, stop: bool) {
         self.0.accepting.store(false, Ordering::Release);
+        // A person who logs in is lost with this daemon, whatever becomes of the runs.
+        self.0.shared.logins.signing.end().await;
         let entries = self.0.shared.all();
         if stop {
             let stopping = entries.iter().filter(|e| !e.is_ended()).cloned();

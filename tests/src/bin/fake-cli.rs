@@ -26,6 +26,9 @@ fn main() {
         Some("survive") => return survive(),
         _ => {}
     }
+    if std::env::args().any(|a| a == "login") {
+        return log_in();
+    }
     let mut task = String::new();
     io::stdin().read_to_string(&mut task).expect("the task");
     match task.trim() {
@@ -37,6 +40,49 @@ fn main() {
         other => {
             eprintln!("no such task: {other}");
             exit(2);
+        }
+    }
+}
+
+/// Asks on the terminal how to log in.
+fn log_in() {
+    let home = PathBuf::from(std::env::var_os("CODEX_HOME").expect("CODEX_HOME"));
+    let login = home.join("auth.json");
+    let there = fs::read_dir(&home).expect("its directory").count();
+    say(&format!("{there} files are there. How?\r\n"));
+    let mut how = String::new();
+    io::stdin().read_line(&mut how).expect("a line");
+    match how.trim() {
+        "key" => fs::write(&login, "{\"OPENAI_API_KEY\":\"the-key-of-the-person\"}").expect("write"),
+        "nothing" => {}
+        "garbage" => fs::write(&login, "the-key-of-the-person").expect("write"),
+        "fail" => {
+            fs::write(&login, "{\"OPENAI_API_KEY\":\"the-key-of-the-person\"}").expect("write");
+            exit(3);
+        }
+        "pipe" => {
+            nix::unistd::mkfifo(&login, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        }
+        "directory" => fs::create_dir(&login).expect("a directory"),
+        "large" => {
+            fs::write(&login, "{\"OPENAI_API_KEY\":\"the-key-of-the-person\"}").expect("write");
+            File::options()
+                .write(true)
+                .open(&login)
+                .and_then(|f| f.set_len(100 << 20))
+                .expect("a large file");
+        }
+        "key and stay" => {
+            fs::write(&login, "{\"OPENAI_API_KEY\":\"the-key-of-the-person\"}").expect("write");
+            ignore_the_end();
+            say("staying\r\n");
+            loop {
+                std::thread::sleep(Duration::from_secs(3600));
+            }
+        }
+        link => {
+            let target = link.strip_prefix("link ").expect("a way to log in");
+            std::os::unix::fs::symlink(target, &login).expect("a link");
         }
     }
 }

@@ -19,7 +19,7 @@ const KEYS: &[&str] = &["CLAUDE_CODE_API_KEY", "ANTHROPIC_API_KEY"];
 pub(super) const TOKEN: &str = "CLAUDE_CODE_OAUTH_TOKEN";
 pub(super) const VARIABLES: &[&str] = &["CLAUDE_CODE_API_KEY", "ANTHROPIC_API_KEY", TOKEN];
 const SECRETS: &[&str] = &["/claudeAiOauth/accessToken", "/claudeAiOauth/refreshToken"];
-const FIX: &str = "Log in again with `claude` outside the sandbox";
+const FIX: &str = "Log in again with `cordon login claude_code`, or `claude` outside the sandbox";
 /// Claude Code does not start without a key; a private endpoint that asks for none gets this.
 pub(super) const NO_KEY: &str = "cordon-no-key-needed";
 

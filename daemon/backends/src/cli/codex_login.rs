@@ -15,9 +15,11 @@ use std::{os::unix::ffi::OsStrExt as _, path::PathBuf};
 pub(super) const VARIABLES: &[&str] = &["OPENAI_API_KEY", "CODEX_API_KEY"];
 const SECRETS: &[&str] =
     &["/OPENAI_API_KEY", "/tokens/id_token", "/tokens/access_token", "/tokens/refresh_token"];
-const FIX: &str = "Log in again with `codex login` outside the sandbox";
+const FIX: &str = "Log in again with `cordon login codex`, or `codex login` outside the sandbox";
 /// Where logins are renewed, and where a person logs in.
 const SERVER: &str = "auth.openai.com:443";
+/// Where, below the address of a server, tokens are given out.
+const TOKENS_PATH: &str = "/oauth/token";
 
 pub(crate) const KIND: LoginKind = LoginKind {
     backend: BackendKind::Codex,
@@ -60,16 +62,22 @@ fn room(surroundings: &Surroundings<'_>) -> Result<(Room, Vec<u8>), BackendError
     Ok((room, argv0))
 }
 
+/// Lets the room reach this server in place of the vendor's; its URL as seen from inside.
+fn lead_to(room: &mut Room, url: &str, wall: WallKind) -> Result<String, BackendError> {
+    let endpoint = Endpoint::new(url, wall, NetworkMode::None)?;
+    room.hosts = endpoint.rule.into_iter().collect();
+    room.grant = endpoint.grant;
+    room.forward = endpoint.forward;
+    Ok(endpoint.url)
+}
+
 /// Codex renews a login that ends within minutes when it is asked how it stands; any other
 /// only when it is told to. Never is a model asked.
 fn renewal(surroundings: &Surroundings<'_>) -> Result<Renewal, BackendError> {
     let (mut room, argv0) = room(surroundings)?;
     if let Some(url) = surroundings.token_server {
-        let endpoint = Endpoint::new(url, surroundings.wall, NetworkMode::None)?;
-        room.env.push(("CODEX_REFRESH_TOKEN_URL_OVERRIDE".into(), endpoint.url));
-        room.hosts = endpoint.rule.into_iter().collect();
-        room.grant = endpoint.grant;
-        room.forward = endpoint.forward;
+        let url = lead_to(&mut room, url, surroundings.wall)?;
+        room.env.push(("CODEX_REFRESH_TOKEN_URL_OVERRIDE".into(), url));
     }
     let attempt = |told: bool| {
         let client = json!({ "name": "cordon", "title": "Cordon", "version": env!("CARGO_PKG_VERSION") });
@@ -100,11 +108,17 @@ fn refused(printed: &str) -> bool {
 }
 
 fn signing_in(surroundings: &Surroundings<'_>) -> Result<SigningIn, BackendError> {
-    let (room, argv0) = room(surroundings)?;
+    let (mut room, argv0) = room(surroundings)?;
     let argv = [&argv0[..], b"-c", b"cli_auth_credentials_store=\"file\"", b"login", b"--device-auth"];
+    let mut argv = argv.map(<[u8]>::to_vec).to_vec();
+    if let Some(url) = surroundings.token_server {
+        let url = lead_to(&mut room, url, surroundings.wall)?;
+        let issuer = url.trim_end_matches(TOKENS_PATH).to_owned();
+        argv.extend([b"--experimental_issuer".to_vec(), issuer.into_bytes()]);
+    }
     Ok(SigningIn {
         room,
-        argv: argv.map(<[u8]>::to_vec).to_vec(),
+        argv,
         note: "Codex shows an address and a code: open the one in a browser and give it the other",
     })
 }

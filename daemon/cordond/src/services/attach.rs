@@ -90,7 +90,7 @@ fn wish(open: &Open, caller: Caller) -> Wish {
     Wish { role, size: size(open.size), raw: open.raw, who: caller.uid }
 }
 
-fn size(size: Option<TerminalSize>) -> Size {
+pub(super) fn size(size: Option<TerminalSize>) -> Size {
     // A terminal that does not know its size says nothing, or 0.
     let size = size.filter(|s| s.rows > 0 && s.columns > 0);
     size.map_or(Size::new(24, 80), |size| Size::new(size.rows, size.columns))

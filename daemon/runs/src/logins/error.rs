@@ -63,3 +63,81 @@ impl LoginTrouble {
         }
     }
 }
+
+/// Why a person did not log in. Nothing is kept then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignInError {
+    /// Cordon keeps no login of this backend.
+    #[error("`cordon login` cannot log in with {backend:?}: {why}")]
+    NotHere {
+        /// As asked for.
+        backend: String,
+        /// Why not.
+        why: &'static str,
+        /// What to do instead.
+        fix: &'static str,
+    },
+    /// The owner logs in there at this moment.
+    #[error("somebody is logging in with {backend} at this moment")]
+    Busy {
+        /// The backend's `type`.
+        backend: &'static str,
+    },
+    /// The program is not on this machine, or its sandbox cannot be made.
+    #[error("the login of {backend} cannot begin: {why}")]
+    NotBegun {
+        /// The backend's `type`.
+        backend: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// The program ended, and there is no login.
+    #[error("{backend} did not log in, and nothing is kept: {why}")]
+    NotMade {
+        /// The backend's `type`.
+        backend: &'static str,
+        /// Why not; never what is in a file.
+        why: String,
+    },
+    /// The client went, or the daemon ends.
+    #[error("the login of {backend} was given up, and nothing is kept")]
+    GivenUp {
+        /// The backend's `type`.
+        backend: &'static str,
+    },
+    /// The login was not kept or forgotten.
+    #[error("the {backend} login cannot be written: {why}")]
+    Unwritten {
+        /// The backend's `type`.
+        backend: &'static str,
+        /// Why not.
+        why: String,
+    },
+}
+
+impl SignInError {
+    /// Stable, for programs.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotHere { .. } => "no-such-login",
+            Self::Busy { .. } => "login-under-way",
+            Self::NotBegun { .. } => "login-not-begun",
+            Self::NotMade { .. } => "login-not-made",
+            Self::GivenUp { .. } => "login-given-up",
+            Self::Unwritten { .. } => "login-not-written",
+        }
+    }
+
+    /// What the person can do; empty when the message says it.
+    #[must_use]
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::NotHere { fix, .. } => fix,
+            Self::Busy { .. } => "finish that one, or leave it with Ctrl-]",
+            Self::NotBegun { .. } => "`--wall docker` uses the program in Cordon's image",
+            Self::NotMade { .. } | Self::GivenUp { .. } => "try again: `cordon login BACKEND`",
+            Self::Unwritten { .. } => "see that the state directory can be written, and has room",
+        }
+    }
+}

@@ -4,11 +4,15 @@
 mod error;
 mod hidden;
 mod inherit;
+mod list;
 mod renew;
+mod sign_in;
+mod signing;
 
-pub use error::LoginTrouble;
+pub use error::{LoginTrouble, SignInError};
 pub(crate) use hidden::Hidden;
 pub(crate) use inherit::{inherit_all, rooms};
+pub use sign_in::SignIn;
 
 use crate::{plan::Planned, shared::Shared};
 use cordon_backends::{Ends, Facts, Kept, LoginSource};
@@ -41,6 +45,8 @@ pub(crate) struct Logins {
     users: Mutex<Vec<(Key, Weak<Hidden>)>>,
     /// Sandboxes in which something is renewed.
     rooms: Mutex<BTreeSet<String>>,
+    /// Persons who log in at this moment.
+    pub(crate) signing: signing::Signing,
 }
 
 /// What is remembered of a login between two looks at it.
@@ -99,6 +105,7 @@ impl Logins {
             gates: Mutex::default(),
             users: Mutex::default(),
             rooms: Mutex::default(),
+            signing: signing::Signing::default(),
         }
     }
 
@@ -112,6 +119,13 @@ impl Logins {
     /// The sandboxes that are nobody's agents'.
     pub(crate) fn rooms(&self) -> Vec<String> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// What persons began to make under an earlier daemon, and did not finish. Blocks.
+    pub(crate) fn forget_unfinished(&self) {
+        for (place, error) in self.store.forget_unfinished() {
+            tracing::warn!(?place, %error, "an unfinished login was left");
+        }
     }
 
     fn gate(&self, key: Key) -> Arc<tokio::sync::Mutex<Gate>> {

@@ -1,0 +1,299 @@
+//! `cordon login`: the real Codex logs in with its device code, and a program in its place does
+//! what it should not.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use cordon_tests::{
+    harness::{Host, User, codex, need_image, processes_mentioning, skipped, wait_until},
+    tokens::TokenServer,
+};
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const IMAGE: &str = "cordon/codex:latest";
+const KEY: &str = "the-key-of-the-person";
+
+/// A person at a terminal, and the client.
+struct Person {
+    ours: File,
+    client: Child,
+    seen: Arc<Mutex<String>>,
+}
+
+impl Person {
+    fn runs(host: &Host, args: &[&str]) -> Self {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap();
+        let theirs = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        tcsetwinsize(&theirs, Winsize { ws_row: 50, ws_col: 150, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let end = || Stdio::from(theirs.try_clone().unwrap());
+        let client =
+            host.command("cordon").args(args).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let ours = File::from(ours);
+        let seen = Arc::new(Mutex::new(String::new()));
+        let (mut reads, telling) = (ours.try_clone().unwrap(), seen.clone());
+        std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(read @ 1..) = reads.read(&mut piece) {
+                telling.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..read]));
+            }
+        });
+        Self { ours, client, seen }
+    }
+
+    fn seen(&self) -> String {
+        self.seen.lock().unwrap().clone()
+    }
+
+    fn until(&self, host: &Host, words: &str) -> String {
+        let found = wait_until(LIMIT, || self.seen().contains(words));
+        assert!(found, "never showed {words:?}:\n{}\n--- daemon\n{}", self.seen(), host.log());
+        self.seen()
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.ours.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// The exit code, and all that was shown.
+    fn ends(mut self) -> (i32, String) {
+        let mut code = None;
+        let ended = wait_until(LIMIT, || {
+            code = self.client.try_wait().unwrap();
+            code.is_some()
+        });
+        assert!(ended, "the client goes on:\n{}", self.seen());
+        let last = self.seen();
+        wait_until(Duration::from_secs(1), || self.seen() != last);
+        (code.unwrap().code().unwrap_or(-1), self.seen())
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
+    }
+}
+
+/// A host with this program in the place of Codex.
+fn with(program: &Path) -> Host {
+    let mut host = Host::without_daemon(User::Tester);
+    let programs = host.path("programs");
+    fs::create_dir(&programs).unwrap();
+    fs::copy(program, programs.join("codex")).unwrap();
+    host.set_env("PATH", &format!("{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", programs.display()));
+    host
+}
+
+fn hostile() -> Host {
+    let mut host = with(Path::new(env!("CARGO_BIN_EXE_fake-cli")));
+    host.start_daemon();
+    host
+}
+
+fn there(path: PathBuf) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn kept(host: &Host) -> PathBuf {
+    let uid = rustix::process::getuid().as_raw();
+    host.path(&format!("state/credentials/{uid}/codex"))
+}
+
+/// No sandbox, no process and no file of a login that was not finished.
+#[track_caller]
+fn nothing_is_left(host: &Host) {
+    let place = kept(host);
+    assert!(!there(place.join("making")) && !there(place.join("login/auth.json")));
+    let program = host.path("programs").display().to_string();
+    let gone = wait_until(LIMIT, || processes_mentioning(&program).is_empty());
+    assert!(gone, "{:?}", processes_mentioning(&program));
+    assert_eq!(sandboxes(host), 0);
+}
+
+fn sandboxes(host: &Host) -> usize {
+    fs::read_dir(host.path("state/sandboxes")).into_iter().flatten().flatten().count()
+}
+
+fn logins(host: &Host) -> serde_json::Value {
+    let ran = host.cordon(["logins", "--output", "json"]).expect_code(0);
+    assert!(!ran.stdout.contains(KEY) && !ran.stdout.contains("refresh-token"));
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn the_real_codex_of_the_image_logs_in_too() {
+    if skipped("docker") {
+        return;
+    }
+    need_image(IMAGE);
+    let server = TokenServer::start(HOUR);
+    // No program of this machine is used.
+    let mut host = Host::without_daemon(User::Tester);
+    host.set_env("CODEX_REFRESH_TOKEN_URL_OVERRIDE", &server.url());
+    host.start_daemon();
+    let person = Person::runs(&host, &["login", "codex", "--wall", "docker"]);
+    person.until(&host, "CODE-12345");
+    server.enter("CODE-12345");
+    let (code, seen) = person.ends();
+    assert_eq!(code, 0, "{seen}\n--- daemon\n{}", host.log());
+    assert!(
+        fs::read_to_string(kept(&host).join("login/auth.json")).unwrap().contains(&server.refresh_token())
+    );
+    assert!(!there(kept(&host).join("making")));
+}
+
+#[test]
+fn the_real_codex_logs_in_with_its_device_code() {
+    if skipped("clis") {
+        return;
+    }
+    let server = TokenServer::start(HOUR);
+    let mut host = with(&codex().canonicalize().unwrap());
+    host.set_env("CODEX_REFRESH_TOKEN_URL_OVERRIDE", &server.url());
+    host.start_daemon();
+    let person = Person::runs(&host, &["login", "codex"]);
+    person.until(&host, "open the one in a browser");
+    let seen = person.until(&host, "CODE-12345");
+    assert!(seen.contains("/codex/device"), "the address to open: {seen}");
+    assert_eq!(logins(&host).as_array().unwrap().len(), 0, "nothing is kept before the person agrees");
+    server.enter("CODE-12345");
+    let (code, seen) = person.ends();
+    assert_eq!(code, 0, "{seen}\n--- daemon\n{}", host.log());
+    assert!(seen.contains("logged in") && !seen.contains("refresh-token"), "{seen}");
+    assert_eq!(server.logged_in(), 1);
+    let file = kept(&host).join("login/auth.json");
+    assert!(fs::read_to_string(&file).unwrap().contains(&server.refresh_token()));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o444);
+    assert_eq!(fs::metadata(kept(&host)).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(!there(kept(&host).join("making")));
+    assert!(!there(host.path("home/.codex")), "the person's own home is not touched");
+    let listed = logins(&host);
+    assert_eq!((&listed[0]["source"], &listed[0]["used"]), (&"cordon".into(), &true.into()));
+    assert_eq!((&listed[0]["ends"], &listed[0]["renewable"]), (&"at".into(), &true.into()));
+
+    // The person's own beside it is not used, and is what remains.
+    fs::create_dir(host.path("home/.codex")).unwrap();
+    fs::write(host.path("home/.codex/auth.json"), server.codex_login(3600)).unwrap();
+    let listed = logins(&host);
+    assert_eq!((&listed[1]["source"], &listed[1]["used"]), (&"person".into(), &false.into()));
+    let out = host.cordon(["logout", "codex"]).expect_code(0).stdout;
+    assert!(out.contains("forgot") && out.contains(".codex/auth.json"), "{out}");
+    assert!(!there(file) && there(host.path("home/.codex/auth.json")));
+    let listed = logins(&host);
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["used"]), (1, &true.into()));
+    let again = host.cordon(["logout", "codex"]).expect_code(0).stdout;
+    assert!(again.contains("had no login"), "{again}");
+}
+
+#[test]
+fn whatever_is_no_login_is_refused_and_nothing_is_kept() {
+    let host = hostile();
+    let secret = host.path("outside");
+    fs::write(&secret, format!("{{\"OPENAI_API_KEY\":\"{KEY}\"}}")).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+    let link = format!("link {}", secret.display());
+    for (how, why) in [
+        ("nothing", "left no login"),
+        ("garbage", "is no login"),
+        ("fail", "exited with code 3"),
+        ("pipe", "not a regular file"),
+        ("directory", "not a regular file"),
+        ("large", "larger than"),
+        (link.as_str(), "symbolic link"),
+        ("link /dev/zero", "symbolic link"),
+    ] {
+        let mut person = Person::runs(&host, &["login", "codex"]);
+        person.until(&host, "0 files are there. How?");
+        person.types(&format!("{how}\r"));
+        let (code, seen) = person.ends();
+        assert!(code == 3 && seen.contains(why) && seen.contains("nothing is kept"), "{how}: {code}: {seen}");
+        assert!(!seen.contains(KEY), "{how}: {seen}");
+        nothing_is_left(&host);
+    }
+    let mut person = Person::runs(&host, &["login", "codex"]);
+    person.until(&host, "0 files are there. How?");
+    person.types("key\r");
+    let (code, seen) = person.ends();
+    assert_eq!(code, 0, "{seen}");
+    assert_eq!(logins(&host)[0]["ends"], "never");
+}
+
+#[test]
+fn one_who_leaves_leaves_nothing_and_one_logs_in_at_a_time() {
+    let mut host = hostile();
+    // By the keys, by a signal, and with the connection alone.
+    for leave in ["keys", "-TERM", "-KILL"] {
+        let mut person = Person::runs(&host, &["login", "codex"]);
+        person.until(&host, "How?");
+        person.types("key and stay\r");
+        person.until(&host, "staying");
+        assert_eq!(sandboxes(&host), 1);
+        let other = Person::runs(&host, &["login", "codex"]).ends();
+        assert!(other.0 == 3 && other.1.contains("somebody is logging in"), "{other:?}");
+        match leave {
+            "keys" => person.types("\u{1d}"),
+            signal => {
+                let pid = person.client.id().to_string();
+                assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+            }
+        }
+        let _ = person.ends();
+        let gone = wait_until(LIMIT, || !there(kept(&host).join("making")));
+        assert!(gone, "{leave}: {}", host.log());
+        nothing_is_left(&host);
+    }
+    // The daemon is told to end.
+    let mut person = Person::runs(&host, &["login", "codex"]);
+    person.until(&host, "How?");
+    person.types("key and stay\r");
+    person.until(&host, "staying");
+    let _ = host.cordon(["daemon", "stop"]).expect_code(0);
+    let (code, seen) = person.ends();
+    assert!(code != 0 && !seen.contains("logged in"), "{code}: {seen}");
+    nothing_is_left(&host);
+    // And is killed: the next one tidies up.
+    host.start_daemon();
+    let mut person = Person::runs(&host, &["login", "codex"]);
+    person.until(&host, "How?");
+    person.types("key and stay\r");
+    person.until(&host, "staying");
+    host.kill_daemon();
+    let _ = person.ends();
+    assert!(there(kept(&host).join("making")));
+    host.start_daemon();
+    let tidy = wait_until(LIMIT, || !there(kept(&host).join("making")) && sandboxes(&host) == 0);
+    assert!(tidy, "{}", host.log());
+    nothing_is_left(&host);
+}
+
+#[test]
+fn what_cannot_log_in_here_says_what_to_do() {
+    let host = hostile();
+    for (backend, words) in [
+        ("gemini_cli", "GEMINI_API_KEY"),
+        ("copilot", "copilot login"),
+        ("claude_code", "--wall docker"),
+        ("nobody", "codex, claude_code"),
+    ] {
+        let (code, seen) = Person::runs(&host, &["login", backend]).ends();
+        assert!(code == 3 && seen.contains(words), "{backend}: {code}: {seen}");
+    }
+    let ran = host.cordon(["logout", "gemini_cli"]).expect_code(3);
+    assert!(ran.stderr.contains("outside the sandbox"), "{ran:?}");
+}
