@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::Read as _,
     os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 const MAX_FILE: u64 = 1 << 20;
@@ -189,7 +189,7 @@ pub(crate) async fn validate_command(
 mod tests {
     use super::*;
 
-    fn scratch(name: &str) -> PathBuf {
+    fn scratch(name: &str) -> std::path::PathBuf {
         let dir = std::env::temp_dir().join(format!("cordon-file-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).unwrap();
