@@ -416,6 +416,7 @@ pub(crate) fn sandbox_reason(error: &SandboxError) -> &'static str {
         SandboxError::Unavailable { .. } => "wall-unavailable",
         SandboxError::ImageMissing { .. } => "image-missing",
         SandboxError::ProbeDisagrees { .. } => "probe-disagrees",
+        SandboxError::Exchanged { .. } => "source-exchanged",
         SandboxError::Guest { .. } => "guest-lost",
         SandboxError::Io { .. } => "sandbox-io",
         SandboxError::Engine { .. } => "engine",

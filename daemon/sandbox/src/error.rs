@@ -41,6 +41,21 @@ pub enum SandboxError {
         /// One line each.
         differences: Vec<String>,
     },
+    /// What is mounted is not what was looked at.
+    #[error(
+        "{source_path:?}, the source of {path:?}, was exchanged while sandbox {sandbox} was made: {found}. \
+         Nothing was started in it. Look at who can change the directories above it, and start the run again"
+    )]
+    Exchanged {
+        /// Sandbox id.
+        sandbox: String,
+        /// What was to be mounted.
+        source_path: PathBuf,
+        /// Where inside.
+        path: PathBuf,
+        /// What is there instead.
+        found: String,
+    },
     /// The guest died, answered nonsense or cannot be reached.
     #[error("the guest of sandbox {sandbox}: {why}")]
     Guest {
@@ -79,6 +94,7 @@ impl SandboxError {
                 | Self::Unavailable { .. }
                 | Self::ImageMissing { .. }
                 | Self::ProbeDisagrees { .. }
+                | Self::Exchanged { .. }
         )
     }
 

@@ -17,3 +17,5 @@ mod life;
 mod network;
 #[path = "docker/paths.rs"]
 mod paths;
+#[path = "docker/sources.rs"]
+mod sources;

@@ -7,6 +7,7 @@ mod calls;
 mod identity;
 mod network;
 mod paths;
+mod places;
 mod trials;
 
 use crate::{confine::Confinement, refusals::Refusals};
@@ -90,6 +91,7 @@ pub(crate) fn child_main() -> i32 {
     let mut response = ProbeResponse::default();
     identity::look(&mut response);
     network::look(&request, &mut response);
+    places::look(&request, &mut response);
     paths::look(&request, &mut response);
     trials::look(&request, &mut response);
     // Last: should one of these be allowed, this process is no longer a fair witness.

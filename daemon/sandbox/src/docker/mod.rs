@@ -13,6 +13,7 @@ mod mounts;
 mod names;
 mod network;
 mod provide;
+mod sources;
 
 use crate::{
     EgressRecord, HostCheck, Network, Runtime, Sandbox, SandboxError, SandboxRecord, SandboxSpec, Wall,
@@ -125,7 +126,7 @@ impl DockerWall {
         let boot = crate::boot::boot(spec);
         crate::directory::write_boot(&record.directory, &boot)?;
         let table = crate::directory::write_table(&record.directory, &crate::boot::table(spec))?;
-        let view = mounts::view(
+        let mut view = mounts::view(
             spec,
             &mounts::Fixed {
                 directory: &record.directory,
@@ -136,6 +137,7 @@ impl DockerWall {
                 volumes: &image.volumes,
             },
         )?;
+        let sources = std::mem::take(&mut view.sources);
         let container::Wanted { body, mut warnings } =
             container::wanted(spec, &names, &image.id, view, &engine.machine);
         let egress = crate::egress::start(spec, &record.directory, denials.clone())?;
@@ -157,7 +159,11 @@ impl DockerWall {
         let words = life::Words::listen(&engine.docker, &names.container).await;
         life::start(&engine.docker, &names.container).await?;
         let guest = self.reach(engine, &record, words, line).await?;
+        // Before the probe, which writes: not even that may happen in somebody else's tree.
+        let same = sources::prove(&engine.docker, &names.container, &guest, spec, &sources).await?;
+        drop(sources);
         let (mut findings, probe) = crate::verdict::verify(&guest, spec, WallKind::Docker).await?;
+        findings.push(same);
         crate::calls::watch(&guest, denials);
         if bridge {
             findings.push(network::prove(&engine.docker, &names, &guest, &spec.id).await?);

@@ -1,7 +1,7 @@
 //! The view of a sandbox as the engine's structured mounts. Paths are values here
 //! and never parts of a string with separators in it.
 
-use super::engine::refuse;
+use super::{engine::refuse, sources::Source};
 use crate::{PathEntry, PathKind, PathSource, SandboxError, SandboxSpec, boot};
 use bollard::models::{Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType};
 use cordon_policy::Access;
@@ -23,6 +23,8 @@ pub(super) struct View {
     pub(super) mounts: Vec<Mount>,
     /// By path; each value holds nothing but numbers and flags.
     pub(super) tmpfs: HashMap<String, String>,
+    /// What was looked at for the binds: the engine gets names, and resolves them again.
+    pub(super) sources: Vec<Source>,
 }
 
 /// What the wall itself puts into every view.
@@ -47,9 +49,15 @@ pub(super) fn view(spec: &SandboxSpec, fixed: &Fixed<'_>) -> Result<View, Sandbo
     let entries = by_path(spec)?;
     // A guest that calls the daemon binds nothing there: then nobody inside may put a socket of
     // his own in the place of the daemon's.
-    view.bind(fixed.directory, Path::new(SandboxSpec::DIRECTORY_INSIDE), !boot::is_gvisor(spec))?;
-    view.bind(fixed.guest, Path::new(SandboxSpec::GUEST_INSIDE), false)?;
-    view.bind(fixed.table, Path::new(SandboxSpec::TABLE_INSIDE), false)?;
+    let own = [
+        (fixed.directory, SandboxSpec::DIRECTORY_INSIDE, !boot::is_gvisor(spec)),
+        (fixed.guest, SandboxSpec::GUEST_INSIDE, false),
+        (fixed.table, SandboxSpec::TABLE_INSIDE, false),
+    ];
+    for (source, target, writable) in own {
+        view.sources.push(Source::own(source, Path::new(target))?);
+        view.bind(source, Path::new(target), writable)?;
+    }
     let owner = (spec.identity.uid, spec.identity.gid);
     for (path, mode) in [(Path::new("/tmp"), 0o1777), (spec.home.as_path(), 0o700)] {
         if !entries.contains_key(path) {
@@ -59,7 +67,8 @@ pub(super) fn view(spec: &SandboxSpec, fixed: &Fixed<'_>) -> Result<View, Sandbo
     for parent in parents_in_home(spec, &entries) {
         view.tmpfs(&parent, spec.limits.tmp_bytes, 0o700, owner, true)?;
     }
-    // A volume would be a writable place that no rule knows of.
+    // A volume would be a writable place that no rule knows of. What covers it is ours and
+    // empty, and an image may have a link there: nothing is compared.
     for volume in fixed.volumes {
         let path = Path::new(volume);
         if !entries.contains_key(path) && path != Path::new("/tmp") && path != spec.home {
@@ -70,7 +79,8 @@ pub(super) fn view(spec: &SandboxSpec, fixed: &Fixed<'_>) -> Result<View, Sandbo
         check_mount_point(entry, &entries)?;
         match &entry.source {
             PathSource::Host(source) => {
-                check_source(entry, source)?;
+                let found = check_source(entry, source)?;
+                view.sources.push(Source::held(found, source, &entry.path)?);
                 view.bind(source, &entry.path, entry.access == Access::Write)?;
             }
             PathSource::Tmpfs { bytes } => {
@@ -81,6 +91,7 @@ pub(super) fn view(spec: &SandboxSpec, fixed: &Fixed<'_>) -> Result<View, Sandbo
                     PathKind::Directory => fixed.empty_directory,
                     PathKind::File => fixed.empty_file,
                 };
+                view.sources.push(Source::own(source, &entry.path)?);
                 view.bind(source, &entry.path, false)?;
             }
         }
@@ -228,11 +239,12 @@ fn check_mount_point(entry: &PathEntry, entries: &BTreeMap<&Path, &PathEntry>) -
     }
 }
 
-fn check_source(entry: &PathEntry, source: &Path) -> Result<(), SandboxError> {
+fn check_source(entry: &PathEntry, source: &Path) -> Result<OwnedFd, SandboxError> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = openat2(CWD, source, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
         .map_err(|e| SandboxError::io("open without following links", source)(e.into()))?;
-    check_kind(&found, entry.kind, source)
+    check_kind(&found, entry.kind, source)?;
+    Ok(found)
 }
 
 fn check_kind(found: &OwnedFd, kind: PathKind, at: &Path) -> Result<(), SandboxError> {

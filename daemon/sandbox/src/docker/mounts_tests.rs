@@ -5,13 +5,14 @@ fn spec() -> SandboxSpec {
     SandboxSpec { paths: Vec::new(), ..crate::fixture::spec() }
 }
 
+// What the wall puts into every view, as it stands on any machine.
 fn fixed() -> Fixed<'static> {
     Fixed {
-        directory: Path::new("/state/sandboxes/s1"),
-        guest: Path::new("/usr/lib/cordon-guest"),
-        table: Path::new("/state/sandboxes/s1.tools"),
-        empty_directory: Path::new("/state/empty/dir"),
-        empty_file: Path::new("/state/empty/file"),
+        directory: Path::new("/usr"),
+        guest: Path::new("/proc/self/exe"),
+        table: Path::new("/etc/passwd"),
+        empty_directory: Path::new("/etc"),
+        empty_file: Path::new("/etc/group"),
         volumes: &[],
     }
 }
@@ -65,7 +66,7 @@ fn only_what_is_granted_is_writable() {
     assert_eq!(find(&view, &root).read_only, Some(false));
     assert_eq!(find(&view, &paths[1]).read_only, Some(true));
     let hidden = find(&view, &paths[2]);
-    assert_eq!((hidden.read_only, hidden.source.as_deref()), (Some(true), Some("/state/empty/file")));
+    assert_eq!((hidden.read_only, hidden.source.as_deref()), (Some(true), Some("/etc/group")));
     // Read-only ones without what is mounted below them, which would stay writable.
     for mount in &view.mounts {
         let options = mount.bind_options.as_ref().unwrap();
@@ -163,6 +164,6 @@ fn a_volume_of_the_image_is_covered() {
     let volumes = ["/data".to_owned(), "/tmp".to_owned()];
     let view = view(&spec(), &Fixed { volumes: &volumes, ..fixed() }).unwrap();
     let mount = find(&view, Path::new("/data"));
-    assert_eq!((mount.source.as_deref(), mount.read_only), (Some("/state/empty/dir"), Some(true)));
+    assert_eq!((mount.source.as_deref(), mount.read_only), (Some("/etc"), Some(true)));
     assert!(!view.mounts.iter().any(|m| m.target.as_deref() == Some("/tmp")));
 }
