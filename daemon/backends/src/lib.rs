@@ -24,6 +24,7 @@ mod program;
 mod redact;
 mod replay;
 mod servers;
+mod session;
 mod shells;
 #[cfg(test)]
 mod testing;
@@ -41,6 +42,7 @@ pub use kept::{
     Room, SigningIn, Surroundings, login_kind,
 };
 pub use redact::{REDACTED, Redactor};
+pub use session::{session_paths, session_paths_of};
 pub use shells::key_in_shells;
 
 use cordon_config::BackendKind;

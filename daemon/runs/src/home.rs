@@ -21,6 +21,11 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+#[path = "home_tidy.rs"]
+mod tidy;
+
+pub(crate) use tidy::left;
+
 /// Below the state directory.
 const HOMES: &str = "homes";
 const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -82,40 +87,53 @@ pub struct HomeError {
     source: io::Error,
 }
 
-/// Makes room in a home for what is put there, and takes away what an earlier run had put there
-/// and this one does not. Tells what stood in the way without being of the kind that Cordon or the
-/// program makes. Blocks.
+fn failed(home: &Path, path: &Path, source: impl Into<io::Error>) -> HomeError {
+    HomeError { home: home.to_path_buf(), path: path.to_path_buf(), source: source.into() }
+}
+
+/// Does something in a home, with the rights of its owner and no others. Blocks.
+fn inside<T: Send>(
+    home: &Path,
+    identity: Identity,
+    work: impl FnOnce(&OwnedFd) -> Result<T, HomeError> + Send,
+) -> Result<T, HomeError> {
+    let none = Path::new("");
+    let top = openat(CWD, home, LOOK | OFlags::DIRECTORY, Mode::empty());
+    let top = top.map_err(|e| failed(home, none, e))?;
+    let meta = fstat(&top).map_err(|e| failed(home, none, e))?;
+    if (meta.st_uid, meta.st_gid) != (identity.uid, identity.gid) {
+        let why = format!("user {} owns it, and the agent runs as user {}", meta.st_uid, identity.uid);
+        return Err(failed(home, none, io::Error::other(why)));
+    }
+    let work = || {
+        usable(&top).map_err(|e| failed(home, none, e))?;
+        work(&top)
+    };
+    as_owner(&Owner::new(identity.uid, identity.gid), work)
+        .map_err(|e| failed(home, none, io::Error::other(e)))?
+}
+
+/// Leaves of an earlier run only the agent's own files and the session (`session`, as
+/// [`cordon_backends::session_paths`] has it), takes away what it had put there and this one does
+/// not, and makes room for what is put there now. Tells what stood in the way without being of the
+/// kind that Cordon or the program makes. Blocks.
 pub(crate) fn clear(
     home: &Path,
     identity: Identity,
     earlier: &Places,
     wanted: &Places,
+    session: &[&str],
 ) -> Result<Vec<PathBuf>, HomeError> {
-    let failed = |path: &Path, source: io::Error| HomeError {
-        home: home.to_path_buf(),
-        path: path.to_path_buf(),
-        source,
-    };
-    let top = openat(CWD, home, LOOK | OFlags::DIRECTORY, Mode::empty());
-    let top = top.map_err(|e| failed(Path::new(""), e.into()))?;
-    let meta = fstat(&top).map_err(|e| failed(Path::new(""), e.into()))?;
-    if (meta.st_uid, meta.st_gid) != (identity.uid, identity.gid) {
-        let why = format!("user {} owns it, and the agent runs as user {}", meta.st_uid, identity.uid);
-        return Err(failed(Path::new(""), io::Error::other(why)));
-    }
-    let work = || {
-        usable(&top).map_err(|e| failed(Path::new(""), e.into()))?;
-        let mut removed = Vec::new();
+    inside(home, identity, |top| {
+        let mut removed = tidy::prune(top, session).map_err(|(path, e)| failed(home, &path, e))?;
         for path in earlier.keys().filter(|path| !wanted.contains_key(*path)) {
-            take_away(top.as_fd(), path).map_err(|e| failed(path, e.into()))?;
+            take_away(top.as_fd(), path).map_err(|e| failed(home, path, e))?;
         }
         for (path, put) in wanted {
-            removed.extend(make_room(top.as_fd(), path, *put).map_err(|e| failed(path, e.into()))?);
+            removed.extend(make_room(top.as_fd(), path, *put).map_err(|e| failed(home, path, e))?);
         }
         Ok(removed)
-    };
-    as_owner(&Owner::new(identity.uid, identity.gid), work)
-        .map_err(|e| failed(Path::new(""), io::Error::other(e)))?
+    })
 }
 
 /// The names of a plain relative path.

@@ -4,6 +4,8 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
 };
 
+const SESSION: &[&str] = &[".codex/sessions", ".gemini/tmp/*/chats"];
+
 struct World {
     dir: tempfile::TempDir,
     identity: Identity,
@@ -50,7 +52,7 @@ impl World {
 
     fn clear(&self, earlier: &[(&str, Put)], wanted: &[(&str, Put)]) -> Result<Vec<PathBuf>, HomeError> {
         let places = |list: &[(&str, Put)]| list.iter().map(|(p, put)| (PathBuf::from(p), *put)).collect();
-        clear(&self.path("home"), self.identity, &places(earlier), &places(wanted))
+        clear(&self.path("home"), self.identity, &places(earlier), &places(wanted), SESSION)
     }
 
     fn assert_unharmed(&self) {
@@ -73,6 +75,7 @@ fn room_is_made_in_a_fresh_home_and_again_in_the_same() {
     assert!(world.path("home/share/x").is_dir());
     // What a program left in between stays, and a closed seed of last time is no obstacle.
     fs::write(world.path("home/.codex/sessions"), "kept").unwrap();
+    world.own("home/.codex/sessions");
     fs::write(world.path("home/.codex/config.toml"), "old").unwrap();
     fs::set_permissions(world.path("home/.codex/config.toml"), fs::Permissions::from_mode(0o400)).unwrap();
     world.own("home/.codex/config.toml");
@@ -122,7 +125,8 @@ fn links_fifos_and_directories_in_the_way_lead_nowhere() {
         ("login", Put::OnFile),
         ("settings", Put::Seed),
     ];
-    let removed = world.clear(&[], &wanted).unwrap();
+    let mut removed = world.clear(&[], &wanted).unwrap();
+    removed.sort();
     let expected = [".codex", ".gemini", "fifo", "file", "login", "settings"];
     assert_eq!(removed, expected.map(PathBuf::from));
     assert!(home(".codex").symlink_metadata().unwrap().is_dir());
@@ -154,9 +158,13 @@ fn permissions_that_the_agent_took_away_are_given_back() {
     for name in ["home/.codex/auth.json/below", "home/.codex/auth.json", "home/.codex", "home"] {
         fs::set_permissions(world.path(name), fs::Permissions::from_mode(0o0)).unwrap();
     }
-    let removed = world.clear(&[], &[(".codex/auth.json", Put::OnFile)]).unwrap();
-    assert_eq!(removed, [PathBuf::from(".codex/auth.json")]);
+    // It is no session: gone before anything is in the way.
+    assert!(world.clear(&[], &[(".codex/auth.json", Put::OnFile)]).unwrap().is_empty());
     assert!(world.path("home/.codex/auth.json").is_file());
+    world.make("home/login");
+    fs::set_permissions(world.path("home/login"), fs::Permissions::from_mode(0o0)).unwrap();
+    assert_eq!(world.clear(&[], &[("login", Put::OnFile)]).unwrap(), [PathBuf::from("login")]);
+    assert!(world.path("home/login").is_file());
 }
 
 #[test]
@@ -173,7 +181,8 @@ fn what_is_not_the_agents_is_left_and_refused() {
     assert_eq!(fs::read(world.path("home/.codex/config.toml")).unwrap(), b"roots");
     // And a home of somebody else's is none.
     fs::create_dir(world.path("other")).unwrap();
-    let error = clear(&world.path("other"), world.identity, &Places::new(), &Places::new()).unwrap_err();
+    let error =
+        clear(&world.path("other"), world.identity, &Places::new(), &Places::new(), SESSION).unwrap_err();
     assert!(error.to_string().contains("user 0 owns it"), "{error}");
 }
 
@@ -181,7 +190,7 @@ fn what_is_not_the_agents_is_left_and_refused() {
 fn a_link_for_a_home_is_not_followed() {
     let world = World::new();
     symlink(world.path("home"), world.path("link")).unwrap();
-    assert!(clear(&world.path("link"), world.identity, &Places::new(), &Places::new()).is_err());
+    assert!(clear(&world.path("link"), world.identity, &Places::new(), &Places::new(), SESSION).is_err());
 }
 
 #[test]
@@ -208,4 +217,77 @@ fn a_line_goes_whole_and_nothing_beside_it() {
     symlink(world.path("outside"), state.join("homes/c")).unwrap();
     remove(&state, "c").unwrap();
     world.assert_unharmed();
+}
+
+#[test]
+fn only_the_session_stays_of_what_programs_read_by_themselves() {
+    let world = World::new();
+    let put = |name: &str| {
+        let path = world.path("home").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "x").unwrap();
+        for at in path.ancestors().take_while(|at| *at != world.path("home")) {
+            std::os::unix::fs::lchown(at, Some(world.identity.uid), Some(world.identity.gid)).unwrap();
+        }
+    };
+    let kept = [".codex/sessions/a/b", ".gemini/tmp/p/chats/c", ".gemini/tmp/q/chats/c", "notes", "src/.env"];
+    let gone = [
+        ".agents/x",
+        ".bashrc",
+        ".claude.json",
+        ".codex/config.toml",
+        ".codex/hooks/x",
+        ".codex/sessions2",
+        ".gemini/chats/x",
+        ".gemini/tmp/bin/rg",
+        ".gemini/tmp/p/checkpoints/x",
+    ];
+    kept.iter().chain(&gone).for_each(|name| put(name));
+    symlink(world.path("outside"), world.path("home/.config")).unwrap();
+    symlink(world.path("outside"), world.path("home/.gemini/tmp/r")).unwrap();
+    symlink(world.path("outside"), world.path("home/.gemini/tmp/q/sub")).unwrap();
+    fs::create_dir(world.path("home/.gemini/tmp/s")).unwrap();
+    symlink(world.path("outside"), world.path("home/.gemini/tmp/s/chats")).unwrap();
+    for name in ["home/.config", "home/.gemini/tmp/r", "home/.gemini/tmp/q/sub", "home/.gemini/tmp/s/chats"] {
+        world.own(name);
+    }
+    world.own("home/.gemini/tmp/s");
+    fs::set_permissions(world.path("home/.gemini/tmp/s"), fs::Permissions::from_mode(0o0)).unwrap();
+    let mut odd = world.clear(&[], &[]).unwrap();
+    odd.sort();
+    assert_eq!(odd, [".gemini/tmp/r", ".gemini/tmp/s/chats"].map(PathBuf::from));
+    for name in kept {
+        assert_eq!(fs::read(world.path("home").join(name)).unwrap(), b"x", "{name}");
+    }
+    for name in gone.iter().chain(&[".config", ".gemini/tmp/q/sub"]) {
+        assert!(world.path("home").join(name).symlink_metadata().is_err(), "{name}");
+    }
+    world.assert_unharmed();
+    // Again, with nothing to do; and links instead of the program's own directories.
+    assert!(world.clear(&[], &[]).unwrap().is_empty());
+    fs::rename(world.path("home/.codex"), world.path("home/moved")).unwrap();
+    symlink("moved", world.path("home/.codex")).unwrap();
+    world.own("home/.codex");
+    assert_eq!(world.clear(&[], &[]).unwrap(), [PathBuf::from(".codex")]);
+    assert!(world.path("home/.codex").symlink_metadata().is_err());
+}
+
+#[test]
+fn what_was_written_for_one_run_goes_with_it() {
+    let world = World::new();
+    let places = [(".codex/config.toml", Put::Seed), ("plain/seed", Put::Seed), ("plain/on", Put::OnFile)];
+    world.clear(&[], &places).unwrap();
+    for name in [".codex/config.toml", "plain/seed"] {
+        fs::write(world.path("home").join(name), "secret").unwrap();
+        world.own(&format!("home/{name}"));
+    }
+    fs::create_dir(world.path("home/.codex/sessions")).unwrap();
+    world.own("home/.codex/sessions");
+    let places: Places = places.iter().map(|(p, put)| (PathBuf::from(p), *put)).collect();
+    for _ in 0..2 {
+        tidy::leave(&world.path("home"), world.identity, &places, SESSION).unwrap();
+        assert!(!world.path("home/.codex/config.toml").try_exists().unwrap());
+        assert!(!world.path("home/plain/seed").try_exists().unwrap());
+        assert!(world.path("home/plain/on").is_file() && world.path("home/.codex/sessions").is_dir());
+    }
 }

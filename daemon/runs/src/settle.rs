@@ -4,6 +4,7 @@ use crate::{
     home,
     keep::{self, peers, shown},
     life::remove_forks,
+    record::RunRecord,
     shared::Shared,
 };
 use cordon_snapshots::apply::Recovered;
@@ -88,10 +89,30 @@ pub(crate) fn settle(shared: &Arc<Shared>, earlier: Earlier) {
             tracing::warn!(line, %error, "homes without a run were left");
         }
     }
+    leave_homes(shared);
     // Views of living runs keep the files that they link to.
     for name in earlier.sealed {
         if let Err(error) = shared.shown.remove_left(&name) {
             tracing::warn!(name, %error, "a sealed tree was left");
+        }
+    }
+}
+
+/// Takes what runs that were given up, or whose sandboxes were left, had in the homes of their
+/// agents. A home that another run has gone on with is that run's.
+fn leave_homes(shared: &Shared) {
+    // Nobody goes on with one meanwhile.
+    let _nobody_plans = shared.planning.blocking_write();
+    let all = shared.all();
+    for entry in all.iter().filter(|e| e.is_ended()) {
+        let gone_on = |r: &RunRecord| r.resumes.as_deref() == Some(&entry.id);
+        if entry.with(|r| r.resumed_by.is_some()) || all.iter().any(|e| e.with(gone_on)) {
+            continue;
+        }
+        for index in 0..entry.with(|r| r.agents.len()) {
+            if let Err(error) = home::left(&shared.host.state, entry, index) {
+                tracing::error!(run = entry.id, %error, "what was written into an agent's home was left");
+            }
         }
     }
 }

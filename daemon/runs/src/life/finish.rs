@@ -5,6 +5,7 @@ use super::{
 };
 use crate::{
     entry::Entry,
+    home,
     keep::{changed, peers},
     plan::remove_placeholders,
     record::now_ms,
@@ -60,6 +61,23 @@ pub(super) async fn end_sandbox(agent: &Agent, shared: &Shared, entry: &Entry) -
             Some(warning("sandbox-left", &why))
         }
     }
+}
+
+/// Takes what Cordon wrote into an agent's kept home off the disk; what is to be said when that
+/// fails. Only after the end of its sandbox.
+pub(super) async fn leave_home(agent: &Agent, life: &Life) -> Option<Kind> {
+    let (state, entry, index) = (life.shared.host.state.clone(), life.entry.clone(), agent.index);
+    let left = tokio::task::spawn_blocking(move || home::left(&state, &entry, index)).await;
+    let why = match left {
+        Ok(Ok(())) => return None,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it could not be looked at".to_owned(),
+    };
+    tracing::error!(run = life.entry.id, agent = agent.planned.context.agent.id, why, "a home was left");
+    let why = format!(
+        "what was written into the agent's kept home is still there: {why}; the daemon tries again when it starts"
+    );
+    Some(warning("home-left", &why))
 }
 
 /// Takes the placeholders out of the user's trees. A name that another run still

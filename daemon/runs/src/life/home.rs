@@ -19,10 +19,11 @@ impl Agent {
         let Some(kept) = kept else { return Ok(()) };
         let (wanted, identity) = (home::places(&self.planned), spec.identity);
         let (entry, index) = (life.entry.clone(), self.index);
+        let session = cordon_backends::session_paths(self.planned.context.agent.backend);
         let removed = blocking("clear the agent's home", move || {
             let earlier =
                 entry.with(|r| r.agents.get(index).and_then(|a| a.home.clone())).unwrap_or_default();
-            let removed = home::clear(&kept, identity, &earlier, &wanted)?;
+            let removed = home::clear(&kept, identity, &earlier, &wanted, session)?;
             // Before anything is put there: whoever comes next takes it away.
             entry.update_agent(index, |a| a.home = Some(wanted))?;
             Ok(removed)

@@ -263,6 +263,10 @@ impl Life {
             finish::clear_placeholders(&self.shared, &self.entry).await;
             finish::clear_views(&self.shared, &self.entry).await;
         }
+        for agent in agents.iter().filter(|a| gone.contains(&a.index)) {
+            let told = finish::leave_home(agent, self).await;
+            self.note(&agent.log, told.into_iter().collect()).await;
+        }
         let (mut files, mut omitted) = (Vec::new(), 0);
         for agent in agents {
             if !agent.keep_turn(self, gone.contains(&agent.index)).await {
