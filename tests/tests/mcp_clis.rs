@@ -266,8 +266,8 @@ async fn a_server_that_does_not_start_is_told_and_hangs_nothing() {
         assert_eq!(done.ran.code, 0, "{label}");
         assert!(done.ran.stdout.contains("Without it."), "{label}");
         let warnings = done.warnings();
-        for server in ["broken", "mute"] {
-            assert!(warnings.contains(server), "{label}\n{warnings}");
-        }
+        assert!(warnings.contains("broken"), "{label}\n{warnings}");
+        // Codex waits for none: of a server that says nothing, a short turn does not tell.
+        assert!(cli == Cli::Codex || warnings.contains("mute"), "{label}\n{warnings}");
     }
 }
