@@ -14,9 +14,9 @@
 
 mod error;
 mod files;
+mod making;
 mod person;
 mod place;
-mod making;
 mod renewing;
 #[cfg(test)]
 mod tests;
