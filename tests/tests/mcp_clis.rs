@@ -267,7 +267,6 @@ async fn a_server_that_does_not_start_is_told_and_hangs_nothing() {
         assert!(done.ran.stdout.contains("Without it."), "{label}");
         let warnings = done.warnings();
         assert!(warnings.contains("broken"), "{label}\n{warnings}");
-        // Codex waits for none: of a server that says nothing, a short turn does not tell.
-        assert!(cli == Cli::Codex || warnings.contains("mute"), "{label}\n{warnings}");
+        // Neither program waits for the one that says nothing, and a short turn does not tell of it.
     }
 }
