@@ -9,8 +9,9 @@ async fn no_secret_is_in_a_snapshot_a_view_or_a_journal_of_an_apply() {
     host.set_env("CORDON_TEST_KEY", KEY);
     host.start_daemon();
     let (ws, tree) = (host.tree("ws"), project(&host));
-    let script = format!("echo ok > {}/done.txt; ls -a ~", tree.display());
-    let more = format!("{}      api_key: ${{CORDON_TEST_KEY}}\n", staged(&tree));
+    let script = format!("echo ok > {}/done.txt; ls -a ~; echo \"$CORDON_TEST_KEY\"", tree.display());
+    let credentials = "      command_line_docker_credentials: {env_vars: [CORDON_TEST_KEY]}\n";
+    let more = format!("{}{credentials}", staged(&tree));
     let text = file(&[agent("worker", &ws.display().to_string(), &script, &more)]);
     let path = host.agent_file("a.yaml", &text);
     let _ = host.cordon(["run", path.to_str().unwrap(), "x"]).expect_code(0);
