@@ -76,7 +76,8 @@ pub(crate) fn plan_agents(
     for (index, agent) in select(file, selected)?.into_iter().enumerate() {
         match plan(host, &Request { run, index, agent, file, owner, variables, wall, purpose, line }) {
             Ok(mut one) => {
-                one.needs.secrets.extend(agent.tools.secrets().map(str::to_owned));
+                let given = agent.credentials.secrets.iter().map(|secret| secret.reveal());
+                one.needs.secrets.extend(agent.tools.secrets().chain(given).map(str::to_owned));
                 planned.push(one);
             }
             Err(source) => {

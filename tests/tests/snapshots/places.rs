@@ -6,11 +6,11 @@ use super::*;
 async fn no_secret_is_in_a_snapshot_a_view_or_a_journal_of_an_apply() {
     const KEY: &str = "sk-cordon-4f1c-very-secret";
     let mut host = Host::without_daemon(User::Tester);
-    host.set_env("CORDON_TEST_KEY", KEY);
+    host.set_env("TRIED_TEST_KEY", KEY);
     host.start_daemon();
     let (ws, tree) = (host.tree("ws"), project(&host));
-    let script = format!("echo ok > {}/done.txt; ls -a ~; echo \"$CORDON_TEST_KEY\"", tree.display());
-    let credentials = "      command_line_docker_credentials: {env_vars: [CORDON_TEST_KEY]}\n";
+    let script = format!("echo ok > {}/done.txt; ls -a ~; echo \"$TRIED_TEST_KEY\"", tree.display());
+    let credentials = "      command_line_docker_credentials: {env_vars: [TRIED_TEST_KEY]}\n";
     let more = format!("{}{credentials}", staged(&tree));
     let text = file(&[agent("worker", &ws.display().to_string(), &script, &more)]);
     let path = host.agent_file("a.yaml", &text);
