@@ -128,7 +128,7 @@ impl Build<'_, '_> {
                 continue;
             }
             if mask::names_a_secret(&name) || mask::looks_secret(&value) {
-                hide(credentials, &value);
+                hide(credentials, &name, &value);
             }
             credentials.variables.insert(name, Secret::new(value));
         }
@@ -215,7 +215,7 @@ impl Build<'_, '_> {
         if value.contains('\0') || !variables::is_name(name) {
             return;
         }
-        hide(credentials, value);
+        hide(credentials, name, value);
         credentials.variables.insert(name.to_owned(), Secret::new(value.to_owned()));
     }
 }
@@ -225,10 +225,30 @@ fn is_own(name: &str) -> bool {
 }
 
 /// From all output. A path or a plain number says nothing secret, and hiding it would make every
-/// message unreadable.
-fn hide(credentials: &mut Credentials, value: &str) {
+/// message unreadable; where the name says that it is a secret, it is one, however it looks.
+fn hide(credentials: &mut Credentials, name: &str, value: &str) {
     let plain = value.starts_with(['/', '~']) || value.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if value.len() >= LEAST_SECRET && !plain {
+    if value.len() >= LEAST_SECRET && (!plain || mask::names_a_secret(name)) {
         credentials.secrets.push(Secret::new(value.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_a_secret_is_hidden_however_it_looks() {
+        for (name, value, hidden) in [
+            ("AWS_SECRET_ACCESS_KEY", "/looks/like+a+path/", true),
+            ("SERVICE_TOKEN", "1234567890.12", true),
+            ("SERVICE_URL", "https://user:word@host", true),
+            ("JAVA_HOME", "/usr/lib/jvm/default", false),
+            ("BUILD_NUMBER", "1234567890", false),
+        ] {
+            let mut credentials = Credentials::default();
+            hide(&mut credentials, name, value);
+            assert_eq!(credentials.secrets.iter().any(|s| s.reveal() == value), hidden, "{name}");
+        }
     }
 }
