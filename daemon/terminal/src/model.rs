@@ -198,6 +198,8 @@ fn restore(parser: &mut Parser, extras: &Extras) -> Vec<u8> {
         let bottom = bottom.min(screen.size().0.get());
         out.extend(format!("\x1b[{top};{bottom}r").bytes());
     }
+    // Past the end of a line it writes the last character again, and as if nothing was set.
+    out.extend(b"\x1b[m");
     out.extend(screen.cursor_state_formatted().into_bytes());
     out.extend(screen.attributes_formatted().into_bytes());
     out.extend(if screen.hide_cursor() { b"\x1b[?25l" } else { b"\x1b[?25h" });

@@ -70,6 +70,14 @@ fn a_program_begins_on_the_other_screen_where_it_was_on_the_first() {
 }
 
 #[test]
+fn what_was_saved_does_not_colour_the_end_of_a_full_line() {
+    let line = " ".repeat(79);
+    let mut first = model(format!("\x1b[3m\x1b7\x1b[0m{line} ").as_bytes());
+    let mut second = model(&first.restore());
+    assert_eq!(seen(&mut first), seen(&mut second));
+}
+
+#[test]
 fn what_was_scrolled_off_is_kept_and_bounded() {
     let text: String = (0..2000).map(|n| format!("line {n}\r\n")).collect();
     let mut model = model(text.as_bytes());
