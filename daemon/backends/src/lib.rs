@@ -57,5 +57,6 @@ pub fn backend(kind: BackendKind) -> &'static dyn Backend {
         BackendKind::Copilot => &cli::copilot::Copilot,
         BackendKind::Command => &command::Command,
         BackendKind::Replay => &replay::Replay,
+        BackendKind::Api(_) | BackendKind::Ag2 => &api::ModelApi,
     }
 }

@@ -16,7 +16,7 @@ pub fn session_paths(kind: BackendKind) -> &'static [&'static str] {
             &[".gemini/projects.json", ".gemini/tmp/*/.project_root", ".gemini/tmp/*/chats"]
         }
         BackendKind::Copilot => &[".copilot/session-state"],
-        BackendKind::Command | BackendKind::Replay => &[],
+        BackendKind::Command | BackendKind::Replay | BackendKind::Api(_) | BackendKind::Ag2 => &[],
     }
 }
 

@@ -11,6 +11,6 @@ pub fn key_in_shells(kind: BackendKind) -> Option<(&'static str, bool)> {
         BackendKind::ClaudeCode => Some(("ANTHROPIC_API_KEY", true)),
         BackendKind::GeminiCli => Some(("GEMINI_API_KEY", true)),
         BackendKind::Copilot => Some(("COPILOT_GITHUB_TOKEN", false)),
-        BackendKind::Command | BackendKind::Replay => None,
+        BackendKind::Command | BackendKind::Replay | BackendKind::Api(_) | BackendKind::Ag2 => None,
     }
 }

@@ -37,6 +37,7 @@ pub(crate) fn context(backend: BackendKind, owner_home: &Path) -> Context {
             env: Default::default(),
             program: Default::default(),
             credentials: Default::default(),
+            api: cordon_config::ApiOptions::default(),
             tools: Default::default(),
             place: Place { file: "agent.yaml".into(), line: 1, column: 1 },
         },

@@ -1,5 +1,6 @@
-use crate::{Credentials, Packages, ProgramOptions, Runtime, Secret, ToolOptions};
+use crate::{ApiOptions, Credentials, Packages, ProgramOptions, Runtime, Secret, ToolOptions};
 use cordon_policy::{HostRule, NetworkMode, Place};
+use cordon_providers::Provider;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// A checked agent file.
@@ -49,6 +50,10 @@ pub enum BackendKind {
     Command,
     /// A recorded list of tool calls, done again for real.
     Replay,
+    /// A model API, whose turns the daemon takes with Cordon's own tools.
+    Api(&'static Provider),
+    /// The real AG2, inside the sandbox.
+    Ag2,
 }
 
 impl BackendKind {
@@ -62,6 +67,8 @@ impl BackendKind {
             Self::Copilot => "copilot",
             Self::Command => "command",
             Self::Replay => "replay",
+            Self::Api(provider) => provider.name,
+            Self::Ag2 => "ag2",
         }
     }
 }
@@ -238,6 +245,8 @@ pub struct Agent {
     pub program: ProgramOptions,
     /// What of the person's own the agent gets.
     pub credentials: Credentials,
+    /// What a model API is told, and how far its turns may go.
+    pub api: ApiOptions,
     /// What Cordon's own tools and further MCP servers do.
     pub tools: ToolOptions,
     /// Where the agent begins in the file.

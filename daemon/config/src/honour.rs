@@ -27,6 +27,8 @@ pub(crate) struct Row {
     replay: How,
 }
 
+const REQUEST: How = By("of the request");
+
 impl Row {
     pub(crate) fn of(&self, kind: BackendKind) -> &How {
         match kind {
@@ -36,6 +38,7 @@ impl Row {
             BackendKind::Copilot => &self.copilot,
             BackendKind::Command => &self.command,
             BackendKind::Replay => &self.replay,
+            BackendKind::Api(_) | BackendKind::Ag2 => &REQUEST,
         }
     }
 }

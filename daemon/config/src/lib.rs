@@ -3,6 +3,7 @@
 //! excerpt. It resolves nothing on this machine but what is needed to check values.
 
 mod agent;
+mod api;
 mod build;
 mod check;
 mod excerpt;
@@ -26,6 +27,7 @@ pub use agent::{
     Agent, AgentFile, BackendKind, ContextPath, DockerOptions, DriftPolicy, Effort, ExecutionMode,
     ReplayStep, Timeouts, WriteMode,
 };
+pub use api::{ApiOptions, LmStudio, Media, MediaModel, TurnLimits, WebSearch};
 pub use honour::table as keys_table;
 pub use parse::{Parsed, Source, parse, parse_with};
 pub use problem::{Problem, Severity};

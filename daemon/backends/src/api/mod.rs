@@ -5,6 +5,7 @@
 //! What comes back is hostile: it is bounded, and a tool call is handed over only when
 //! the answer it belongs to is complete and its arguments are one whole JSON object.
 
+mod agent;
 mod answer;
 mod arguments;
 mod assembly;
@@ -16,8 +17,6 @@ mod generate;
 mod hostile_tests;
 mod limits;
 mod messages;
-mod protocol;
-mod provider;
 mod request;
 mod responses;
 mod retry;
@@ -28,14 +27,17 @@ mod stream;
 mod testing;
 mod value;
 
+pub use agent::{ModelApi, Target, provider_of, target, target_of};
 pub use answer::{Answer, Event, Stop, Usage};
 pub use arguments::{Arguments, Broken, Written};
 pub use conversation::{Call, CallResult, Conversation, Item, Opaque, Origin, Part, Reasoning, Text, Tool};
+pub use cordon_providers::{
+    Auth, ChatDialect, Effort, PROVIDERS, Protocol, Provider, Replay, Setting, Summary, Thinking, Verbosity,
+    provider, provider_of_host,
+};
 pub use failure::{ApiError, Failure, FailureKind};
 pub use limits::Limits;
-pub use protocol::Protocol;
-pub use provider::{Auth, ChatDialect, PROVIDERS, Provider, Replay, Thinking, provider, provider_of_host};
 pub use request::{AZURE_VERSION, Endpoint, Request, RequestError, SecretHeader, request};
 pub use retry::{Decision, GiveUp, RetryPolicy, Tried};
-pub use settings::{BuiltIn, Choice, Effort, Setting, Settings, Summary, Verbosity};
+pub use settings::{BuiltIn, Choice, Settings};
 pub use stream::Stream;

@@ -60,6 +60,7 @@ impl Build<'_, '_> {
             env,
             program,
             credentials,
+            api: crate::ApiOptions::default(),
             tools,
             place: self.place(item),
         })

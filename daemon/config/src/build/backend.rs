@@ -43,6 +43,10 @@ impl Build<'_, '_> {
             "copilot" => BackendKind::Copilot,
             "command" => BackendKind::Command,
             "replay" => BackendKind::Replay,
+            "ag2" => BackendKind::Ag2,
+            api if cordon_providers::provider(api).is_some() => {
+                BackendKind::Api(cordon_providers::provider(api)?)
+            }
             later if LATER_KINDS.contains(&later) => {
                 let message = format!("backend type {} is not supported yet", Quoted(&item.written));
                 self.report.error(
@@ -71,7 +75,11 @@ impl Build<'_, '_> {
             }
             BackendKind::GeminiCli => &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
             BackendKind::Copilot => &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"],
-            BackendKind::Command | BackendKind::Replay => &[],
+            BackendKind::Api(provider) => {
+                provider.base_url_variables.iter().for_each(|k| self.variables.want(k));
+                provider.keys
+            }
+            BackendKind::Command | BackendKind::Replay | BackendKind::Ag2 => &[],
         };
         keys.iter().for_each(|k| self.variables.want(k));
         Some(kind)

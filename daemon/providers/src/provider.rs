@@ -1,7 +1,7 @@
 //! What differs between providers, as data: the builders, the validator and the table
 //! that users see read it from here.
 
-use super::{Protocol, Setting};
+use crate::{Protocol, Setting};
 use Protocol::{Chat, Generate, Messages, Responses};
 use Setting::{
     Code, Effort, ReasoningExclude, ReasoningTokens, RepetitionPenalty, Safety, SeparateReasoning, Summary,
@@ -9,7 +9,7 @@ use Setting::{
 };
 
 /// A provider.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Provider {
     /// The `type` of the agent file, or a name that a host stands for.
     pub name: &'static str,
@@ -36,7 +36,7 @@ pub struct Provider {
 }
 
 /// The header that a key goes into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Auth {
     /// `authorization: Bearer KEY`.
     Bearer,
@@ -45,7 +45,7 @@ pub enum Auth {
 }
 
 /// How chat completions differ by provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChatDialect {
     /// The member for `max_tokens`.
     pub max_tokens: &'static str,
@@ -56,7 +56,7 @@ pub struct ChatDialect {
 }
 
 /// How thinking is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Thinking {
     /// `reasoning_effort`.
     Effort,
@@ -67,7 +67,7 @@ pub enum Thinking {
 }
 
 /// How thoughts go back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Replay {
     /// Not at all.
     Never,
@@ -197,6 +197,14 @@ pub static PROVIDERS: &[Provider] = &[
         name: "sglang",
         base_url: Some("http://localhost:30000/v1"),
         keys: &["SGLANG_API_KEY"],
+        without_key: Some("EMPTY"),
+        takes: &[Effort, TopK, RepetitionPenalty, Template, SeparateReasoning],
+        ..COMPATIBLE
+    },
+    // One of the two above: which, its server is asked.
+    Provider {
+        name: "inference",
+        base_url: Some("http://localhost:8000/v1"),
         without_key: Some("EMPTY"),
         takes: &[Effort, TopK, RepetitionPenalty, Template, SeparateReasoning],
         ..COMPATIBLE
