@@ -5,6 +5,7 @@ mod agent;
 mod backend;
 mod context;
 mod credentials;
+mod custom;
 mod docker;
 mod honour;
 mod mcp;

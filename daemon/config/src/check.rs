@@ -13,6 +13,9 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
+/// Shorter values are words of every output.
+const LEAST_SECRET: usize = 8;
+
 /// A value of the type that its shape promises.
 #[derive(Debug)]
 pub(crate) enum Value {
@@ -24,6 +27,8 @@ pub(crate) enum Value {
     Number(f64),
     List(Vec<Item>),
     Map(BTreeMap<String, Item>),
+    /// Whatever stands there, with the texts in it that must never be shown.
+    Free(serde_json::Value, Vec<String>),
 }
 
 /// A value, where it stands, and how the user wrote it.
@@ -106,6 +111,10 @@ impl Checker<'_, '_> {
             (Shape::OrNull(_), Kind::Scalar { text, plain: true }) if scalar::plain(text) == Plain::Null => {
                 Value::Null
             }
+            (Shape::Any, _) => {
+                let mut secrets = Vec::new();
+                self.free(node, &path, false, &mut secrets).map_or(Value::Bad, |v| Value::Free(v, secrets))
+            }
             (Shape::OrNull(inner), _) | (Shape::OneOrMore(inner), Kind::Scalar { .. }) => {
                 return self.item(node, inner, path);
             }
@@ -172,6 +181,52 @@ impl Checker<'_, '_> {
                 let message = format!("expected {}, found {found}", shape.expected());
                 self.report.error(at, "wrong-type", message, help);
                 Value::Bad
+            }
+        }
+    }
+
+    /// What stands there as JSON, with references replaced. Texts below a key that names a secret,
+    /// or that a variable which does is in, are secret.
+    fn free(
+        &mut self,
+        node: &Node,
+        path: &str,
+        secret: bool,
+        secrets: &mut Vec<String>,
+    ) -> Option<serde_json::Value> {
+        use serde_json::Value as Json;
+        match &node.kind {
+            Kind::List(items) => {
+                let items = items.iter().enumerate();
+                let items = items.map(|(n, i)| self.free(i, &format!("{path}[{n}]"), secret, secrets));
+                items.collect::<Option<Vec<_>>>().map(Json::Array)
+            }
+            Kind::Map(entries) => {
+                let entries = entries.iter().map(|e| {
+                    let secret = secret || mask::names_a_secret(&e.key);
+                    let value = self.free(&e.value, &join(path, &e.key), secret, secrets)?;
+                    Some((e.key.clone(), value))
+                });
+                entries.collect::<Option<serde_json::Map<_, _>>>().map(Json::Object)
+            }
+            Kind::Scalar { text, plain } => {
+                let at = At::new(path, node.mark);
+                let kind = if *plain { scalar::plain(text) } else { Plain::Text };
+                match kind {
+                    Plain::Null => return Some(Json::Null),
+                    Plain::Flag => return scalar::flag(text).map(Json::Bool),
+                    Plain::Integer if let Ok(number) = text.parse::<i64>() => return Some(number.into()),
+                    Plain::Integer | Plain::Number if let Some(number) = scalar::number(text) => {
+                        return Some(number.into());
+                    }
+                    _ => {}
+                }
+                let Value::Text(value) = self.scalar(text, false, &Shape::Text, &at) else { return None };
+                let named = text.contains("${") && mask::names_a_secret(text);
+                if (secret || named || mask::looks_secret(&value)) && value.len() >= LEAST_SECRET {
+                    secrets.push(value.clone());
+                }
+                Some(Json::String(value))
             }
         }
     }

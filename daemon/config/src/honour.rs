@@ -96,6 +96,19 @@ const fn cli(key: &'static str, how: [&'static str; 4], command: &'static str) -
     }
 }
 
+const fn custom(key: &'static str, how: &'static str) -> Row {
+    Row {
+        key,
+        value: None,
+        codex: By(how),
+        claude: By(how),
+        gemini: By(how),
+        copilot: By(how),
+        command: By(SERVED),
+        replay: By(SERVED),
+    }
+}
+
 const fn mode(value: &'static str, how: [How; 4]) -> Row {
     let [codex, claude, gemini, copilot] = how;
     Row {
@@ -244,6 +257,8 @@ pub(crate) const ROWS: &[Row] = &[
         command: By(SERVED),
         replay: By(SERVED),
     },
+    custom("custom_tools", "MCP server `custom_tools`"),
+    custom("custom_tools_python", "by the daemon: its interpreter"),
     cli(
         "enable_mcp_command_line",
         ["MCP server `cordon`", "MCP server `cordon`", "MCP server `cordon`", "MCP server `cordon`"],

@@ -36,5 +36,5 @@ pub use program::{
 };
 pub use schema::schema;
 pub use secret::Secret;
-pub use tools::{McpServer, McpTransport, ToolOptions};
+pub use tools::{CustomTool, McpServer, McpTransport, ToolCode, ToolOptions};
 pub use variables::{ENV_FILE, ENVIRONMENT};

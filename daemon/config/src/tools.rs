@@ -1,12 +1,17 @@
 use crate::Secret;
 use cordon_policy::Place;
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use serde_json::{Map, Value};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 /// What the tools that Cordon serves an agent do, and which further servers there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolOptions {
     /// `mcp_servers`.
     pub servers: Vec<McpServer>,
+    /// `custom_tools`.
+    pub custom: Vec<CustomTool>,
+    /// `custom_tools_python`: absolute; none: `python3` of the sandbox.
+    pub custom_python: Option<PathBuf>,
     /// `allowed_tools` of the backend: of all tools only these; none: any.
     pub allowed: Option<Vec<String>>,
     /// `exclude_tools` of the backend.
@@ -27,6 +32,8 @@ impl Default for ToolOptions {
     fn default() -> Self {
         Self {
             servers: Vec::new(),
+            custom: Vec::new(),
+            custom_python: None,
             allowed: None,
             excluded: Vec::new(),
             offer_own: false,
@@ -41,8 +48,48 @@ impl Default for ToolOptions {
 impl ToolOptions {
     /// Values that must never be shown.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.servers.iter().flat_map(|s| s.secrets.iter().map(Secret::reveal))
+        let of_servers = self.servers.iter().flat_map(|s| &s.secrets);
+        of_servers.chain(self.custom.iter().flat_map(|t| &t.secrets)).map(Secret::reveal)
     }
+}
+
+/// One function of `custom_tools`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CustomTool {
+    /// Where it is.
+    pub code: ToolCode,
+    /// The function's name; none: the file's `main`, or its first public function.
+    pub function: Option<String>,
+    /// `name`, which models see behind `custom_tool__`; none: the function's.
+    pub name: Option<String>,
+    /// `description`, in place of the docstring's.
+    pub description: Option<String>,
+    /// `preset_args`.
+    pub preset: Map<String, Value>,
+    /// What of the above must never be shown.
+    pub secrets: Vec<Secret>,
+    /// Where it begins in the file.
+    pub place: Place,
+}
+
+impl fmt::Debug for CustomTool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Of the arguments some may be secret.
+        let mut shown = f.debug_struct("CustomTool");
+        shown.field("code", &self.code).field("function", &self.function).field("name", &self.name);
+        shown.field("preset", &self.preset.keys()).field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+/// Where the code of a custom tool is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToolCode {
+    /// A Python file of the user's: absolute, and there.
+    File(PathBuf),
+    /// A module of the interpreter inside.
+    Module(String),
+    /// A function that the `massgen` package of the interpreter inside brings.
+    BuiltIn,
 }
 
 /// One entry of `mcp_servers`.

@@ -20,6 +20,8 @@ impl Build<'_, '_> {
             read_before_delete: flag("enforce_read_before_delete", defaults.read_before_delete),
             only_writing_file_tools: flag("exclude_file_operation_mcps", defaults.only_writing_file_tools),
             servers: backend.get("mcp_servers").map(|s| self.servers(s, egress)).unwrap_or_default(),
+            custom: backend.get("custom_tools").map(|l| self.custom_tools(l)).unwrap_or_default(),
+            custom_python: backend.get("custom_tools_python").and_then(|p| self.custom_python(p)),
             allowed: backend.get("allowed_tools").map(|l| self.names(l)),
             excluded: backend.get("exclude_tools").map(|l| self.names(l)).unwrap_or_default(),
             allowed_commands: self.patterns(backend.get("command_line_allowed_commands")),

@@ -1,6 +1,8 @@
 use super::{
     EGRESS,
-    nested::{CONTEXT_PATH, CREDENTIALS, HOOKS, MCP_SERVER, PACKAGES, PERMISSIONS, REASONING, STEP},
+    nested::{
+        CONTEXT_PATH, CREDENTIALS, CUSTOM_TOOL, HOOKS, MCP_SERVER, PACKAGES, PERMISSIONS, REASONING, STEP,
+    },
 };
 use crate::shape::{Scope, Shape, gone, ignored, later, later_but, later_with, off, on};
 
@@ -46,6 +48,8 @@ const BLOCKED_COMMANDS: &str = "Regular expressions, none of which a command of 
                                 its beginning. Advice to a model that errs, and no boundary: the sandbox is.";
 const TRUST: &str = "Settings, hooks and servers that the workspace brings for the program take effect. They run as \
                      the agent, inside the sandbox, and may send its key to whatever it may connect to.";
+const CUSTOM_TOOLS: &str =
+    "Your Python functions as tools: they run inside the sandbox, with the agent's rights.";
 const MESSAGE: &str = "use `system_message` of the agent";
 
 /// `agents[].backend`.
@@ -171,7 +175,12 @@ pub(crate) static BACKEND: Scope = Scope {
             ),
             later("output_schema"),
             on("mcp_servers", Shape::Either(&Shape::Map(&MCP_SERVER)), "Further MCP servers, by name."),
-            later("custom_tools"),
+            on("custom_tools", Shape::List(&Shape::Map(&CUSTOM_TOOL)), CUSTOM_TOOLS),
+            on(
+                "custom_tools_python",
+                Shape::Text,
+                "The interpreter inside that runs them, for instance of a virtual environment: an absolute path.",
+            ),
             later_with("hooks", Shape::Map(&HOOKS)),
             later_with("permissions", Shape::Map(&PERMISSIONS)),
             later("use_default_prompt"),

@@ -159,6 +159,37 @@ static MCP_SECURITY: Scope = Scope {
     required: &[],
 };
 
+const PRESET: &str = "MassGen reads it for no tool: use `preset_args`";
+
+/// One entry of `custom_tools`.
+pub(crate) static CUSTOM_TOOL: Scope = Scope {
+    name: "custom_tools[]",
+    keys: &[&[
+        on(
+            "path",
+            Shape::Text,
+            "The Python file, absolute or relative to the agent file; or the name of a module of the interpreter.",
+        ),
+        on("function", Shape::OneOrMore(&Shape::Text), "The function, or several of the file."),
+        on("func", Shape::OneOrMore(&Shape::Text), "The same as `function`."),
+        on(
+            "name",
+            Shape::OneOrMore(&Shape::Text),
+            "Models call it `custom_tool__NAME`; `function` when absent.",
+        ),
+        on(
+            "description",
+            Shape::OneOrMore(&Shape::Text),
+            "In place of the docstring's; a list has one for each function.",
+        ),
+        on("preset_args", Shape::Any, "Arguments that are given with every call, and not shown; a map."),
+        on("category", Shape::Text, "For people."),
+        ignored("default_params", PRESET),
+        ignored("defer_loading", "every tool is shown from the beginning"),
+    ]],
+    required: &[],
+};
+
 /// `hooks`.
 pub(crate) static HOOKS: Scope =
     Scope { name: "hooks", keys: &[&[later("PreToolUse"), later("PostToolUse")]], required: &[] };
