@@ -190,6 +190,23 @@ impl Host {
         &self.tools
     }
 
+    /// Whether a tool of this name is one of the sandbox's own.
+    #[must_use]
+    pub fn is_own(&self, name: &str) -> bool {
+        self.index.get(name).and_then(|(n, _)| self.servers.get(*n)).is_some_and(|s| s.name.is_none())
+    }
+
+    /// Calls one of the sandbox's own tools on the daemon's behalf: whether the agent is shown it does
+    /// not matter, and nobody is told. The policy holds all the same.
+    ///
+    /// # Errors
+    /// When the sandbox's tools are gone.
+    pub async fn call_own(&self, tool: &str, arguments: JsonObject) -> Result<CallResult, ServerError> {
+        let own = self.servers.iter().find(|s| s.name.is_none());
+        let own = own.ok_or_else(|| ServerError::Ended("the sandbox has no tools".to_owned()))?;
+        Ok(CallResult { inner: own.call(tool, arguments).await?, own: true })
+    }
+
     /// Calls a tool and tells the observer. A server that is dead or silent is an answer
     /// that says so. Dropping the future tells the server that nobody waits any more.
     ///

@@ -164,7 +164,11 @@ async fn send(mut reader: JournalReader, follow: bool, to: mpsc::Sender<Result<v
         };
         match batch {
             Ok(Some(events)) => {
-                for event in events {
+                for mut event in events {
+                    // The daemon's own, and as large as a conversation may be.
+                    if let Some(v1::event::Kind::Conversation(said)) = &mut event.kind {
+                        said.item.clear();
+                    }
                     if to.send(Ok(event)).await.is_err() {
                         return;
                     }
