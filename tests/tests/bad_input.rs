@@ -34,7 +34,7 @@ fn mistakes_in_agent_files_are_named_with_their_place() {
     let host = Host::start();
     let one = |backend: &str| format!("agents:\n  - id: a\n    backend:\n{backend}");
     refused(&host, &one("      type: codx\n"), &["codx", "codex", "bad.yaml:4"]);
-    refused(&host, &one("      type: gemini\n      model: x\n"), &["gemini", "not supported yet"]);
+    refused(&host, &one("      type: uitars\n      model: x\n"), &["uitars", "no backend type"]);
     refused(&host, &one("      type: codex\n"), &["cwd"]);
     refused(
         &host,

@@ -25,6 +25,8 @@ pub struct ApiOptions {
     pub reasoning_tokens: Option<u32>,
     /// `reasoning.exclude`.
     pub reasoning_exclude: Option<bool>,
+    /// `reasoning.enabled`, or `reasoning: true`.
+    pub reasoning_enabled: Option<bool>,
     /// `text.verbosity`, or `verbosity`.
     pub verbosity: Option<Verbosity>,
     /// `safety_settings`: category and threshold.
@@ -43,12 +45,17 @@ pub struct ApiOptions {
     pub azure_version: Option<String>,
     /// Keys of `lmstudio`.
     pub lmstudio: LmStudio,
+    /// `parallel_tool_calls: false`: the model asks for one tool at a time.
+    pub one_call: bool,
     /// How far a turn may go.
     pub limits: TurnLimits,
     /// `enable_multimodal_tools`: what else a model may look at, through another one.
     pub media: Option<Media>,
     /// `coordination.enable_planning_mode`: nothing is changed, whatever the model asks for.
     pub planning: bool,
+    /// `coordination.planning_mode_instruction`: what the model is told of it, in place of
+    /// Cordon's own words.
+    pub planning_words: Option<String>,
 }
 
 /// `enable_web_search`, with what `OpenRouter` adds.
@@ -58,6 +65,8 @@ pub struct WebSearch {
     pub engine: Option<String>,
     /// `max_results`.
     pub max_results: Option<u32>,
+    /// `search_prompt`.
+    pub prompt: Option<String>,
     /// `search_context_size`.
     pub context: Option<String>,
 }

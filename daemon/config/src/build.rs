@@ -2,6 +2,7 @@
 //! fit together, is checked here; their types were before.
 
 mod agent;
+mod api;
 mod backend;
 mod context;
 mod credentials;
@@ -9,6 +10,7 @@ mod custom;
 mod docker;
 mod honour;
 mod mcp;
+mod media;
 mod packages;
 mod program;
 mod steps;
@@ -50,7 +52,7 @@ impl Build<'_, '_> {
         let shared = orchestrator.and_then(|o| o.get("context_paths"));
         let shared = shared.map(|c| self.context_paths(c, &[])).unwrap_or_default();
         let items = self.agent_items(top)?;
-        let agents: Vec<Option<Agent>> = items.iter().map(|i| self.agent(i, &shared)).collect();
+        let agents: Vec<Option<Agent>> = items.iter().map(|i| self.agent(i, &shared, orchestrator)).collect();
         self.distinct(items, &agents);
         let timeouts = self.timeouts(top.get("timeout_settings"));
         let snapshot_storage = orchestrator.and_then(|o| self.storage(o.get("snapshot_storage")?));

@@ -88,7 +88,8 @@ pub(crate) struct Checker<'r, 'a> {
 }
 
 impl Checker<'_, '_> {
-    pub(crate) fn item(&mut self, node: &Node, shape: &Shape, path: String) -> Item {
+    pub(crate) fn item(&mut self, node: &Node, shape: &'static Shape, path: String) -> Item {
+        let shape = shape.for_kind(&node.kind);
         let at = At::new(&path, node.mark);
         let mut written = String::new();
         let value = match (shape, &node.kind) {
@@ -308,20 +309,8 @@ impl Checker<'_, '_> {
                 self.report.error(&at, "not-supported-yet", not_yet(entry), help);
                 self.only_unknown(&entry.value, &key.shape, &path);
             }
-            Status::OffOnly => {
-                let flag = match &entry.value.kind {
-                    Kind::Scalar { text, plain: true } if scalar::plain(text) == Plain::Null => Some(false),
-                    Kind::Scalar { text, plain: true } => scalar::flag(text),
-                    _ => None,
-                };
-                match flag {
-                    Some(false) => {}
-                    Some(true) => self.report.error(&at, "not-supported-yet", not_yet(entry), ""),
-                    None => {
-                        self.wrong_type_of_flag(entry, &path);
-                    }
-                }
-            }
+            // What asks for nothing is not missed.
+            Status::Ignored(_) if asks_for_nothing(&entry.value) => {}
             Status::Ignored(why) => {
                 let message = format!("{} is ignored: {why}", Quoted(&entry.key));
                 self.report.warn(&at, "ignored-key", message, "take it out to be rid of this warning");
@@ -334,18 +323,6 @@ impl Checker<'_, '_> {
         None
     }
 
-    fn wrong_type_of_flag(&mut self, entry: &Entry, path: &str) {
-        let at = At::new(path, entry.value.mark);
-        match &entry.value.kind {
-            Kind::Scalar { text, plain } => {
-                self.scalar(text, *plain, &Shape::Flag, &at);
-            }
-            _ => {
-                self.wrong_type(&entry.value, &Shape::Flag, &at);
-            }
-        }
-    }
-
     fn unknown(&mut self, entry: &Entry, scope: &Scope, at: &At<'_>) {
         let message = format!("unknown key {} in {}", Quoted(&entry.key), scope.name);
         // Not for those that nobody will see.
@@ -354,7 +331,7 @@ impl Checker<'_, '_> {
     }
 
     /// Keys inside something that is not honoured yet: only their spelling is checked.
-    fn only_unknown(&mut self, node: &Node, shape: &Shape, path: &str) {
+    fn only_unknown(&mut self, node: &Node, shape: &'static Shape, path: &str) {
         match (shape, &node.kind) {
             (Shape::Map(scope), Kind::Map(entries)) => {
                 for entry in entries {
@@ -378,6 +355,11 @@ impl Checker<'_, '_> {
             _ => {}
         }
     }
+}
+
+fn asks_for_nothing(node: &Node) -> bool {
+    let Kind::Scalar { text, plain: true } = &node.kind else { return false };
+    scalar::plain(text) == Plain::Null || scalar::flag(text) == Some(false)
 }
 
 fn not_yet(entry: &Entry) -> String {

@@ -2,6 +2,7 @@
 //! that a backend cannot honour, and which the documents show.
 
 use crate::BackendKind;
+use cordon_providers::Setting;
 use std::fmt::Write as _;
 
 /// What becomes of a key.
@@ -25,9 +26,8 @@ pub(crate) struct Row {
     copilot: How,
     command: How,
     replay: How,
+    api: How,
 }
-
-const REQUEST: How = By("of the request");
 
 impl Row {
     pub(crate) fn of(&self, kind: BackendKind) -> &How {
@@ -38,7 +38,7 @@ impl Row {
             BackendKind::Copilot => &self.copilot,
             BackendKind::Command => &self.command,
             BackendKind::Replay => &self.replay,
-            BackendKind::Api(_) | BackendKind::Ag2 => &REQUEST,
+            BackendKind::Api(_) | BackendKind::Ag2 => &self.api,
         }
     }
 }
@@ -47,12 +47,19 @@ const NO_MODEL: &str = "name the model to the program itself, in `command`";
 const NO_KEY: &str = "the program reads it itself: use `command_line_docker_credentials`";
 const OWN_WORDS: &str = "give the program its own arguments in `command`";
 const NO_PROGRAM: &str = "a replay starts no program that could be told: take the key out";
-const ONLY_AZURE: &str = "only codex and copilot reach a model through Azure: use one of them, or `base_url`";
+const ONLY_AZURE: &str =
+    "only codex, copilot and azure_openai reach a model through Azure: use one of them, or `base_url`";
 const CODEX_ASKS: &str = "codex asks somebody, or works in a sandbox of its own, which does not nest in Cordon's: \
                           use `bypassPermissions`, and context_paths with permission: read";
 const WALL: &str = "by the wall";
 const DAEMON: &str = "by the daemon";
 const OWN_TOOLS: &str = "Cordon's own tools: `cordon mcp`, `enable_mcp_command_line`";
+const SHOWN: &str = "what the model is shown";
+const AZURE: &str = "`azure_openai`: the URL of requests";
+const REQUEST: &str = "of the request";
+const NO_PROCESS: &str = "a model API has no program of its own in the sandbox: take the key out";
+const NOBODY_ASKS: &str = "a model API asks nobody: the sandbox decides; for a plan and no changes use \
+                           `orchestrator.coordination.enable_planning_mode`";
 const SERVED: &str = "served by `cordon mcp`";
 
 const fn for_all(key: &'static str, how: &'static str) -> Row {
@@ -65,10 +72,11 @@ const fn for_all(key: &'static str, how: &'static str) -> Row {
         copilot: By(how),
         command: By(how),
         replay: By(how),
+        api: By(how),
     }
 }
 
-const fn azure(key: &'static str, codex: &'static str, copilot: &'static str) -> Row {
+const fn azure(key: &'static str, codex: &'static str, copilot: &'static str, api: How) -> Row {
     Row {
         key,
         value: None,
@@ -78,11 +86,12 @@ const fn azure(key: &'static str, codex: &'static str, copilot: &'static str) ->
         copilot: By(copilot),
         command: Not(OWN_WORDS),
         replay: Not(NO_PROGRAM),
+        api,
     }
 }
 
-/// A key that only the four CLI programs know.
-const fn cli(key: &'static str, how: [&'static str; 4], command: &'static str) -> Row {
+/// A key that the four CLI programs know, and model APIs or not.
+const fn cli(key: &'static str, how: [&'static str; 4], command: &'static str, api: How) -> Row {
     let [codex, claude, gemini, copilot] = how;
     Row {
         key,
@@ -93,6 +102,7 @@ const fn cli(key: &'static str, how: [&'static str; 4], command: &'static str) -
         copilot: By(copilot),
         command: Not(command),
         replay: Not(NO_PROGRAM),
+        api,
     }
 }
 
@@ -106,6 +116,7 @@ const fn custom(key: &'static str, how: &'static str) -> Row {
         copilot: By(how),
         command: By(SERVED),
         replay: By(SERVED),
+        api: By(SHOWN),
     }
 }
 
@@ -120,6 +131,7 @@ const fn mode(value: &'static str, how: [How; 4]) -> Row {
         copilot,
         command: Not(OWN_WORDS),
         replay: Not(NO_PROGRAM),
+        api: Not(NOBODY_ASKS),
     }
 }
 
@@ -132,9 +144,9 @@ const EFFORT: [&str; 4] = [
 
 /// The table. A key that is in none of its rows is honoured for every type, or checked elsewhere.
 pub(crate) const ROWS: &[Row] = &[
-    cli("model", ["`--model`", "`--model`", "`--model`", "`--model`"], NO_MODEL),
-    cli("model_reasoning_effort", EFFORT, OWN_WORDS),
-    cli("reasoning", EFFORT, OWN_WORDS),
+    cli("model", ["`--model`", "`--model`", "`--model`", "`--model`"], NO_MODEL, By(REQUEST)),
+    cli("model_reasoning_effort", EFFORT, OWN_WORDS, By(REQUEST)),
+    cli("reasoning", EFFORT, OWN_WORDS, By(REQUEST)),
     cli(
         "system_message",
         [
@@ -144,6 +156,7 @@ pub(crate) const ROWS: &[Row] = &[
             "copilot-instructions.md of the private home",
         ],
         "put it into the prompt, or into an argument of `command`",
+        By("the system prompt of every request"),
     ),
     cli(
         "api_key",
@@ -154,6 +167,7 @@ pub(crate) const ROWS: &[Row] = &[
             "`COPILOT_GITHUB_TOKEN`, or with `base_url` `COPILOT_PROVIDER_API_KEY`; kept from the shells it starts",
         ],
         NO_KEY,
+        By("a header of the request; no process in the sandbox has it"),
     ),
     cli(
         "base_url",
@@ -164,17 +178,19 @@ pub(crate) const ROWS: &[Row] = &[
             "`COPILOT_PROVIDER_BASE_URL`",
         ],
         OWN_WORDS,
+        By("where requests go"),
     ),
     azure(
         "provider",
         "a `model_providers` entry with the header `api-key` and the query `api-version`",
         "`COPILOT_PROVIDER_TYPE=azure`",
+        Not("use `type: azure_openai`"),
     ),
-    azure("azure_endpoint", "its `base_url`", "`COPILOT_PROVIDER_BASE_URL`"),
-    azure("azure_deployment", "`--model`", "`COPILOT_PROVIDER_WIRE_MODEL`"),
-    azure("deployment_name", "`--model`", "`COPILOT_PROVIDER_WIRE_MODEL`"),
-    azure("api_version", "its `query_params`", "`COPILOT_PROVIDER_AZURE_API_VERSION`"),
-    for_all("env", "variables of the program and of what it starts"),
+    azure("azure_endpoint", "its `base_url`", "`COPILOT_PROVIDER_BASE_URL`", By(AZURE)),
+    azure("azure_deployment", "`--model`", "`COPILOT_PROVIDER_WIRE_MODEL`", By(AZURE)),
+    azure("deployment_name", "`--model`", "`COPILOT_PROVIDER_WIRE_MODEL`", By(AZURE)),
+    azure("api_version", "its `query_params`", "`COPILOT_PROVIDER_AZURE_API_VERSION`", By(AZURE)),
+    Row { api: Not(NO_PROCESS), ..for_all("env", "variables of the program and of what it starts") },
     for_all("timeout", "by the daemon: the turn is stopped"),
     mode(
         "bypassPermissions",
@@ -216,6 +232,7 @@ pub(crate) const ROWS: &[Row] = &[
             "web_search and web_fetch; without it `--excluded-tools`",
         ],
         OWN_WORDS,
+        By("the provider's own, where it has one"),
     ),
     Row {
         key: "disallowed_tools",
@@ -226,6 +243,7 @@ pub(crate) const ROWS: &[Row] = &[
         copilot: By("`--deny-tool`"),
         command: Not(OWN_WORDS),
         replay: Not("take the steps out"),
+        api: Not("a model API has no tools of a program: use `exclude_tools`"),
     },
     Row {
         key: "allowed_tools",
@@ -236,6 +254,7 @@ pub(crate) const ROWS: &[Row] = &[
         copilot: By("MCP tools: `tools` of the server"),
         command: By(SERVED),
         replay: By(SERVED),
+        api: By(SHOWN),
     },
     Row {
         key: "exclude_tools",
@@ -246,6 +265,7 @@ pub(crate) const ROWS: &[Row] = &[
         copilot: By("MCP tools: `--excluded-tools`"),
         command: By(SERVED),
         replay: By(SERVED),
+        api: By(SHOWN),
     },
     Row {
         key: "mcp_servers",
@@ -256,6 +276,7 @@ pub(crate) const ROWS: &[Row] = &[
         copilot: By("`--additional-mcp-config`"),
         command: By(SERVED),
         replay: By(SERVED),
+        api: By(SHOWN),
     },
     custom("custom_tools", "MCP server `custom_tools`"),
     custom("custom_tools_python", "by the daemon: its interpreter"),
@@ -263,6 +284,7 @@ pub(crate) const ROWS: &[Row] = &[
         "enable_mcp_command_line",
         ["MCP server `cordon`", "MCP server `cordon`", "MCP server `cordon`", "MCP server `cordon`"],
         "a program that speaks MCP starts `/run/cordon-guest mcp` itself",
+        By("Cordon's own tools are always there"),
     ),
     for_all("command_line_allowed_commands", OWN_TOOLS),
     for_all("command_line_blocked_commands", OWN_TOOLS),
@@ -277,6 +299,7 @@ pub(crate) const ROWS: &[Row] = &[
             "in place of `copilot` on PATH",
         ],
         "the program is the first word of `command`",
+        Not(NO_PROCESS),
     ),
     cli(
         "trust_repository",
@@ -287,12 +310,86 @@ pub(crate) const ROWS: &[Row] = &[
             "`COPILOT_ALLOW_ALL=true`",
         ],
         "a command reads what it likes in the workspace: take the key out",
+        Not("a model API reads no settings of the workspace: take the key out"),
     ),
     for_all("command_line_docker_credentials", WALL),
     for_all("command_line_docker_runtime", WALL),
     for_all("command_line_docker_packages", "by the daemon: an image made once"),
     for_all("egress", DAEMON),
 ];
+
+/// A key that only model APIs know.
+pub(crate) struct ApiRow {
+    pub(crate) key: &'static str,
+    /// What a provider must have for it; none: every one.
+    pub(crate) setting: Option<Setting>,
+    /// What becomes of it.
+    how: &'static str,
+}
+
+const fn api(key: &'static str, setting: Option<Setting>, how: &'static str) -> ApiRow {
+    ApiRow { key, setting, how }
+}
+
+const BY_DAEMON: &str = "by the daemon, between two requests";
+
+/// The keys that only model APIs know. Those inside `reasoning` are checked where it is.
+pub(crate) const API_ROWS: &[ApiRow] = &[
+    api("temperature", None, REQUEST),
+    api("max_tokens", None, REQUEST),
+    api("top_p", None, REQUEST),
+    api("top_k", Some(Setting::TopK), REQUEST),
+    api("repetition_penalty", Some(Setting::RepetitionPenalty), REQUEST),
+    api("text", Some(Setting::Verbosity), REQUEST),
+    api("verbosity", Some(Setting::Verbosity), REQUEST),
+    api("safety_settings", Some(Setting::Safety), REQUEST),
+    api("chat_template_kwargs", Some(Setting::Template), REQUEST),
+    api("separate_reasoning", Some(Setting::SeparateReasoning), REQUEST),
+    api("extra_body", None, "by the key of the same name"),
+    api("enable_x_search", Some(Setting::XSearch), "a tool that runs at the provider"),
+    api("enable_code_execution", Some(Setting::Code), "a tool that runs at the provider"),
+    api("enable_code_interpreter", Some(Setting::Code), "a tool that runs at the provider"),
+    api("engine", Some(Setting::WebSearchEngine), "of the web search"),
+    api("max_results", Some(Setting::WebSearchEngine), "of the web search"),
+    api("search_prompt", Some(Setting::WebSearchPrompt), "of the web search"),
+    api("search_context_size", Some(Setting::WebSearchContext), "of the web search"),
+    api("plugins", Some(Setting::WebSearchEngine), "of the web search"),
+    api("parallel_tool_calls", None, "of the request"),
+    api("enable_multimodal_tools", None, "tools that the daemon serves"),
+    api("multimodal_config", None, "tools that the daemon serves"),
+    api("image_generation_backend", None, "tools that the daemon serves"),
+    api("image_generation_model", None, "tools that the daemon serves"),
+    api("audio_generation_backend", None, "tools that the daemon serves"),
+    api("audio_generation_model", None, "tools that the daemon serves"),
+    api("concurrent_tool_execution", None, "by the daemon"),
+    api("max_concurrent_tools", None, "by the daemon"),
+    api("max_turns", None, BY_DAEMON),
+    api("max_tokens_total", None, BY_DAEMON),
+    api("max_cost_usd", None, BY_DAEMON),
+    api("context_window", None, BY_DAEMON),
+];
+
+/// Settings within `reasoning`, by key.
+pub(crate) const REASONING_ROWS: [ApiRow; 5] = [
+    api("effort", Some(Setting::Effort), REQUEST),
+    api("summary", Some(Setting::Summary), REQUEST),
+    api("max_tokens", Some(Setting::ReasoningTokens), REQUEST),
+    api("exclude", Some(Setting::ReasoningExclude), REQUEST),
+    api("enabled", Some(Setting::ReasoningEnabled), REQUEST),
+];
+
+/// The table of keys that only model APIs know, as the documents show it.
+fn api_table() -> String {
+    let mut out = String::from("| key | how | backends that have it |\n|---|---|---|");
+    let rows = API_ROWS.iter().map(|row| (String::new(), row));
+    let inner = REASONING_ROWS.iter().map(|row| ("reasoning.".to_owned(), row));
+    for (before, row) in inner.chain(rows) {
+        let able = row.setting.map_or_else(|| "all".to_owned(), |s| s.providers().join(", "));
+        let _ = write!(out, "\n| `{before}{}` | {} | {able} |", row.key, row.how);
+    }
+    out.push_str("\n| `port`, `lmstudio_start` | by the daemon | lmstudio |\n");
+    out
+}
 
 /// The table of keys and backends as the documents show it.
 #[must_use]
@@ -305,9 +402,13 @@ pub fn table() -> String {
         BackendKind::Command,
         BackendKind::Replay,
     ];
+    let apis = |row: &Row| match row.api {
+        By(how) => how,
+        Not(_) => "error",
+    };
     let mut out = String::from("| key |");
     kinds.iter().for_each(|kind| out.push_str(&format!(" {} |", kind.name())));
-    out.push_str("\n|---|");
+    out.push_str(" model APIs |\n|---|---|");
     kinds.iter().for_each(|_| out.push_str("---|"));
     for row in ROWS {
         let value = row.value.map(|v| format!(": {v}")).unwrap_or_default();
@@ -318,8 +419,10 @@ pub fn table() -> String {
                 Not(_) => write!(out, " error |"),
             };
         }
+        let _ = write!(out, " {} |", apis(row));
     }
-    out.push('\n');
+    out.push_str("\n\nOnly model APIs know these; with another backend, or with one that has them not, they are errors:\n\n");
+    out.push_str(&api_table());
     out
 }
 
@@ -333,6 +436,26 @@ mod tests {
         for row in ROWS {
             let key = AGENT.find(row.key).or_else(|| BACKEND.find(row.key));
             assert!(key.is_some_and(|k| matches!(k.status, crate::shape::Status::Supported)), "{}", row.key);
+        }
+    }
+
+    #[test]
+    fn every_key_of_model_apis_is_one() {
+        let known = |scope: &crate::shape::Scope, name: &str| {
+            scope.find(name).is_some_and(|k| matches!(k.status, crate::shape::Status::Supported))
+        };
+        for row in API_ROWS {
+            assert!(known(&BACKEND, row.key), "{}", row.key);
+            assert!(ROWS.iter().all(|r| r.key != row.key), "{}", row.key);
+        }
+        for row in &REASONING_ROWS {
+            assert!(known(&crate::keys::api::REASONING_MAP, row.key), "{}", row.key);
+        }
+        // Every setting is asked for by some key.
+        for setting in Setting::ALL {
+            let rows = API_ROWS.iter().chain(&REASONING_ROWS).filter_map(|r| r.setting);
+            assert!(*setting == Setting::WebSearch || rows.into_iter().any(|s| s == *setting), "{setting}");
+            assert!(!setting.providers().is_empty(), "{setting}");
         }
     }
 

@@ -1,16 +1,18 @@
 //! Every key that Cordon or MassGen knows, by scope, and what Cordon does with it.
 
+pub(crate) mod api;
 mod backend;
 mod nested;
 mod orchestrator;
 
-pub(crate) use backend::{BACKEND, KINDS, LATER_KINDS, OTHER_NAMES};
+pub(crate) use backend::{BACKEND, DECLINED_KINDS, OTHER_NAMES, PROGRAMS, kinds};
 pub(crate) use orchestrator::{COORDINATION, ORCHESTRATOR, TIMEOUTS};
 
-use crate::shape::{Scope, Shape, gone, ignored, later, later_with, on};
+use crate::shape::{Scope, Shape, gone, ignored, later_but, later_with, on};
 use nested::{CONTEXT_PATH, HOOKS, PERMISSIONS};
 
-const COORDINATES: &str = "it only matters when agents vote on each other's answers";
+const COORDINATES: &str = "Cordon runs agents side by side; they do not vote on each other's answers";
+const NLIP: &str = "agents are not reached through NLIP";
 const DISPLAYS: &str = "the client decides how a run is shown";
 const OLD: &str = "this is MassGen's old V1 format: list the agents under `agents`";
 
@@ -24,9 +26,13 @@ pub(crate) static TOP: Scope = Scope {
         on("timeout_settings", Shape::Map(&TIMEOUTS), "How long a run and its parts may take."),
         ignored("ui", DISPLAYS),
         ignored("session_storage", "runs are kept in the daemon's state directory"),
-        later("memory"),
+        ignored("display", DISPLAYS),
+        ignored("memory", "what an agent did is in the journal, and a run begins without memories of others"),
+        ignored("task", "the task is given on the command line"),
+        ignored("nlip*", NLIP),
+        ignored("enable_nlip", NLIP),
         later_with("hooks", Shape::Map(&HOOKS)),
-        later("checkpoint"),
+        later_but("checkpoint", "Cordon has no checkpoints: use `context_paths` with permission: read"),
         gone("models", OLD),
         gone("model_configs", OLD),
         gone("num_agents", OLD),
@@ -46,10 +52,13 @@ pub(crate) static AGENT: Scope = Scope {
         on("backend", Shape::Map(&BACKEND), "What drives the agent."),
         on("system_message", Shape::Text, "Text that goes before every prompt."),
         on("egress", Shape::Map(&EGRESS), "Where the sandbox may connect to. Here or in `backend`."),
-        ignored("voting_sensitivity", COORDINATES),
+        on("append_system_prompt", Shape::Text, "Text that goes behind `system_message`."),
+        ignored("voting_*", COORDINATES),
         ignored("main_agent", COORDINATES),
-        later("subtask"),
-        later("subagent_agents"),
+        ignored("subtask", COORDINATES),
+        ignored("subagent_agents", "an agent of Cordon starts no others"),
+        ignored("nlip*", NLIP),
+        ignored("enable_nlip", NLIP),
         later_with("permissions", Shape::Map(&PERMISSIONS)),
     ]],
     required: &["id", "backend"],

@@ -13,6 +13,9 @@ use std::{collections::BTreeMap, io, path::Path};
 /// Larger files are refused unread.
 const MOST_BYTES: usize = 1 << 20;
 
+/// The whole of it.
+static FILE: Shape = Shape::Map(&TOP);
+
 /// An agent file and what it is read with.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -126,6 +129,6 @@ fn read<'a>(
     for fault in duplicates {
         report.error(&At::new("", fault.mark), fault.reason, fault.message, fault.help);
     }
-    let top = Checker { report, variables }.item(&root, &Shape::Map(&TOP), String::new());
+    let top = Checker { report, variables }.item(&root, &FILE, String::new());
     Build { report, variables, source, exists, write_mode: WriteMode::default() }.file(&top)
 }

@@ -1,5 +1,5 @@
 use crate::{
-    keys::{BACKEND, KINDS, OTHER_NAMES, TOP},
+    keys::{BACKEND, OTHER_NAMES, TOP, kinds},
     shape::{Scope, Shape, Status},
 };
 use serde_json::{Map, Value, json};
@@ -27,13 +27,12 @@ fn scope(scope: &Scope) -> Value {
                 if let (Value::Object(property), false) = (&mut property, key.about.is_empty()) {
                     property.insert("description".to_owned(), json!(key.about));
                     if key.name == "type" && std::ptr::eq(scope, &raw const BACKEND) {
-                        let names = KINDS.into_iter().chain(OTHER_NAMES.map(|(name, _)| name));
+                        let names = kinds().chain(OTHER_NAMES.map(|(name, _)| name));
                         property.insert("enum".to_owned(), names.collect());
                     }
                 }
                 property
             }
-            Status::OffOnly => json!({ "enum": [false, null], "description": "Not supported yet." }),
             Status::Ignored(why) => json!({ "deprecated": true, "description": format!("Ignored: {why}.") }),
             Status::NotYet(_) | Status::Gone(_) => continue,
         };
@@ -75,6 +74,7 @@ fn shape(what: &Shape) -> Value {
         Shape::OneOrMore(inner) => {
             json!({ "anyOf": [shape(inner), { "type": "array", "items": shape(inner) }] })
         }
+        Shape::OneOf(shapes) => json!({ "anyOf": shapes.iter().map(shape).collect::<Vec<_>>() }),
         Shape::Any => json!({}),
     }
 }

@@ -1,3 +1,5 @@
+use crate::tree::Kind;
+
 /// What a value must be. Reading, checking and the JSON schema all follow it.
 pub(crate) enum Shape {
     /// Text; numbers and the like have to be quoted.
@@ -24,6 +26,8 @@ pub(crate) enum Shape {
     Either(&'static Shape),
     /// One scalar, or a list of them.
     OneOrMore(&'static Shape),
+    /// Of these, the one for what stands there: a single value, a list or a map.
+    OneOf(&'static [Shape]),
     /// Anything.
     Any,
 }
@@ -34,8 +38,6 @@ pub(crate) enum Status {
     Supported,
     /// Knows it and does not honour it yet; a help text or "".
     NotYet(&'static str),
-    /// The same, but `false` and null ask for nothing and are fine.
-    OffOnly,
     /// Ignores it on purpose, and why.
     Ignored(&'static str),
     /// Nobody honours it any more; what to do instead.
@@ -73,6 +75,19 @@ impl Scope {
 }
 
 impl Shape {
+    /// Of several shapes the one for a node of this kind; otherwise itself.
+    pub(crate) fn for_kind(&'static self, kind: &Kind) -> &'static Shape {
+        let Self::OneOf(shapes) = self else { return self };
+        let fits = |shape: &&Shape| match (kind, shape) {
+            (Kind::List(_), Self::List(_) | Self::Either(_)) => true,
+            (Kind::Map(_), Self::Map(_) | Self::Named(_) | Self::Either(_)) => true,
+            (Kind::Scalar { .. }, Self::List(_) | Self::Map(_) | Self::Named(_) | Self::Either(_)) => false,
+            (Kind::Scalar { .. }, _) => true,
+            _ => false,
+        };
+        shapes.iter().find(fits).unwrap_or(self)
+    }
+
     /// For "expected …, found …".
     pub(crate) fn expected(&self) -> String {
         match self {
@@ -86,6 +101,7 @@ impl Shape {
             Self::OrNull(inner) => format!("{} or null", inner.expected()),
             Self::Either(_) => "a list or a map".to_owned(),
             Self::OneOrMore(inner) => format!("{} or a list", inner.expected()),
+            Self::OneOf(shapes) => shapes.iter().map(Self::expected).collect::<Vec<_>>().join(" or "),
             Self::Any => "anything".to_owned(),
         }
     }
@@ -106,10 +122,6 @@ pub(crate) const fn later_but(name: &'static str, help: &'static str) -> Key {
 /// Not honoured yet, with keys of its own whose spelling is checked all the same.
 pub(crate) const fn later_with(name: &'static str, shape: Shape) -> Key {
     Key { name, status: Status::NotYet(""), shape, about: "" }
-}
-
-pub(crate) const fn off(name: &'static str) -> Key {
-    Key { name, status: Status::OffOnly, shape: Shape::Flag, about: "" }
 }
 
 pub(crate) const fn ignored(name: &'static str, why: &'static str) -> Key {

@@ -109,7 +109,7 @@ fn every_key_that_a_backend_cannot_honour_is_an_error() {
         ("codex", "disallowed_tools: [x]", "exclude_tools"),
         ("codex", "permission_mode: plan", "bypassPermissions"),
         ("codex", "permission_mode: acceptEdits", "bypassPermissions"),
-        ("claude_code", "provider: azure", "codex and copilot"),
+        ("claude_code", "provider: azure", "codex, copilot and azure_openai"),
         ("command", "model: x", "`command`"),
         ("command", "enable_web_search: true", "`command`"),
         ("command", "cli_path: /bin/ls", "first word"),

@@ -67,7 +67,14 @@ fn top_level() {
     fails("agents: []\n", "bad-value", "agents", "[]", "empty");
     fails(&format!("{agent}agnets: 1\n"), "unknown-key", "agnets", "agnets", "did you mean `agents`?");
     fails(&format!("{agent}num_agents: 3\n"), "old-key", "num_agents", "num_agents", "V1");
-    fails(&format!("{agent}memory: {{}}\n"), "not-supported-yet", "memory", "memory", "memory");
+    fails(
+        &format!("{agent}checkpoint: {{}}\n"),
+        "not-supported-yet",
+        "checkpoint",
+        "checkpoint",
+        "checkpoint",
+    );
+    warns(&format!("{agent}memory: {{enabled: true}}\n"), "ignored-key", "memory", "journal");
     fails(&format!("{agent}cwd: x\n"), "unknown-key", "cwd", "cwd", "belongs in agents[].backend");
     fails("- a\n", "wrong-type", "", "- a", "expected a map, found a list");
     warns(&format!("{agent}ui: {{display_type: simple}}\n"), "ignored-key", "ui", "client");
@@ -148,14 +155,16 @@ fn backend_types() {
         "zzz",
         "codex, claude_code, gemini_cli, copilot, command, replay",
     );
-    for later in ["openai", "gemini", "vllm", "chatcompletion", "grok"] {
-        fails(
-            &backend(&format!("type: {later}")),
-            "not-supported-yet",
-            &format!("{B}.type"),
-            later,
-            "not supported yet",
-        );
+    for other in ["antigravity_cli", "uitars"] {
+        let text = backend(&format!("type: {other}"));
+        fails(&text, "unsupported-backend", &format!("{B}.type"), other, "Cordon has no backend type");
+    }
+    for provider in cordon_providers::PROVIDERS {
+        let mut lines = format!("type: {}\nmodel: m", provider.name);
+        if provider.name == "azure_openai" {
+            lines.push_str("\nazure_endpoint: https://r.openai.azure.com");
+        }
+        assert_eq!(fine(&backend(&lines)).agents[0].backend.name(), provider.name);
     }
     for name in ["gemini_cli", "gemini-cli"] {
         let file = fine(&backend(&format!("type: {name}\ncwd: w")));
@@ -237,10 +246,10 @@ fn backend_types() {
     );
     fails(
         &backend("type: codex\ncwd: w\ntemperature: 0.1"),
-        "not-supported-yet",
+        "unsupported-key",
         &format!("{B}.temperature"),
-        "temperature",
-        "",
+        "0.1",
+        "model APIs",
     );
     fine(&backend("type: codex\ncwd: w\nenable_web_search: false"));
     fails(
@@ -521,13 +530,12 @@ fn values() {
         fine(&with("reasoning: {effort: xhigh}")).agents[0].effort,
         Some(cordon_config::Effort::XHigh)
     );
-    fails(
-        &with("reasoning: {summary: auto}"),
-        "not-supported-yet",
-        &format!("{B}.reasoning.summary"),
-        "summary",
-        "",
-    );
+    warns(&with("reasoning: {summary: auto}"), "no-effect", &format!("{B}.reasoning.summary"), "thoughts");
+    for bad in ["none", "minimal", "max"] {
+        let key = format!("{B}.reasoning.effort");
+        fails(&with(&format!("reasoning: {{effort: {bad}}}")), "bad-value", &key, bad, "low, medium, high");
+    }
+    fails(&with("reasoning: true"), "unsupported-key", &format!("{B}.reasoning"), "true", "reasoning.effort");
     fails(
         &with("egress: {allow: ['a b']}"),
         "bad-value",

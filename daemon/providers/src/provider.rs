@@ -4,8 +4,9 @@
 use crate::{Protocol, Setting};
 use Protocol::{Chat, Generate, Messages, Responses};
 use Setting::{
-    Code, Effort, ReasoningExclude, ReasoningTokens, RepetitionPenalty, Safety, SeparateReasoning, Summary,
-    Template, TopK, Verbosity, WebSearch, WebSearchContext, WebSearchEngine, XSearch,
+    Code, Effort, ReasoningEnabled, ReasoningExclude, ReasoningTokens, RepetitionPenalty, Safety,
+    SeparateReasoning, Summary, Template, TopK, Verbosity, WebSearch, WebSearchContext, WebSearchEngine,
+    WebSearchPrompt, XSearch,
 };
 
 /// A provider.
@@ -174,7 +175,7 @@ pub static PROVIDERS: &[Provider] = &[
         keys: &["ZAI_API_KEY"],
         model: Some("glm-4.5"),
         hosts: &["z.ai", "bigmodel.cn"],
-        takes: &[Effort],
+        takes: &[Effort, ReasoningEnabled],
         chat: ChatDialect { thinking: Thinking::Switch, ..PLAIN },
         ..COMPATIBLE
     },
@@ -218,11 +219,13 @@ pub static PROVIDERS: &[Provider] = &[
             Effort,
             ReasoningTokens,
             ReasoningExclude,
+            ReasoningEnabled,
             Verbosity,
             TopK,
             RepetitionPenalty,
             WebSearch,
             WebSearchEngine,
+            WebSearchPrompt,
             WebSearchContext,
         ],
         chat: ChatDialect { thinking: Thinking::Object, replay: Replay::Details, ..PLAIN },
@@ -301,6 +304,34 @@ impl Provider {
     #[must_use]
     pub fn takes(&self, setting: Setting) -> bool {
         self.takes.contains(&setting)
+    }
+
+    /// Whose settings a server of this host has: any compatible server may be one that is known.
+    /// What a host has for another protocol it may not have for this one.
+    #[must_use]
+    pub fn at_host(&'static self, host: Option<&str>) -> &'static Self {
+        let known = host.filter(|_| self.name == COMPATIBLE.name).and_then(provider_of_host);
+        known.filter(|p| p.protocol == Chat).unwrap_or(self)
+    }
+
+    /// Variables with the key for a server of this host. For any compatible server they go by its
+    /// host, so that no provider gets the key of another.
+    #[must_use]
+    pub fn keys_at(&self, host: Option<&str>) -> &'static [&'static str] {
+        if self.name == COMPATIBLE.name {
+            return host.and_then(provider_of_host).map(|p| p.keys).unwrap_or_default();
+        }
+        self.keys
+    }
+
+    /// Words of `reasoning.effort` that it refuses.
+    #[must_use]
+    pub fn refuses_effort(&self, effort: crate::Effort) -> bool {
+        match self.protocol {
+            Messages => effort == crate::Effort::Minimal,
+            Generate => effort == crate::Effort::Max,
+            Responses | Chat => false,
+        }
     }
 }
 

@@ -92,6 +92,8 @@ words! {
         ReasoningTokens = "reasoning.max_tokens",
         /// `reasoning.exclude`.
         ReasoningExclude = "reasoning.exclude",
+        /// `reasoning.enabled`, or `reasoning: true`.
+        ReasoningEnabled = "reasoning.enabled",
         /// `text.verbosity`.
         Verbosity = "text.verbosity",
         /// `safety_settings`.
@@ -104,11 +106,21 @@ words! {
         WebSearch = "enable_web_search",
         /// `engine` and `max_results` of a web search.
         WebSearchEngine = "engine",
+        /// `search_prompt`.
+        WebSearchPrompt = "search_prompt",
         /// `search_context_size`.
         WebSearchContext = "search_context_size",
         /// `enable_code_execution` and `enable_code_interpreter`.
         Code = "enable_code_execution",
         /// `enable_x_search`.
         XSearch = "enable_x_search",
+    }
+}
+
+impl Setting {
+    /// Providers that have it, by name, in the order of the table.
+    #[must_use]
+    pub fn providers(self) -> Vec<&'static str> {
+        crate::PROVIDERS.iter().filter(|p| p.takes(self)).map(|p| p.name).collect()
     }
 }

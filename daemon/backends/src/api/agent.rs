@@ -98,6 +98,7 @@ fn settings(options: &ApiOptions, model: &str) -> Settings {
             engine: search.engine,
             max_results: search.max_results,
             context: search.context,
+            prompt: search.prompt,
         });
     }
     if options.code {
@@ -117,11 +118,13 @@ fn settings(options: &ApiOptions, model: &str) -> Settings {
         summary: options.summary,
         reasoning_tokens: options.reasoning_tokens,
         reasoning_exclude: options.reasoning_exclude,
+        reasoning_enabled: options.reasoning_enabled,
         verbosity: options.verbosity,
         safety: options.safety.clone(),
         separate_reasoning: options.separate_reasoning,
         template: options.template.clone(),
         built_in,
+        one_call: options.one_call,
         ..Settings::default()
     }
 }

@@ -68,8 +68,9 @@ fn thinking(ask: &Ask<'_>, thinking: Thinking, body: &mut Value) -> Result<(), R
             }
         }
         Thinking::Switch => {
-            if let Some(effort) = settings.effort {
-                let kind = if effort == Effort::None { "disabled" } else { "enabled" };
+            let thinks = settings.effort.map(|effort| effort != Effort::None);
+            if let Some(thinks) = settings.reasoning_enabled.or(thinks) {
+                let kind = if thinks { "enabled" } else { "disabled" };
                 body["thinking"] = json!({"type": kind});
             }
         }
@@ -90,6 +91,9 @@ fn thinking(ask: &Ask<'_>, thinking: Thinking, body: &mut Value) -> Result<(), R
             if let Some(exclude) = settings.reasoning_exclude {
                 body["reasoning"]["exclude"] = json!(exclude);
             }
+            if let Some(enabled) = settings.reasoning_enabled {
+                body["reasoning"]["enabled"] = json!(enabled);
+            }
         }
     }
     Ok(())
@@ -97,13 +101,16 @@ fn thinking(ask: &Ask<'_>, thinking: Thinking, body: &mut Value) -> Result<(), R
 
 fn searches(ask: &Ask<'_>, body: &mut Value) {
     for built_in in &ask.settings.built_in {
-        let BuiltIn::WebSearch { engine, max_results, context } = built_in else { continue };
+        let BuiltIn::WebSearch { engine, max_results, context, prompt } = built_in else { continue };
         let mut plugin = json!({"id": "web"});
         if let Some(engine) = engine {
             plugin["engine"] = json!(engine);
         }
         if let Some(max_results) = max_results {
             plugin["max_results"] = json!(max_results);
+        }
+        if let Some(prompt) = prompt {
+            plugin["search_prompt"] = json!(prompt);
         }
         body["plugins"] = json!([plugin]);
         if let Some(context) = context {

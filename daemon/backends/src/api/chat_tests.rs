@@ -243,12 +243,14 @@ fn every_provider_is_asked_in_its_own_words() {
             engine: Some("exa".to_owned()),
             max_results: Some(3),
             context: Some("high".to_owned()),
+            prompt: Some("from the web:".to_owned()),
         }];
-        s.one_call = true;
+        (s.one_call, s.reasoning_enabled) = (true, Some(true));
     });
-    assert_eq!(body["reasoning"], json!({"effort": "high", "exclude": true}));
+    assert_eq!(body["reasoning"], json!({"effort": "high", "exclude": true, "enabled": true}));
     assert_eq!((&body["top_k"], &body["max_tokens"]), (&json!(7), &json!(99)));
-    assert_eq!(body["plugins"], json!([{"id": "web", "engine": "exa", "max_results": 3}]));
+    let plugin = json!({"id": "web", "engine": "exa", "max_results": 3, "search_prompt": "from the web:"});
+    assert_eq!(body["plugins"], json!([plugin]));
     assert_eq!(body["web_search_options"], json!({"search_context_size": "high"}));
     assert_eq!(body["parallel_tool_calls"], json!(false));
     assert!(body.get("reasoning_effort").is_none());
@@ -260,6 +262,8 @@ fn every_provider_is_asked_in_its_own_words() {
     assert_eq!((&body["verbosity"], body.get("max_tokens")), (&json!("high"), None));
 
     assert_eq!(asked("zai", &|s| s.effort = Some(Effort::None))["thinking"], json!({"type": "disabled"}));
+    let thinking = asked("zai", &|s| s.reasoning_enabled = Some(true));
+    assert_eq!(thinking["thinking"], json!({"type": "enabled"}));
     let body = asked("sglang", &|s| {
         (s.repetition_penalty, s.separate_reasoning) = (Some(1.1), Some(true));
         s.template = json!({"enable_thinking": false}).as_object().cloned();

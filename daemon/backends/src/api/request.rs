@@ -73,8 +73,7 @@ pub enum RequestError {
 }
 
 fn able(setting: Setting) -> String {
-    let able: Vec<&str> = super::PROVIDERS.iter().filter(|p| p.takes(setting)).map(|p| p.name).collect();
-    able.join(", ")
+    setting.providers().join(", ")
 }
 
 fn or_variables(name: &str) -> String {
@@ -140,10 +139,7 @@ impl Endpoint {
     /// that no provider gets the key of another.
     #[must_use]
     pub fn key_variables(&self) -> &'static [&'static str] {
-        if self.provider.name == "chatcompletion" {
-            return self.base.host_str().and_then(provider_of_host).map(|p| p.keys).unwrap_or_default();
-        }
-        self.provider.keys
+        self.provider.keys_at(self.base.host_str())
     }
 
     /// Whose host this is, where any compatible server may be meant.
@@ -155,8 +151,7 @@ impl Endpoint {
     /// Whether this server has a setting, as far as is known.
     #[must_use]
     pub fn takes(&self, setting: Setting) -> bool {
-        // What a host has for another protocol it may not have for this one.
-        self.known().filter(|p| p.protocol == Protocol::Chat).unwrap_or(self.provider).takes(setting)
+        self.provider.at_host(self.base.host_str()).takes(setting)
     }
 
     /// Whether this is the provider's own server, not one that speaks like it.

@@ -223,7 +223,12 @@ fn settings_are_written_as_the_api_names_them() {
             (Some(Effort::XHigh), Some(Summary::Detailed), Some(Verbosity::Low));
         (s.choice, s.one_call) = (Choice::None, true);
         s.built_in = vec![
-            BuiltIn::WebSearch { engine: None, max_results: None, context: Some("low".to_owned()) },
+            BuiltIn::WebSearch {
+                engine: None,
+                max_results: None,
+                context: Some("low".to_owned()),
+                prompt: None,
+            },
             BuiltIn::Code,
         ];
     });

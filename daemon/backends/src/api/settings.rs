@@ -25,6 +25,8 @@ pub struct Settings {
     pub reasoning_tokens: Option<u32>,
     /// `reasoning.exclude`.
     pub reasoning_exclude: Option<bool>,
+    /// `reasoning.enabled`.
+    pub reasoning_enabled: Option<bool>,
     /// `text.verbosity`.
     pub verbosity: Option<Verbosity>,
     /// `safety_settings`: category and threshold.
@@ -64,6 +66,8 @@ pub enum BuiltIn {
         max_results: Option<u32>,
         /// `search_context_size`.
         context: Option<String>,
+        /// `search_prompt` of `OpenRouter`.
+        prompt: Option<String>,
     },
     /// `enable_code_execution`, `enable_code_interpreter`.
     Code,
@@ -87,16 +91,18 @@ impl Settings {
         note(self.summary.is_some(), Setting::Summary);
         note(self.reasoning_tokens.is_some(), Setting::ReasoningTokens);
         note(self.reasoning_exclude.is_some(), Setting::ReasoningExclude);
+        note(self.reasoning_enabled.is_some(), Setting::ReasoningEnabled);
         note(self.verbosity.is_some(), Setting::Verbosity);
         note(!self.safety.is_empty(), Setting::Safety);
         note(self.separate_reasoning.is_some(), Setting::SeparateReasoning);
         note(self.template.is_some(), Setting::Template);
         for built_in in &self.built_in {
             match built_in {
-                BuiltIn::WebSearch { engine, max_results, context } => {
+                BuiltIn::WebSearch { engine, max_results, context, prompt } => {
                     note(true, Setting::WebSearch);
                     note(engine.is_some() || max_results.is_some(), Setting::WebSearchEngine);
                     note(context.is_some(), Setting::WebSearchContext);
+                    note(prompt.is_some(), Setting::WebSearchPrompt);
                 }
                 BuiltIn::Code => note(true, Setting::Code),
                 BuiltIn::XSearch => note(true, Setting::XSearch),

@@ -6,12 +6,18 @@ use crate::{
     report::Quoted,
 };
 use cordon_policy::HostRule;
+use cordon_providers::Provider;
 use std::path::PathBuf;
 
 const LONGEST_ID: usize = 64;
 
 impl Build<'_, '_> {
-    pub(super) fn agent(&mut self, item: &Item, shared: &[ContextPath]) -> Option<Agent> {
+    pub(super) fn agent(
+        &mut self,
+        item: &Item,
+        shared: &[ContextPath],
+        orchestrator: Option<&Item>,
+    ) -> Option<Agent> {
         if !matches!(item.value, Value::Map(_)) {
             return None;
         }
@@ -29,22 +35,31 @@ impl Build<'_, '_> {
         let cwd = self.cwd(backend, kind);
         let own = backend.get("context_paths").map(|c| self.context_paths(c, shared)).unwrap_or_default();
         let egress = self.egress(item.get("egress"), backend, docker.network);
-        let effort = self.effort(backend);
-        let model = backend.get("model").and_then(|m| self.model(m));
-        let base_url = backend.get("base_url").and_then(|u| self.base_url(u));
+        let effort = self.effort(backend, kind);
+        let mut model = backend.get("model").and_then(|m| self.model(m));
+        let mut base_url = backend.get("base_url").and_then(|u| self.base_url(u));
+        let mut api = crate::ApiOptions::default();
+        if let Some(BackendKind::Api(provider)) = kind {
+            api = self.api(backend, provider, orchestrator);
+            if provider.name == "azure_openai" {
+                model = self.deployment(backend).or(model);
+                base_url = self.azure_url(backend);
+            }
+            self.some_model(backend, provider);
+        }
         let api_key = backend.get("api_key").and_then(|k| self.api_key(k));
         let env = backend.get("env").map(|e| self.env(e)).unwrap_or_default();
         let command = self.command(backend, kind);
         let steps = self.steps(backend, kind);
         let tools = self.tools(backend, egress.as_deref());
-        let program = self.program(backend, mode);
+        let program = self.program(backend, kind, mode, orchestrator);
         let credentials =
             backend.get("command_line_docker_credentials").map(|c| self.credentials(c)).unwrap_or_default();
         self.honoured(item, backend, kind);
         self.without_effect(backend, mode);
         Some(Agent {
             id: id?,
-            system_message: item.get("system_message").and_then(Item::text).map(str::to_owned),
+            system_message: system_message(item),
             backend: kind?,
             model,
             base_url,
@@ -60,7 +75,7 @@ impl Build<'_, '_> {
             env,
             program,
             credentials,
-            api: crate::ApiOptions::default(),
+            api,
             tools,
             place: self.place(item),
         })
@@ -114,7 +129,17 @@ impl Build<'_, '_> {
         Some(path)
     }
 
-    fn effort(&mut self, backend: &Item) -> Option<Effort> {
+    /// A model API without a model of its own.
+    fn some_model(&mut self, backend: &Item, provider: &'static Provider) {
+        let given = ["model", "deployment_name", "azure_deployment"];
+        if provider.model.is_none() && given.iter().all(|key| backend.get(key).is_none()) {
+            let message = format!("{} has no model of its own", provider.name);
+            self.missing(backend, "model", message, "name one, as the provider calls it");
+        }
+    }
+
+    /// Of a program; what a model API is told is read elsewhere.
+    fn effort(&mut self, backend: &Item, kind: Option<BackendKind>) -> Option<Effort> {
         let first = backend.get("model_reasoning_effort");
         let second = backend.get("reasoning").and_then(|r| r.get("effort"));
         if let (Some(a), Some(b)) = (first.and_then(Item::text), second)
@@ -123,12 +148,18 @@ impl Build<'_, '_> {
             let message = format!("`model_reasoning_effort: {a}` is given too and wins");
             self.report.warn(&b.at(), "conflict", message, "take one of them out");
         }
-        match first.and_then(Item::text).or_else(|| second.and_then(Item::text))? {
+        let item = first.filter(|i| i.text().is_some()).or(second)?;
+        match item.text()? {
             "low" => Some(Effort::Low),
             "medium" => Some(Effort::Medium),
             "high" => Some(Effort::High),
             "xhigh" => Some(Effort::XHigh),
-            _ => None,
+            other => {
+                let kind = kind.filter(|k| !matches!(k, BackendKind::Api(_)))?;
+                let message = format!("{} does not know the effort `{other}`", kind.name());
+                self.report.error(&item.at(), "bad-value", message, "use one of low, medium, high, xhigh");
+                None
+            }
         }
     }
 
@@ -192,4 +223,11 @@ impl Build<'_, '_> {
         }
         Some(rules)
     }
+}
+
+/// Both texts, the second behind the first.
+fn system_message(agent: &Item) -> Option<String> {
+    let texts = ["system_message", "append_system_prompt"].map(|key| agent.get(key).and_then(Item::text));
+    let texts: Vec<&str> = texts.into_iter().flatten().collect();
+    (!texts.is_empty()).then(|| texts.join("\n\n"))
 }

@@ -2,7 +2,7 @@ use super::Build;
 use crate::{
     BackendKind, ExecutionMode,
     check::{Item, Value},
-    keys::{KINDS, LATER_KINDS, OTHER_NAMES},
+    keys::{DECLINED_KINDS, OTHER_NAMES, PROGRAMS, kinds},
     mask,
     report::Quoted,
     suggest, variables,
@@ -30,7 +30,7 @@ pub(super) const OWN_NAMES: [&str; 14] = [
 impl Build<'_, '_> {
     pub(super) fn kind(&mut self, backend: &Item) -> Option<BackendKind> {
         let Some(item) = backend.get("type") else {
-            let help = format!("one of {}", KINDS.join(", "));
+            let help = one_of();
             self.missing(backend, "type", "the backend has no `type`".to_owned(), help);
             return None;
         };
@@ -47,21 +47,16 @@ impl Build<'_, '_> {
             api if cordon_providers::provider(api).is_some() => {
                 BackendKind::Api(cordon_providers::provider(api)?)
             }
-            later if LATER_KINDS.contains(&later) => {
-                let message = format!("backend type {} is not supported yet", Quoted(&item.written));
-                self.report.error(
-                    &item.at(),
-                    "not-supported-yet",
-                    message,
-                    format!("use one of {}", KINDS.join(", ")),
-                );
+            other if let Some((_, why)) = DECLINED_KINDS.into_iter().find(|(name, _)| *name == other) => {
+                let message = format!("Cordon has no backend type {}", Quoted(&item.written));
+                self.report.error(&item.at(), "unsupported-backend", message, why);
                 return None;
             }
             _ => {
                 let message = format!("unknown backend type {}", Quoted(&item.written));
-                let mut help = suggest::did_you_mean(&item.written, KINDS.into_iter().chain(LATER_KINDS));
+                let mut help = suggest::did_you_mean(&item.written, kinds());
                 if help.is_empty() {
-                    help = format!("use one of {}", KINDS.join(", "));
+                    help = one_of();
                 }
                 self.report.error(&item.at(), "unknown-backend", message, help);
                 return None;
@@ -178,6 +173,20 @@ impl Build<'_, '_> {
 
     fn no_effect(&mut self, item: &Item, message: &str, help: &str) {
         self.report.warn(&item.at(), "no-effect", message.to_owned(), help);
+    }
+}
+
+fn one_of() -> String {
+    format!("use one of {}, or a model API: `cordon backends` lists them", PROGRAMS.join(", "))
+}
+
+/// The host of an http URL that was found good.
+pub(super) fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next(),
+        None => authority.split(':').next(),
     }
 }
 

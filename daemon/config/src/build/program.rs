@@ -2,7 +2,7 @@
 
 use super::{Build, backend::url_fault};
 use crate::{
-    Azure, ExecutionMode, PermissionMode, ProgramOptions,
+    Azure, BackendKind, ExecutionMode, PermissionMode, ProgramOptions,
     check::Item,
     report::{At, Quoted},
 };
@@ -11,16 +11,48 @@ use std::path::PathBuf;
 const LONGEST_RULE: usize = 1024;
 
 impl Build<'_, '_> {
-    pub(super) fn program(&mut self, backend: &Item, mode: Option<ExecutionMode>) -> ProgramOptions {
+    pub(super) fn program(
+        &mut self,
+        backend: &Item,
+        kind: Option<BackendKind>,
+        mode: Option<ExecutionMode>,
+        orchestrator: Option<&Item>,
+    ) -> ProgramOptions {
+        let asked = backend.get("permission_mode").and_then(Item::text).and_then(permission_mode);
+        let planning = self.planning(backend, kind, orchestrator);
         let flag = |key: &str| backend.get(key).and_then(Item::flag);
         ProgramOptions {
             web_search: flag("enable_web_search"),
             timeout: backend.get("timeout").and_then(|t| self.seconds(t)),
             disallowed: backend.get("disallowed_tools").map(|l| self.tool_rules(l)).unwrap_or_default(),
-            permission_mode: backend.get("permission_mode").and_then(Item::text).and_then(permission_mode),
+            permission_mode: if planning { Some(PermissionMode::Plan) } else { asked },
             path: backend.get("cli_path").and_then(|p| self.cli_path(p, mode)),
-            azure: self.azure(backend),
+            azure: if matches!(kind, Some(BackendKind::Api(_))) { None } else { self.azure(backend) },
             trust_repository: flag("trust_repository").unwrap_or(false),
+        }
+    }
+
+    /// `coordination.enable_planning_mode`, where it is a program that drives the agent.
+    fn planning(&mut self, backend: &Item, kind: Option<BackendKind>, orchestrator: Option<&Item>) -> bool {
+        use BackendKind::{ClaudeCode, Copilot, GeminiCli};
+        let item = orchestrator.and_then(|o| o.get("coordination")?.get("enable_planning_mode"));
+        let (Some(item), Some(kind)) = (item.filter(|i| i.flag() == Some(true)), kind) else { return false };
+        match kind {
+            BackendKind::Api(_) => false,
+            ClaudeCode | GeminiCli | Copilot => {
+                let own = backend.get("permission_mode");
+                if let Some(own) = own.filter(|i| i.text().is_some_and(|t| t != "plan")) {
+                    let message = "planning mode is on for all agents, and holds".to_owned();
+                    self.report.warn(&own.at(), "no-effect", message, "take it out, or write `plan`");
+                }
+                true
+            }
+            _ => {
+                let message = format!("{} has no planning mode", kind.name());
+                let help = "use `context_paths` with permission: read, or another backend";
+                self.report.error(&item.at(), "unsupported-key", message, help);
+                false
+            }
         }
     }
 
@@ -119,7 +151,7 @@ impl Build<'_, '_> {
         Some(url.trim_end_matches('/').to_owned())
     }
 
-    fn azure_word(&mut self, item: &Item, what: &str) -> Option<String> {
+    pub(super) fn azure_word(&mut self, item: &Item, what: &str) -> Option<String> {
         let text = item.text()?;
         if is_word(text) {
             return Some(text.to_owned());

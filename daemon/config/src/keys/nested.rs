@@ -25,19 +25,6 @@ pub(crate) static CONTEXT_PATH: Scope = Scope {
     required: &["path"],
 };
 
-/// `backend.reasoning`.
-pub(crate) static REASONING: Scope = Scope {
-    name: "backend.reasoning",
-    keys: &[&[
-        on("effort", Shape::Words(&["low", "medium", "high", "xhigh"]), "How hard the model thinks."),
-        later("summary"),
-        later("max_tokens"),
-        later("exclude"),
-        later("enabled"),
-    ]],
-    required: &[],
-};
-
 /// `steps[]` of a replay.
 pub(crate) static STEP: Scope = Scope {
     name: "steps[]",
