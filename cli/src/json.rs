@@ -188,6 +188,8 @@ fn kind_json(kind: &Kind) -> (&'static str, Value) {
             ("progress", value)
         }
         Kind::Session(e) => ("session", json!({ "id": e.id })),
+        // What was said is told by other events.
+        Kind::Conversation(e) => ("conversation", json!({ "anew": e.anew })),
         Kind::Retry(e) => {
             ("retry", json!({ "reason": e.reason, "attempt": e.attempt, "wait_ms": e.wait_ms }))
         }

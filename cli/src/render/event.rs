@@ -80,6 +80,7 @@ impl Renderer {
             Kind::Unknown(_)
             | Kind::Usage(_)
             | Kind::Session(_)
+            | Kind::Conversation(_)
             | Kind::ProcessStarted(_)
             | Kind::ProcessExited(_) => Ok(()),
             Kind::Viewer(e) => {
