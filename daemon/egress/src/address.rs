@@ -26,6 +26,21 @@ pub fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
+/// Metadata services whose addresses are not link-local: they look private, or like anybody's.
+const METADATA: [&str; 3] = ["100.100.100.200", "fd00:ec2::254", "168.63.129.16"];
+
+/// Whether an address is where a cloud tells its machines their secrets, or could be: all of what
+/// is link-local counts.
+#[must_use]
+pub fn is_metadata(address: IpAddr) -> bool {
+    let carried = match address {
+        IpAddr::V6(v6) => embedded(v6).map(IpAddr::V4),
+        IpAddr::V4(_) => None,
+    };
+    let named = |a: IpAddr| METADATA.iter().any(|m| m.parse() == Ok(a));
+    is_link_local(address) || named(address) || carried.is_some_and(named)
+}
+
 fn special_v4(v4: Ipv4Addr) -> Option<&'static str> {
     // The host agent of one cloud has an address that looks public.
     if v4 == Ipv4Addr::new(168, 63, 129, 16) {
@@ -160,6 +175,25 @@ mod tests {
             "ff02::fb",
         ] {
             assert!(!is_public(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn metadata_services_are_known_however_they_are_written() {
+        for text in [
+            "169.254.169.254",
+            "fe80::1",
+            "100.100.100.200",
+            "168.63.129.16",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+            "::ffff:100.100.100.200",
+            "64:ff9b::168.63.129.16",
+        ] {
+            assert!(is_metadata(text.parse().unwrap()), "{text}");
+        }
+        for text in ["10.0.0.1", "127.0.0.1", "100.100.100.201", "fd00:ec2::253", "8.8.8.8"] {
+            assert!(!is_metadata(text.parse().unwrap()), "{text}");
         }
     }
 

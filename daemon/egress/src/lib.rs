@@ -15,7 +15,7 @@ mod refusals;
 mod target;
 mod tunnel;
 
-pub use address::{is_link_local, is_public};
+pub use address::{is_link_local, is_metadata, is_public};
 pub use network::{Network, SystemNetwork};
 pub use policy::{EgressPolicy, Grant};
 pub use proxy::{ProxyLimits, serve, serve_with};

@@ -3,7 +3,7 @@
 
 use crate::{LONGEST_MESSAGE, ServerError};
 use cordon_config::Secret;
-use cordon_egress::{Network, is_link_local, is_public};
+use cordon_egress::{Network, is_metadata, is_public};
 use reqwest::{
     Client, Url,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -26,9 +26,6 @@ pub fn install_tls() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// Metadata services whose addresses look private, or like anybody's.
-const METADATA: [&str; 3] = ["100.100.100.200", "fd00:ec2::254", "168.63.129.16"];
-
 /// Which addresses one server may have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reach {
@@ -42,7 +39,7 @@ impl Reach {
     /// Why an address must not be reached, in words that name no address.
     fn fault(&self, address: IpAddr, own: bool, literal: bool) -> Option<&'static str> {
         let address = address.to_canonical();
-        let metadata = METADATA.iter().any(|m| m.parse() == Ok(address)) || is_link_local(address);
+        let metadata = is_metadata(address);
         match () {
             // Whoever answers for a name must not turn it into the metadata service.
             () if metadata && !(self.granted && literal) => {

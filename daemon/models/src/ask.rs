@@ -59,6 +59,9 @@ pub enum AskError {
         /// Why not.
         why: String,
     },
+    /// Nothing can be asked from here.
+    #[error("TLS cannot be set up: no certificates of authorities can be read; install ca-certificates")]
+    Setup,
     /// Nobody wants to know any more.
     #[error("cancelled")]
     Cancelled,

@@ -2,5 +2,14 @@
 //! answers back, with patience, limits and cancellation. It knows no run, no tool and no sandbox.
 
 mod ask;
+mod attempt;
+mod client;
+mod fault;
+mod model;
+mod retry;
+#[cfg(test)]
+mod testing;
 
 pub use ask::{Ask, AskError, Asks, Told};
+pub use client::Client;
+pub use model::{Model, Patience};

@@ -1,0 +1,135 @@
+use crate::{
+    Ask, AskError, Asks, Client, Told,
+    attempt::{Attempts, headers},
+    retry::patiently,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use cordon_backends::{
+    Redactor,
+    api::{Answer, Limits, RequestError, RetryPolicy, Settings, Target, Usage, request},
+};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// How long a model is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Until the first byte of an answer. A model may think before it speaks.
+    pub first: Duration,
+    /// Between two bytes of it.
+    pub idle: Duration,
+    /// Until there is an answer, all attempts together.
+    pub whole: Duration,
+    /// Whether to ask again.
+    pub retry: RetryPolicy,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(15 * 60),
+            idle: Duration::from_secs(5 * 60),
+            whole: Duration::from_secs(60 * 60),
+            retry: RetryPolicy::default(),
+        }
+    }
+}
+
+/// A model behind an interface over HTTP.
+#[derive(Clone, Debug)]
+pub struct Model {
+    target: Target,
+    client: Client,
+    redactor: Redactor,
+    patience: Patience,
+    limits: Limits,
+}
+
+impl Model {
+    /// Asks this target through this client.
+    #[must_use]
+    pub fn new(target: Target, client: &Client) -> Self {
+        let secrets: Vec<String> = target.key.iter().map(|key| key.reveal().trim().to_owned()).collect();
+        Self {
+            redactor: Redactor::new(&secrets),
+            target,
+            client: client.clone(),
+            patience: Patience::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// With another patience.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// With other limits of an answer.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Who is asked.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Host and port.
+    fn host(&self) -> String {
+        let (host, port) = self.target.endpoint.host();
+        format!("{host}:{port}")
+    }
+
+    fn attempts(&self, ask: &Ask<'_>) -> Result<Attempts<'_>, AskError> {
+        let Target { endpoint, key, settings } = &self.target;
+        let settings = Settings { choice: ask.choice.clone(), ..settings.clone() };
+        let request = request(endpoint, key.as_ref(), ask.conversation, ask.tools, &settings)?;
+        let unfit = RequestError::Key { provider: endpoint.provider().name };
+        Ok(Attempts {
+            client: &self.client,
+            patience: &self.patience,
+            redactor: &self.redactor,
+            headers: headers(&request).ok_or(unfit)?,
+            url: request.url,
+            body: Bytes::from(request.body),
+            origin: endpoint.origin(&settings.model),
+            limits: self.limits,
+            serial: ask.serial,
+        })
+    }
+}
+
+#[async_trait]
+impl Asks for Model {
+    async fn ask(&self, ask: Ask<'_>, tell: &mut (dyn FnMut(Told) + Send)) -> Result<Answer, AskError> {
+        let mut attempts = self.attempts(&ask)?;
+        let last = Instant::now() + self.patience.whole;
+        let deadline = ask.deadline.map_or(last, |deadline| deadline.min(last));
+        let host = self.host();
+        // Whoever stops waiting drops the connection in the middle, and with it what came.
+        tokio::select! {
+            biased;
+            () = ask.cancel.cancelled() => Err(AskError::Cancelled),
+            () = sleep_until(deadline) => Err(AskError::TimedOut),
+            answer = patiently(&mut attempts, &self.patience.retry, deadline, &host, tell) => answer,
+        }
+    }
+
+    fn window(&self) -> Option<u64> {
+        None
+    }
+
+    fn cost(&self, usage: &Usage) -> Option<u64> {
+        usage.cost_micros
+    }
+}
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;
