@@ -16,6 +16,7 @@ mod filter;
 mod fold;
 mod json;
 mod launch;
+mod line;
 mod neutral;
 mod problems;
 mod progress;

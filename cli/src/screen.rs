@@ -103,7 +103,7 @@ impl<W: Write> Screen<W> {
     ) -> io::Result<()> {
         self.clear_status()?;
         let shown_mark = self.look.tint(mark_tint, mark);
-        let room = self.look.columns.map(|c| c.saturating_sub(width(mark) + indent.len()).max(8));
+        let room = self.look.columns.map(|c| room(c, width(mark) + indent.len()));
         for (line_number, line) in text.split('\n').enumerate() {
             let pieces =
                 room.filter(|room| line.len() > *room || line.contains('\t')).map(|room| wrap(line, room));
@@ -128,14 +128,28 @@ impl<W: Write> Screen<W> {
         self.out.write_all(bytes)
     }
 
+    /// Whether lines can be drawn that what follows replaces.
+    pub(crate) fn is_live(&self) -> bool {
+        self.look.colour && self.look.columns.is_some()
+    }
+
+    /// Cuts what stands behind a mark as [`Self::foreign`] does; whole where nothing wraps.
+    pub(crate) fn cut(&self, who: &str, line: &str) -> Vec<String> {
+        match self.look.columns {
+            Some(columns) => wrap(line, room(columns, width(who) + 2)),
+            None => vec![line.to_owned()],
+        }
+    }
+
     /// Draws lines that the next output replaces. Nothing happens where nobody would see them.
-    pub(crate) fn status(&mut self, lines: &[String]) -> io::Result<()> {
+    pub(crate) fn status(&mut self, lines: &[(Option<Tint>, String)]) -> io::Result<()> {
         let Some(columns) = self.look.columns.filter(|_| self.look.colour) else { return self.out.flush() };
         self.clear_status()?;
-        for (index, line) in lines.iter().enumerate() {
-            let cut = wrap(line, columns.saturating_sub(1).max(8)).swap_remove(0);
+        for (index, (tint, line)) in lines.iter().enumerate() {
+            let cut = wrap(line, room(columns, 1)).swap_remove(0);
             let newline = if index == 0 { "" } else { "\n" };
-            write!(self.out, "{newline}{}", self.look.tint(Tint::Dim, &cut))?;
+            let cut = tint.map_or_else(|| cut.clone(), |tint| self.look.tint(tint, &cut));
+            write!(self.out, "{newline}{cut}")?;
         }
         self.status_lines = lines.len();
         self.out.flush()
@@ -162,6 +176,11 @@ impl<W: Write> Screen<W> {
     }
 }
 
+/// Columns for text where some are taken.
+fn room(columns: usize, taken: usize) -> usize {
+    columns.saturating_sub(taken).max(8)
+}
+
 /// Columns at most: what is not ASCII counts as two, which no terminal exceeds for text that went
 /// through [`crate::neutral`].
 pub(crate) fn width(text: &str) -> usize {
@@ -174,7 +193,7 @@ pub(crate) fn columns_of(c: char) -> usize {
 
 /// Cuts a line into pieces of at most `room` columns, after a space where one is near; tabs are made
 /// spaces. At least one piece.
-fn wrap(line: &str, room: usize) -> Vec<String> {
+pub(crate) fn wrap(line: &str, room: usize) -> Vec<String> {
     let mut pieces = Vec::new();
     let mut piece = String::new();
     let mut used = 0;
@@ -235,14 +254,14 @@ mod tests {
     fn what_is_not_a_terminal_gets_whole_plain_lines() {
         let mut s = screen(None, false);
         s.foreign("", '|', Some(Tint::Red), &"x".repeat(300)).unwrap();
-        s.status(&["busy".to_owned()]).unwrap();
+        s.status(&[(None, "busy".to_owned())]).unwrap();
         assert_eq!(shown(s), format!("| {}\n", "x".repeat(300)));
     }
 
     #[test]
     fn status_lines_are_replaced_by_what_follows() {
         let mut s = screen(Some(40), true);
-        s.status(&["one".to_owned(), "two".to_owned()]).unwrap();
+        s.status(&[(Some(Tint::Dim), "one".to_owned()), (Some(Tint::Dim), "two".to_owned())]).unwrap();
         s.raw(b"text\n").unwrap();
         assert_eq!(shown(s), "\x1b[2mone\x1b[0m\n\x1b[2mtwo\x1b[0m\r\x1b[2K\x1b[1A\x1b[2Ktext\n");
     }

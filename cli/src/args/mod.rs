@@ -1,10 +1,12 @@
 //! The command line.
 
 mod attach;
+mod chat;
 mod login;
 mod trees;
 
 pub(crate) use attach::Attach;
+pub(crate) use chat::Chat;
 pub(crate) use login::Login;
 pub(crate) use trees::{Apply, Colour, Diff, DiffStyle, Drift, Fork, Snapshots, Workspaces};
 
@@ -87,6 +89,16 @@ pub(crate) enum Command {
     /// refused at the end of a successful run, it ends with 1.
     #[command(after_help = EXIT_CODES)]
     Run(Run),
+    /// Talk with the agents of an agent file
+    ///
+    /// Each message is a turn: a run that goes on with the one before, in the same home and
+    /// workspace. Every agent of the file answers, or those that -a names. Alt-Enter, or a
+    /// backslash at the end, begins a new line; Ctrl-C interrupts a turn and keeps what was said;
+    /// Ctrl-D leaves. Without a terminal each line of standard input is a message, and the first
+    /// turn that fails ends it. What you type is kept in ~/.local/state/cordon/chat-history, for
+    /// you alone; a message that begins with a space is not.
+    #[command(after_help = EXIT_CODES)]
+    Chat(Chat),
     /// List runs
     Ps {
         /// Also those that have ended
@@ -234,6 +246,9 @@ pub(crate) struct Watching {
     /// Show all output of the backends, byte for byte: a terminal obeys what it holds
     #[arg(long, conflicts_with = "detach")]
     pub(crate) raw: bool,
+    /// Show what the agents tell of their reasoning too
+    #[arg(long, conflicts_with = "detach")]
+    pub(crate) reasoning: bool,
     /// Print the run's id and do not watch
     #[arg(short, long)]
     pub(crate) detach: bool,
@@ -267,6 +282,9 @@ pub(crate) struct Logs {
     /// Show all output of the backends, byte for byte: a terminal obeys what it holds
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Show what the agents tell of their reasoning too
+    #[arg(long)]
+    pub(crate) reasoning: bool,
 }
 
 #[derive(Debug, Args)]

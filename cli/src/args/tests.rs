@@ -30,7 +30,7 @@ fn completions_are_made_for_every_shell() {
         let mut script = Vec::new();
         clap_complete::generate(*shell, &mut Cli::command(), "cordon", &mut script);
         let script = String::from_utf8(script).unwrap();
-        for word in ["validate", "no-start", "workspaces", "keep-bytes", "name-only"] {
+        for word in ["validate", "no-start", "workspaces", "keep-bytes", "name-only", "no-history"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
     }
@@ -41,6 +41,9 @@ fn the_documented_forms_parse() {
     for line in [
         "cordon run f.yaml -a one -a two --wall local --raw task",
         "cordon run f.yaml --detach -",
+        "cordon chat f.yaml -a one -a two --wall local --reasoning --no-history",
+        "cordon chat --resume 0199",
+        "cordon chat f.yaml --resume 0199",
         "cordon run f.yaml --output json task",
         "cordon ps -a --output json",
         "cordon logs -f --from 7 0199",

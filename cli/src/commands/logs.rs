@@ -31,7 +31,6 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 pub(crate) struct Show {
     pub(crate) from: u64,
     pub(crate) follow: bool,
-    pub(crate) raw: bool,
     pub(crate) output: Output,
 }
 
@@ -59,8 +58,9 @@ impl Interrupts {
 
 pub(crate) async fn logs(session: &Session, args: Logs, output: Output) -> Result<Exit, CliError> {
     let run = session.runs().get_run(GetRunRequest { id: args.run }).await?.into_inner();
-    let show_as = Show { from: args.from, follow: args.follow, raw: args.raw, output };
-    let seen = show(session, &run, show_as, Interrupts::leaving()).await?;
+    let show_as = Show { from: args.from, follow: args.follow, output };
+    let mut renderer = Renderer::new(args.raw, run.agents.len() > 1).with_reasoning(args.reasoning);
+    let seen = show(session, &run, &mut renderer, show_as, Interrupts::leaving()).await?;
     Ok(if args.follow { seen.exit } else { Exit::Success })
 }
 
@@ -84,15 +84,12 @@ impl Seen {
 pub(crate) async fn show(
     session: &Session,
     run: &Run,
+    renderer: &mut Renderer,
     show: Show,
     interrupts: Interrupts,
 ) -> Result<Seen, CliError> {
-    let mut viewer = Viewer {
-        screen: Screen::stdout(),
-        renderer: Renderer::new(show.raw, run.agents.len() > 1),
-        output: show.output,
-        waiting: Waiting::of(run),
-    };
+    let mut viewer =
+        Viewer { screen: Screen::stdout(), renderer, output: show.output, waiting: Waiting::of(run) };
     let id = neutral::word(&run.id);
     let mut signals = Signals::new()?;
     let mut told = watch::watch(session, &run.id, show.from, show.follow);
@@ -165,14 +162,14 @@ async fn answer_of(call: &mut Option<tokio::task::JoinHandle<Result<(), CliError
     answer.unwrap_or_else(|e| Err(CliError::Input(format!("the request to stop broke: {e}"))))
 }
 
-struct Viewer {
+struct Viewer<'a> {
     screen: Screen<BufWriter<Stdout>>,
-    renderer: Renderer,
+    renderer: &'a mut Renderer,
     output: Output,
     waiting: Waiting,
 }
 
-impl Viewer {
+impl Viewer<'_> {
     fn batch(&mut self, batch: &mut Vec<Told>) -> Result<(), CliError> {
         self.screen.look_again();
         for told in batch.drain(..) {

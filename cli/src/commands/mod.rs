@@ -3,6 +3,7 @@
 mod again;
 mod apply;
 mod attach;
+mod chat;
 mod diff;
 mod exec;
 mod explain;
@@ -36,6 +37,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     let output = global.output;
     match command {
         Command::Run(args) => run::run(global, args).await,
+        Command::Chat(args) => chat::chat(global, args).await,
         Command::Ps { all } => listing::ps(&Session::open(global).await?, all, output).await,
         Command::Logs(args) => logs::logs(&Session::open(global).await?, args, output).await,
         Command::Exec(args) => exec::exec(&Session::open(global).await?, args).await,

@@ -6,15 +6,16 @@ use super::{
 };
 use crate::{
     agent_file,
-    args::{ApplyAtEnd, Fork, Global, Output, Run, WallName, Watching},
+    args::{self, ApplyAtEnd, Fork, Global, Output, WallName, Watching},
     ask,
     error::CliError,
     exit::Exit,
     json, neutral, progress,
+    render::Renderer,
     session::Session,
     signals::interruptible,
 };
-use cordon_proto::v1::{StartRunRequest, StopRunRequest};
+use cordon_proto::v1::{Run, StartRunRequest, StopRunRequest};
 use std::{
     io::{IsTerminal as _, Read as _},
     path::PathBuf,
@@ -22,7 +23,7 @@ use std::{
 
 const MAX_TASK: u64 = 1 << 20;
 
-pub(crate) async fn run(global: &Global, args: Run) -> Result<Exit, CliError> {
+pub(crate) async fn run(global: &Global, args: args::Run) -> Result<Exit, CliError> {
     let apply = check_apply(&args.watching, global.output)?;
     let (file, given) = file_and_task(args.file, args.task, args.resume.is_some())?;
     let task = task(given)?;
@@ -108,14 +109,8 @@ async fn begin(
     apply: ApplyAtEnd,
     output: Output,
 ) -> Result<Exit, CliError> {
-    let request =
-        StartRunRequest { idempotency_key: new_key(), wall: WallName::word(watching.wall), ..request };
-    let send = || {
-        let (mut client, request) = (session.runs(), request.clone());
-        async move { client.start_run(request).await }
-    };
-    let started = progress::during("starting the run", insist(session, send)).await?;
-    let run = started.run.unwrap_or_default();
+    let request = StartRunRequest { wall: WallName::word(watching.wall), ..request };
+    let run = start(session, request).await?;
     if watching.detach {
         match output {
             Output::Json => outln!("{}", json::encode(&json::run(&run))),
@@ -124,14 +119,9 @@ async fn begin(
         return Ok(Exit::Success);
     }
     eprintln!("cordon: run {}", neutral::word(&run.id));
-    let show = Show { from: 0, follow: true, raw: watching.raw, output };
-    let stopper = session.clone();
-    let id = run.id.clone();
-    let interrupts = Interrupts::stopping(move || {
-        let (session, id) = (stopper.clone(), id.clone());
-        async move { stop(&session, id).await }
-    });
-    let seen = super::logs::show(session, &run, show, interrupts).await?;
+    let show = Show { from: 0, follow: true, output };
+    let mut renderer = Renderer::new(watching.raw, run.agents.len() > 1).with_reasoning(watching.reasoning);
+    let seen = super::logs::show(session, &run, &mut renderer, show, stopping(session, &run)).await?;
     if seen.waiting && apply == ApplyAtEnd::Never {
         eprintln!("cordon: your trees are as they were; {}", later(&run.id, None));
     }
@@ -141,7 +131,27 @@ async fn begin(
     }
 }
 
-async fn stop(session: &Session, id: String) -> Result<(), CliError> {
+/// Starts a run once, however often it has to be asked for.
+pub(super) async fn start(session: &Session, request: StartRunRequest) -> Result<Run, CliError> {
+    let request = StartRunRequest { idempotency_key: new_key(), ..request };
+    let send = || {
+        let (mut client, request) = (session.runs(), request.clone());
+        async move { client.start_run(request).await }
+    };
+    let started = progress::during("starting the run", insist(session, send)).await?;
+    Ok(started.run.unwrap_or_default())
+}
+
+/// Ctrl-C stops this run.
+pub(super) fn stopping(session: &Session, run: &Run) -> Interrupts {
+    let (session, id) = (session.clone(), run.id.clone());
+    Interrupts::stopping(move || {
+        let (session, id) = (session.clone(), id.clone());
+        async move { stop(&session, id).await }
+    })
+}
+
+pub(super) async fn stop(session: &Session, id: String) -> Result<(), CliError> {
     let request = StopRunRequest { id, idempotency_key: new_key() };
     session.runs().stop_run(request).await?;
     Ok(())

@@ -1,3 +1,4 @@
+use super::live::Live;
 use crate::neutral;
 use cordon_proto::v1::OutputStream;
 use std::{collections::VecDeque, time::Instant};
@@ -17,6 +18,8 @@ pub(super) struct AgentView {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     hidden_errors: VecDeque<String>,
+    /// What it is saying.
+    pub(super) live: Live,
     /// A tool's process prints what its result tells better.
     pub(super) in_tool: bool,
     /// The running command's output was shown while it ran.

@@ -11,32 +11,54 @@ use std::io::{self, Write};
 
 /// Characters of one tool call's arguments or result that are shown.
 const MAX_TOOL_TEXT: usize = 2000;
+/// The same in a conversation, and lines.
+const CHAT_TOOL_TEXT: (usize, usize) = (600, 6);
 
 impl Renderer {
     pub(super) fn kind(&mut self, id: &str, kind: &Kind, screen: &mut Screen<impl Write>) -> io::Result<()> {
         if !matches!(kind, Kind::Output(_)) {
             self.finish_lines(id, screen)?;
         }
+        // Counts and unknown things come in the middle of a message.
+        if !matches!(
+            kind,
+            Kind::Output(_)
+                | Kind::Message(_)
+                | Kind::MessageDelta(_)
+                | Kind::Usage(_)
+                | Kind::Unknown(_)
+                | Kind::Session(_)
+        ) {
+            self.end_message(id, screen)?;
+        }
         self.progress = None;
         let about = self.about(id);
         match kind {
+            Kind::RunStarted(_) if self.chat => Ok(()),
             Kind::RunStarted(e) => {
                 screen.own(None, &format!("run started: {}", neutral::word(&e.agent_file_name)))
             }
             Kind::SandboxReady(e) => self.sandbox_ready(id, e, screen),
             Kind::Warning(e) => {
                 let text = format!("{about}warning: {}", neutral::text(e.message.as_bytes()));
+                if self.chat && !self.warned.insert(text.clone()) {
+                    return Ok(());
+                }
                 screen.own(Some(Tint::Yellow), &text)
             }
             Kind::TurnStarted(e) => self.turn_started(id, e, screen),
             Kind::Output(e) => self.output(id, e, screen),
             Kind::Message(e) => {
                 self.agent(id).doing("working");
-                self.say(id, '|', None, &e.text, screen)
+                self.message(id, &e.text, screen)
             }
             Kind::Reasoning(e) => {
                 self.agent(id).doing("thinking");
-                self.say(id, '~', Some(Tint::Dim), &e.text, screen)
+                if self.reasoning || self.raw {
+                    self.say(id, '~', Some(Tint::Dim), &e.text, screen)
+                } else {
+                    Ok(())
+                }
             }
             Kind::Command(e) => self.command(id, e, screen),
             Kind::FileChange(e) => self.file_change(id, e, screen),
@@ -58,6 +80,7 @@ impl Renderer {
                 screen.raw(&e.raw)?;
                 screen.raw(b"\n")
             }
+            Kind::SnapshotTaken(e) if self.chat && e.skipped == 0 => Ok(()),
             Kind::SnapshotTaken(e) => self.snapshot_taken(id, e, screen),
             // A step of something that has no length, such as the build of an image.
             Kind::Progress(e) if e.tree.is_empty() && e.done_bytes == 0 && e.total_bytes == 0 => {
@@ -68,15 +91,18 @@ impl Renderer {
                 Ok(())
             }
             Kind::Retry(e) => {
+                let wait = if e.wait_ms > 0 {
+                    format!(" in {}", super::summary::duration(e.wait_ms))
+                } else {
+                    String::new()
+                };
                 let attempt = if e.attempt > 0 { format!(" (attempt {})", e.attempt) } else { String::new() };
-                let text = format!("{about}trying again{attempt}: {}", neutral::text(e.reason.as_bytes()));
+                let text =
+                    format!("{about}trying again{wait}{attempt}: {}", neutral::text(e.reason.as_bytes()));
+                self.agent(id).doing("waiting to try again");
                 screen.own(Some(Tint::Yellow), &text)
             }
-            // The message itself follows.
-            Kind::MessageDelta(_) => {
-                self.agent(id).doing("answering");
-                Ok(())
-            }
+            Kind::MessageDelta(e) => self.piece(id, &e.text, screen),
             Kind::Unknown(_)
             | Kind::Usage(_)
             | Kind::Session(_)
@@ -96,6 +122,34 @@ impl Renderer {
                 let text = format!("{about}output from byte {} to {} was dropped", e.from, e.to);
                 screen.own(Some(Tint::Yellow), &text)
             }
+        }
+    }
+
+    /// A piece of a message, where somebody sees it grow; else the whole message follows.
+    fn piece(&mut self, id: &str, text: &str, screen: &mut Screen<impl Write>) -> io::Result<()> {
+        self.agent(id).doing("answering");
+        if self.raw || !screen.is_live() {
+            return Ok(());
+        }
+        let who = self.who(id);
+        let lines = self.agent(id).live.push(text, |line| screen.cut(&who, line));
+        lines.iter().try_for_each(|line| screen.foreign(&who, '|', None, line))
+    }
+
+    fn message(&mut self, id: &str, text: &str, screen: &mut Screen<impl Write>) -> io::Result<()> {
+        let (lines, known) =
+            std::mem::take(&mut self.agent(id).live).whole(text.trim_end_matches(['\r', '\n']));
+        let who = self.who(id);
+        lines.iter().try_for_each(|line| screen.foreign(&who, '|', None, line))?;
+        if known { Ok(()) } else { self.say(id, '|', None, text, screen) }
+    }
+
+    /// What was said until now is all that will be.
+    fn end_message(&mut self, id: &str, screen: &mut Screen<impl Write>) -> io::Result<()> {
+        let who = self.who(id);
+        match self.agents.get_mut(id).and_then(|a| a.live.end()) {
+            Some(line) => screen.foreign(&who, '|', None, &line),
+            None => Ok(()),
         }
     }
 
@@ -124,6 +178,9 @@ impl Renderer {
         let about = self.about(id);
         self.agent(id).doing("sandbox is ready");
         let good = e.findings.iter().filter(|f| f.ok).count();
+        if self.chat && good == e.findings.len() {
+            return Ok(());
+        }
         let wall = neutral::word(&e.wall);
         screen.own(
             None,
@@ -153,6 +210,9 @@ impl Renderer {
         agent.backend.clone_from(&e.backend);
         agent.done = false;
         agent.doing("working");
+        if self.chat {
+            return Ok(());
+        }
         screen.own(None, &format!("{about}turn {} ({})", e.turn, neutral::word(&e.backend)))
     }
 
@@ -213,7 +273,7 @@ impl Renderer {
         // Shown already while it ran.
         let shown = std::mem::take(&mut agent.shown_output);
         if !shown && !e.output.is_empty() {
-            self.say(id, '|', None, &e.output, screen)?;
+            self.say(id, '|', self.tool_tint(), &self.short(&e.output), screen)?;
         }
         let about = self.about(id);
         match e.exit_code {
@@ -232,29 +292,43 @@ impl Renderer {
     }
 
     fn tool_call(&mut self, id: &str, e: &ToolCallEvent, screen: &mut Screen<impl Write>) -> io::Result<()> {
-        let short = |text: &str| -> String {
-            let mut shown: String = text.chars().take(MAX_TOOL_TEXT).collect();
-            if shown.len() < text.len() {
-                shown.push('…');
-            }
-            shown
-        };
         let agent = self.agent(id);
         agent.in_tool = e.status == "started";
         if agent.in_tool {
             agent.doing(&format!("tool {}", e.name));
-            let call = format!("{} {}", e.name, short(&e.arguments));
+            let call = format!("{} {}", e.name, self.short(&e.arguments));
             return self.say(id, '$', Some(Tint::Bold), &call, screen);
         }
         self.agent(id).doing("working");
         if !e.result.is_empty() {
-            self.say(id, '|', None, &short(&e.result), screen)?;
+            self.say(id, '|', self.tool_tint(), &self.short(&e.result), screen)?;
         }
         if e.status == "failed" {
             let about = self.about(id);
             return screen.own(Some(Tint::Dim), &format!("{about}the tool call failed"));
         }
         Ok(())
+    }
+
+    /// Of what a tool got and gave, as much as belongs between two things that are said.
+    fn short(&self, text: &str) -> String {
+        let (characters, lines) = if self.chat { CHAT_TOOL_TEXT } else { (MAX_TOOL_TEXT, usize::MAX) };
+        let cut: String = text.chars().take(characters).collect();
+        let mut shown = cut.lines().take(lines).collect::<Vec<_>>().join("\n");
+        let hidden = text.trim_end().len() - shown.len().min(text.trim_end().len());
+        if hidden == 0 {
+            return shown;
+        }
+        match text.lines().count().saturating_sub(shown.lines().count()) {
+            0 => shown.push('…'),
+            more => shown += &format!("\n… {}", super::table::count(more as u64, "more line")),
+        }
+        shown
+    }
+
+    /// In a conversation the answer stands out.
+    fn tool_tint(&self) -> Option<Tint> {
+        self.chat.then_some(Tint::Dim)
     }
 
     fn turn_ended(&mut self, id: &str, e: &TurnEnded, screen: &mut Screen<impl Write>) -> io::Result<()> {

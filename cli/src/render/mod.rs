@@ -5,19 +5,27 @@
 
 mod agent;
 mod event;
+mod live;
 mod summary;
 pub(crate) mod table;
 mod trees;
 
-use crate::{neutral, screen::Screen};
+pub(crate) use summary::usage;
+
+use crate::{
+    neutral,
+    screen::{Screen, Tint},
+};
 use agent::AgentView;
 use cordon_proto::v1::{Denial, Event, Outcome, RunSummary};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
     time::Instant,
 };
 
+/// Agents that a status tells of.
+const MOST: usize = 8;
 /// Different denials that are kept for the summary.
 const MAX_DENIALS: usize = 100;
 
@@ -25,6 +33,12 @@ const MAX_DENIALS: usize = 100;
 pub(crate) struct Renderer {
     raw: bool,
     many: bool,
+    /// What agents tell of their reasoning is shown too.
+    reasoning: bool,
+    /// A conversation: what repeats itself with every message is left out.
+    chat: bool,
+    /// Warnings that a conversation has had.
+    warned: BTreeSet<String>,
     agents: BTreeMap<String, AgentView>,
     denials: Vec<(String, Denial, u64)>,
     denials_left_out: u64,
@@ -34,6 +48,8 @@ pub(crate) struct Renderer {
     last: Instant,
     /// Set by the run's last event.
     pub(crate) outcome: Option<Outcome>,
+    /// The same.
+    pub(crate) summary: Option<RunSummary>,
     pub(crate) next_seq: u64,
 }
 
@@ -43,34 +59,58 @@ impl Renderer {
         Self {
             raw,
             many,
+            reasoning: false,
+            chat: false,
+            warned: BTreeSet::new(),
             agents: BTreeMap::new(),
             denials: Vec::new(),
             denials_left_out: 0,
             progress: None,
             last: Instant::now(),
             outcome: None,
+            summary: None,
             next_seq: 0,
         }
     }
 
-    /// One line an agent, for the bottom of a terminal.
-    pub(crate) fn status(&self) -> Vec<String> {
-        const MOST: usize = 8;
+    pub(crate) fn with_reasoning(self, reasoning: bool) -> Self {
+        Self { reasoning, ..self }
+    }
+
+    /// For a conversation, in which one run follows another.
+    pub(crate) fn chat(many: bool, reasoning: bool) -> Self {
+        Self { chat: true, ..Self::new(false, many).with_reasoning(reasoning) }
+    }
+
+    /// Another run of the same conversation.
+    pub(crate) fn again(self, many: bool) -> Self {
+        let Self { raw, reasoning, chat, warned, .. } = self;
+        Self { reasoning, chat, warned, ..Self::new(raw, many) }
+    }
+
+    /// One line an agent, for the bottom of a terminal: what it is saying, or what it does.
+    pub(crate) fn status(&self) -> Vec<(Option<Tint>, String)> {
+        let said =
+            self.agents.iter().filter_map(|(id, a)| Some((None, self.who(id) + "| " + a.live.line()?)));
+        let mut lines: Vec<_> = said.take(MOST).collect();
+        lines.extend(self.doings().into_iter().map(|line| (Some(Tint::Dim), line)));
+        lines
+    }
+
+    fn doings(&self) -> Vec<String> {
         if let Some(progress) = &self.progress {
             return vec![progress.clone()];
         }
         let busy: Vec<_> = self.agents.iter().filter(|(_, a)| !a.done).collect();
+        let shown = busy.iter().filter(|(_, a)| a.live.line().is_none());
         let quiet = self.last.elapsed().as_secs();
         if busy.is_empty() && self.outcome.is_none() && quiet > 0 {
             // Trees are stored and copied before the first turn and after the last one.
             let doing = if self.agents.is_empty() { "preparing" } else { "storing what is there now" };
             return vec![format!("  {doing} ({quiet} s)")];
         }
-        let mut lines: Vec<_> = busy
-            .iter()
-            .take(MOST)
-            .map(|(id, a)| format!("  {}: {}", neutral::word(id), a.status()))
-            .collect();
+        let mut lines: Vec<_> =
+            shown.take(MOST).map(|(id, a)| format!("  {}: {}", neutral::word(id), a.status())).collect();
         if busy.len() > MOST {
             lines.push(format!("  and {} more", busy.len() - MOST));
         }
@@ -117,8 +157,12 @@ impl Renderer {
         screen: &mut Screen<impl Write>,
     ) -> io::Result<()> {
         self.outcome = Some(outcome);
+        self.summary = summary.cloned();
         for agent in self.agents.values_mut() {
             agent.done = true;
+        }
+        if self.chat {
+            return summary::line(outcome, summary, screen);
         }
         summary::show(self, outcome, summary, screen)
     }

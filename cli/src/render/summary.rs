@@ -53,7 +53,32 @@ pub(super) fn show(
     }
 }
 
-fn usage(used: &UsageEvent) -> String {
+/// The end of one turn of a conversation.
+pub(super) fn line(
+    outcome: Outcome,
+    summary: Option<&RunSummary>,
+    screen: &mut Screen<impl Write>,
+) -> io::Result<()> {
+    let Some(summary) = summary else { return screen.own(Some(Tint::Red), words(outcome)) };
+    let mut text = duration(summary.wall_ms);
+    match summary.files.len() as u64 + summary.files_omitted {
+        0 => {}
+        files => text += &format!("; {} changed", super::table::count(files, "file")),
+    }
+    if summary.denials > 0 {
+        text += &format!("; denied: {}", summary.denials);
+    }
+    if let Some(used) = &summary.usage {
+        text += &format!("; {}", usage(used));
+    }
+    match outcome {
+        Outcome::Success => screen.own(Some(Tint::Dim), &text),
+        Outcome::Cancelled => screen.own(Some(Tint::Yellow), &format!("interrupted; {text}")),
+        other => screen.own(Some(Tint::Red), &format!("the turn {}; {text}", words(other))),
+    }
+}
+
+pub(crate) fn usage(used: &UsageEvent) -> String {
     let mut text = format!("tokens: {} in", grouped(used.input_tokens));
     if used.cached_input_tokens > 0 {
         text += &format!(" ({} cached)", grouped(used.cached_input_tokens));

@@ -7,8 +7,10 @@ use cordon_proto::v1::{
 };
 use proptest::prelude::*;
 
+mod chat;
+
 fn show_on(look: Look, raw: bool, many: bool, events: Vec<(&str, Kind)>) -> Vec<u8> {
-    let mut renderer = Renderer::new(raw, many);
+    let mut renderer = Renderer::new(raw, many).with_reasoning(true);
     let mut screen = Screen::new(Vec::new(), look);
     for (seq, (agent, kind)) in events.into_iter().enumerate() {
         let event = Event { seq: seq as u64, time_unix_ms: 0, agent: agent.to_owned(), kind: Some(kind) };
@@ -275,7 +277,7 @@ fn snapshots_are_one_quiet_line_and_progress_is_none() {
     let mut tell = |kind| {
         let event = Event { agent: "a".into(), kind: Some(kind), ..Default::default() };
         renderer.event(&event, &mut screen).unwrap();
-        renderer.status()
+        renderer.doings()
     };
     assert_eq!(tell(progress), ["  [....................] 0% of 2 B copying "]);
     assert!(tell(taken(0)).is_empty());
@@ -286,22 +288,22 @@ fn a_quiet_time_before_and_after_the_work_is_accounted_for() {
     let mut renderer = Renderer::new(false, false);
     let mut screen = Screen::new(Vec::new(), Look { colour: true, columns: Some(60) });
     let long_ago = std::time::Instant::now().checked_sub(std::time::Duration::from_secs(3)).unwrap();
-    assert!(renderer.status().is_empty());
+    assert!(renderer.doings().is_empty());
     renderer.last = long_ago;
-    assert_eq!(renderer.status(), ["  preparing (3 s)"]);
+    assert_eq!(renderer.doings(), ["  preparing (3 s)"]);
     let mut tell = |renderer: &mut Renderer, kind| {
         let event = Event { agent: "a".into(), kind: Some(kind), ..Default::default() };
         renderer.event(&event, &mut screen).unwrap();
     };
     tell(&mut renderer, turn("replay"));
-    assert_eq!(renderer.status().len(), 1);
+    assert_eq!(renderer.doings().len(), 1);
     tell(&mut renderer, Kind::TurnEnded(TurnEnded::default()));
-    assert!(renderer.status().is_empty());
+    assert!(renderer.doings().is_empty());
     renderer.last = long_ago;
-    assert_eq!(renderer.status(), ["  storing what is there now (3 s)"]);
+    assert_eq!(renderer.doings(), ["  storing what is there now (3 s)"]);
     tell(&mut renderer, Kind::RunEnded(RunEnded::default()));
     renderer.last = long_ago;
-    assert!(renderer.status().is_empty());
+    assert!(renderer.doings().is_empty());
 }
 
 fn any_kind() -> impl Strategy<Value = Kind> {

@@ -7,6 +7,7 @@ mod clis;
 mod daemon;
 mod look;
 mod need;
+mod tmux;
 
 pub use api::{Api, denials, messages, output, summary};
 pub use clis::{Cli, KEY, More, Where, agent_text};
@@ -16,3 +17,4 @@ pub use need::{
     bin, claude, codex, copilot, copilot_cache, gemini, has_runtime, need_docker, need_image, need_root,
     node, skipped,
 };
+pub use tmux::{LIMIT, Tmux};
