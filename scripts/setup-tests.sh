@@ -4,7 +4,7 @@
 # Installs Debian packages (as root), starts a Docker Engine when none answers (its pid in build/dockerd.pid),
 # puts the real agent CLIs into build/clis and other people's MCP programs into build/mcp, builds an S3 server and a
 # filesystem exerciser into build/tools and build/fsx, the programs into build/bin and the images into the engine.
-# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, runsc, clis, mcp, s3, fsx, bsdtar.
+# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, runsc, clis, mcp, s3, fsx, bsdtar, massgen.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
@@ -17,6 +17,7 @@ MCP_PACKAGES=(
   @modelcontextprotocol/server-filesystem@2026.8.31
 )
 MCP_PYTHON=mcp==2.3.0
+MASSGEN=massgen==0.1.97
 # The newest that this toolchain builds.
 S3S_FS=0.14.1
 FSX=0.3.2
@@ -157,6 +158,32 @@ install_mcp() {
   echo "$stamp" >build/mcp/stamp
 }
 
+# MassGen's own agent files, which ours must accept: only they are taken out of the package, and nothing of it runs.
+fetch_massgen() {
+  skipped massgen && return 0
+  [ "$(cat build/massgen/stamp 2>/dev/null)" != "$MASSGEN" ] || return 0
+  say "fetching the agent files of $MASSGEN into build/massgen"
+  rm -rf build/massgen
+  mkdir -p build/massgen
+  /usr/bin/python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    --dest build/massgen "$MASSGEN" >build/pip-massgen.log 2>&1 || fail "pip download: $(tail -n 5 build/pip-massgen.log)"
+  /usr/bin/python3 - build/massgen <<'PYTHON' || fail "the package of $MASSGEN has no agent files"
+import pathlib, sys, zipfile
+there = pathlib.Path(sys.argv[1])
+[package] = there.glob("*.whl")
+with zipfile.ZipFile(package) as archive:
+    names = [n for n in archive.namelist() if n.startswith("massgen/configs/") and n.endswith((".yaml", ".yml", ".json"))]
+    for name in names:
+        to = there / pathlib.PurePosixPath(name).relative_to("massgen")
+        if ".." in to.parts:
+            sys.exit(f"{name} leads out of the package")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(archive.read(name))
+sys.exit(not names)
+PYTHON
+  echo "$MASSGEN" >build/massgen/stamp
+}
+
 # A real S3 server, for what is kept in buckets.
 install_s3() {
   skipped s3 && return 0
@@ -220,6 +247,7 @@ install_clis
 install_mcp
 install_s3
 install_fsx
+fetch_massgen
 say "building the programs"
 make --no-print-directory build
 build_images

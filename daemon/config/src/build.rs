@@ -52,8 +52,9 @@ impl Build<'_, '_> {
         let shared = orchestrator.and_then(|o| o.get("context_paths"));
         let shared = shared.map(|c| self.context_paths(c, &[])).unwrap_or_default();
         let items = self.agent_items(top)?;
-        let agents: Vec<Option<Agent>> = items.iter().map(|i| self.agent(i, &shared, orchestrator)).collect();
-        self.distinct(items, &agents);
+        let mut agents: Vec<Option<Agent>> =
+            items.iter().map(|i| self.agent(i, &shared, orchestrator)).collect();
+        self.distinct(items, &mut agents);
         let timeouts = self.timeouts(top.get("timeout_settings"));
         let snapshot_storage = orchestrator.and_then(|o| self.storage(o.get("snapshot_storage")?));
         let agent_temporary_workspace =
@@ -147,30 +148,44 @@ impl Build<'_, '_> {
     }
 
     /// No two agents have one id, nor one workspace.
-    fn distinct(&mut self, items: &[Item], agents: &[Option<Agent>]) {
+    fn distinct(&mut self, items: &[Item], agents: &mut [Option<Agent>]) {
         let mut ids: HashMap<&str, u32> = HashMap::new();
-        let mut workspaces: HashMap<PathBuf, u32> = HashMap::new();
-        for (item, agent) in items.iter().zip(agents) {
-            if let Some(id) = item.get("id")
-                && let Some(text) = id.text()
+        for id in items.iter().filter_map(|item| item.get("id")) {
+            if let Some(text) = id.text()
                 && let Some(line) = ids.insert(text, id.mark.line)
             {
                 let message = format!("the agent of line {line} has the id {} already", Quoted(&id.written));
                 self.report.error(&id.at(), "duplicate-id", message, "give every agent an id of its own");
             }
-            if let Some(cwd) = item.get("backend").and_then(|b| b.get("cwd"))
-                && let Some(path) = agent.as_ref().and_then(|a| a.cwd.as_deref())
-            {
-                let normal = path.components().filter(|c| *c != Component::CurDir).collect();
-                if let Some(line) = workspaces.insert(normal, cwd.mark.line) {
-                    let message = format!(
-                        "the agent of line {line} has the workspace {} already",
-                        Quoted(&cwd.written)
-                    );
-                    let help = "give every agent a `cwd` of its own; share trees through context_paths";
-                    self.report.error(&cwd.at(), "shared-workspace", message, help);
-                }
+        }
+        let normal = |path: &Path| path.components().filter(|c| *c != Component::CurDir).collect::<PathBuf>();
+        let mut workspaces: HashMap<PathBuf, u32> = HashMap::new();
+        for (item, agent) in items.iter().zip(agents) {
+            let Some(cwd) = item.get("backend").and_then(|b| b.get("cwd")) else { continue };
+            let Some((path, id)) = agent.as_mut().and_then(|a| Some((a.cwd.as_mut()?, &a.id))) else {
+                continue;
+            };
+            let own = normal(path);
+            let Some(line) = workspaces.get(&own).copied() else {
+                workspaces.insert(own, cwd.mark.line);
+                continue;
+            };
+            let message =
+                format!("the agent of line {line} has the workspace {} already", Quoted(&cwd.written));
+            // MassGen gives every agent a directory of its own by such a name. One that somebody has
+            // already is another matter.
+            let mut other = own.clone().into_os_string();
+            other.push(format!("-{id}"));
+            let other = PathBuf::from(other);
+            if own.is_relative() && workspaces.insert(other.clone(), cwd.mark.line).is_none() {
+                let message = format!("{message}: this one has {}", Quoted(&format!("{}-{id}", cwd.written)));
+                let help = "give every agent a `cwd` of its own; share trees through context_paths";
+                self.report.warn(&cwd.at(), "shared-workspace", message, help);
+                *path = other;
+                continue;
             }
+            let help = "give every agent a `cwd` of its own; share trees through context_paths";
+            self.report.error(&cwd.at(), "shared-workspace", message, help);
         }
     }
 

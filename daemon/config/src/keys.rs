@@ -8,10 +8,12 @@ mod orchestrator;
 pub(crate) use backend::{BACKEND, DECLINED_KINDS, OTHER_NAMES, PROGRAMS, kinds};
 pub(crate) use orchestrator::{COORDINATION, ORCHESTRATOR, TIMEOUTS};
 
-use crate::shape::{Scope, Shape, gone, ignored, later_but, later_with, on};
+use crate::shape::{Scope, Shape, gone, ignored, later_but, later_but_with, later_with, on};
 use nested::{CONTEXT_PATH, HOOKS, PERMISSIONS};
 
 const COORDINATES: &str = "Cordon runs agents side by side; they do not vote on each other's answers";
+const PERMITS: &str = "Cordon decides by what is touched, not by the words of a command: use `context_paths` with \
+                       permission: read, `protected_paths`, `egress`, `allowed_tools` and `exclude_tools`";
 const NLIP: &str = "agents are not reached through NLIP";
 const DISPLAYS: &str = "the client decides how a run is shown";
 const OLD: &str = "this is MassGen's old V1 format: list the agents under `agents`";
@@ -28,6 +30,7 @@ pub(crate) static TOP: Scope = Scope {
         ignored("session_storage", "runs are kept in the daemon's state directory"),
         ignored("display", DISPLAYS),
         ignored("memory", "what an agent did is in the journal, and a run begins without memories of others"),
+        gone("timeout", "use `timeout_settings`: MassGen does not read this one either"),
         ignored("task", "the task is given on the command line"),
         ignored("nlip*", NLIP),
         ignored("enable_nlip", NLIP),
@@ -59,7 +62,7 @@ pub(crate) static AGENT: Scope = Scope {
         ignored("subagent_agents", "an agent of Cordon starts no others"),
         ignored("nlip*", NLIP),
         ignored("enable_nlip", NLIP),
-        later_with("permissions", Shape::Map(&PERMISSIONS)),
+        later_but_with("permissions", Shape::Map(&PERMISSIONS), PERMITS),
     ]],
     required: &["id", "backend"],
 };

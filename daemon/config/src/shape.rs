@@ -124,6 +124,11 @@ pub(crate) const fn later_with(name: &'static str, shape: Shape) -> Key {
     Key { name, status: Status::NotYet(""), shape, about: "" }
 }
 
+/// The same, with a help text.
+pub(crate) const fn later_but_with(name: &'static str, shape: Shape, help: &'static str) -> Key {
+    Key { name, status: Status::NotYet(help), shape, about: "" }
+}
+
 pub(crate) const fn ignored(name: &'static str, why: &'static str) -> Key {
     Key { name, status: Status::Ignored(why), shape: Shape::Any, about: "" }
 }

@@ -293,7 +293,24 @@ fn workspaces() {
     let file = fine(&backend("type: codex\ncwd: ~/work"));
     assert_eq!(file.agents[0].cwd.as_deref().unwrap().to_str(), Some("/home/user/work"));
     let shared = "agents:\n  - {id: a, backend: {type: codex, cwd: w}}\n  - {id: b, backend: {type: codex, cwd: ./w}}\n";
-    fails(shared, "shared-workspace", "agents[1].backend.cwd", "./w", "line 2");
+    // As in MassGen, a name stands for a directory of each agent's own.
+    warns(shared, "shared-workspace", "agents[1].backend.cwd", "line 2");
+    let agents = parse(shared).file.unwrap().agents;
+    assert_eq!(
+        agents.iter().map(|a| a.cwd.as_deref().unwrap().to_str().unwrap()).collect::<Vec<_>>(),
+        ["w", "w-b"]
+    );
+    // What somebody has already is nobody else's.
+    fails(
+        &shared.replace("./w", "/w").replace("w}", "/w}").replace("//", "/"),
+        "shared-workspace",
+        "agents[1].backend.cwd",
+        "/w",
+        "line 2",
+    );
+    let third = "  - {id: c, backend: {type: codex, cwd: w-b}}\n";
+    let agents = parse(&(shared.to_owned() + third)).file.unwrap().agents;
+    assert_eq!(agents[2].cwd.as_deref().unwrap().to_str(), Some("w-b-c"));
 }
 
 #[test]
@@ -331,7 +348,7 @@ fn execution_mode_and_docker() {
     assert_eq!(file.agents[0].docker.network, cordon_policy::NetworkMode::None);
 
     let mode = |mode: &str| backend(&format!("type: codex\ncwd: w\ncommand_line_execution_mode: {mode}"));
-    fails(&mode("srt"), "not-supported-yet", &format!("{B}.command_line_execution_mode"), "srt", "use local");
+    warns(&mode("srt"), "other-mode", &format!("{B}.command_line_execution_mode"), "local sandbox");
     fails(
         &mode("podman"),
         "bad-value",

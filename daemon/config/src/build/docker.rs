@@ -16,10 +16,10 @@ impl Build<'_, '_> {
             "local" => Some(ExecutionMode::Local),
             "docker" => Some(ExecutionMode::Docker),
             "srt" => {
-                let message = "execution mode `srt` is not supported".to_owned();
-                let help = "use local: namespaces, Landlock and seccomp, with the same path rules";
-                self.report.error(&item.at(), "not-supported-yet", message, help);
-                None
+                let message = "the local sandbox is used: it holds every program of the agent".to_owned();
+                let help = "write `local`: namespaces, Landlock and seccomp, with the same path rules";
+                self.report.warn(&item.at(), "other-mode", message, help);
+                Some(ExecutionMode::Local)
             }
             other => {
                 let message =

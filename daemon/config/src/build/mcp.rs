@@ -120,9 +120,15 @@ impl Build<'_, '_> {
             }
         };
         let (has, foreign) = if http { ("http", STDIO_KEYS) } else { ("stdio", HTTP_KEYS) };
-        for key in foreign {
+        for key in &foreign {
             if let Some(item) = entry.get(key) {
                 let message = format!("`{key}` means nothing for a server of type {has}");
+                if *key == "security" {
+                    // It lets a server be reached; one that runs inside the sandbox is not.
+                    let help = "it runs inside the sandbox, whose `egress` says what it reaches";
+                    self.report.warn(&item.at(), "no-effect", message, help);
+                    continue;
+                }
                 let help = if http { "take it out" } else { "write `type: streamable-http`" };
                 self.report.error(&item.at(), "conflict", message, help);
             }

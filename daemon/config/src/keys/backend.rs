@@ -1,11 +1,11 @@
 use super::{
-    COORDINATES, EGRESS, NLIP,
+    COORDINATES, EGRESS, NLIP, PERMITS,
     api::{
         CONTEXT_SIZES, EFFORTS, ENGINES, EXTRA_BODY, MULTIMODAL, PLUGIN, REASONING, SAFETY, TEXT, VERBOSITIES,
     },
     nested::{CONTEXT_PATH, CREDENTIALS, CUSTOM_TOOL, HOOKS, MCP_SERVER, PACKAGES, PERMISSIONS, STEP},
 };
-use crate::shape::{Scope, Shape, gone, ignored, later, later_but, later_with, on};
+use crate::shape::{Scope, Shape, gone, ignored, later, later_but, later_but_with, later_with, on};
 
 /// The backend types that are no model API.
 pub(crate) const PROGRAMS: [&str; 7] =
@@ -218,7 +218,7 @@ pub(crate) static BACKEND: Scope = Scope {
                 "The interpreter inside that runs them, for instance of a virtual environment: an absolute path.",
             ),
             later_with("hooks", Shape::Map(&HOOKS)),
-            later_with("permissions", Shape::Map(&PERMISSIONS)),
+            later_but_with("permissions", Shape::Map(&PERMISSIONS), PERMITS),
             ignored(
                 "use_default_prompt",
                 "the program's own prompt stays, and `system_message` is added to it",

@@ -123,6 +123,7 @@ pub(crate) static MCP_SERVER: Scope = Scope {
         on("allowed_tools", Shape::List(&Shape::Text), "Only these tools of the server."),
         on("exclude_tools", Shape::List(&Shape::Text), "None of these tools of the server."),
         on("description", Shape::Text, "For people."),
+        ignored("defer_loading", "every tool is shown from the beginning"),
     ]],
     required: &[],
 };
@@ -191,6 +192,7 @@ static RULES: Scope = Scope {
 pub(crate) static PERMISSIONS: Scope = Scope {
     name: "permissions",
     keys: &[&[
+        on("enabled", Shape::Flag, ""),
         later("role"),
         on("rules", Shape::Map(&RULES), ""),
         later("automation_default"),
