@@ -46,3 +46,45 @@ async fn a_person_logs_in_on_the_terminal() {
     let asked = host.look(|state| state.asked_login.clone());
     assert_eq!((asked.len(), asked[0].wall.as_str(), asked[0].size.unwrap().columns), (3, "docker", 100));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_typed_or_piped_and_never_shown() {
+    const KEY: &str = "sk-the-key-of-the-person";
+    let host = Host::new(State::default());
+    for (keys, code, said) in [
+        (format!("{KEY}\r"), 0, "the key is kept"),
+        (format!("wrong\u{15}{KEY}x\u{7f}\r"), 0, "the key is kept"),
+        (format!("{KEY}\u{3}"), 130, "nothing is kept"),
+    ] {
+        let mut command = host.command();
+        command.args(["login", "codex", "--api-key"]);
+        let (rest, exit) = tokio::task::block_in_place(|| {
+            let mut dialogue = Dialogue::begin(command, 100);
+            dialogue.answer("API key of codex", &keys);
+            tokio::runtime::Handle::current().block_on(dialogue.end())
+        });
+        assert!(exit == code && rest.contains(said) && !rest.contains("sk-"), "{exit}: {rest}");
+    }
+    let with = |name: &'static str, input: &'static [u8]| {
+        let mut command = host.command().into_std();
+        command.args(["login", name, "--with-api-key"]).stdin(std::process::Stdio::piped());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        tokio::task::block_in_place(|| {
+            let mut child = command.spawn().unwrap();
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), input).unwrap();
+            text(&child.wait_with_output().unwrap())
+        })
+    };
+    let (out, err, code) = with("codex", b"  sk-the-key-of-the-person\n");
+    assert!(code == 0 && out.is_empty() && err.contains("the key is kept") && !err.contains("sk-"), "{err}");
+    let (_, err, code) = with("nobody", b"sk-the-key-of-the-person\n");
+    assert!(code == 3 && !err.contains("sk-"), "{err}");
+    let (_, err, code) = with("codex", b"\xff\xfe");
+    assert!(code == 2 && err.contains("not text"), "{err}");
+    assert_eq!(
+        host.look(|state| state.kept_keys.iter().map(|k| k.key.clone()).collect::<Vec<_>>()),
+        [KEY; 3]
+    );
+    let (out, _, code) = text(&host.cordon(&["logout", "codex", "--api-key"]).await);
+    assert!(code == 0 && out.contains("own key of codex"), "{out}");
+}

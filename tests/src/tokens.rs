@@ -32,6 +32,9 @@ struct State {
 /// What a device shows to the person.
 const CODE: &str = "CODE-12345";
 
+/// What it gives to a device that logs in as with GitHub.
+pub const GITHUB_TOKEN: &str = "gho_0123456789abcdefghijABCDEFGHIJ012345";
+
 /// The server; it ends with the test's process.
 #[derive(Clone, Debug)]
 pub struct TokenServer {
@@ -76,6 +79,12 @@ impl TokenServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/oauth/token", self.port)
+    }
+
+    /// For `COPILOT_GH_HOST`.
+    #[must_use]
+    pub fn github(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// How often it gave out new tokens.
@@ -146,6 +155,10 @@ impl TokenServer {
                 (200, json!({ "device_auth_id": "device-1", "user_code": CODE, "interval": "1" }))
             }
             "/api/accounts/deviceauth/token" => self.device(&body),
+            "/login/device/code" => (200, self.github_device()),
+            "/login/oauth/access_token" => (200, self.github_token(&text)),
+            "/copilot_internal/user" => (200, json!({ "login": "person", "id": 1 })),
+            path if path.starts_with("/copilot_internal/") => (200, json!({})),
             _ if text.contains("authorization_code") => self.log_in(&text),
             _ => self.answer(body["refresh_token"].as_str().unwrap_or_default()),
         };
@@ -155,6 +168,26 @@ impl TokenServer {
             "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
             answer.len()
         );
+    }
+
+    fn github_device(&self) -> Value {
+        json!({
+            "device_code": "device-1", "user_code": CODE, "expires_in": 900, "interval": 1,
+            "verification_uri": format!("{}/login/device", self.github()),
+        })
+    }
+
+    /// GitHub answers 200 whatever it says.
+    fn github_token(&self, form: &str) -> Value {
+        let mut state = self.state();
+        if !form.contains("device_code=device-1") {
+            return json!({ "error": "incorrect_device_code" });
+        }
+        if !state.entered {
+            return json!({ "error": "authorization_pending" });
+        }
+        state.logged_in += 1;
+        json!({ "access_token": GITHUB_TOKEN, "token_type": "bearer", "scope": "read:user" })
     }
 
     fn device(&self, body: &Value) -> (u16, Value) {

@@ -1,10 +1,13 @@
-//! `cordon login`: the real Codex logs in with its device code, and a program in its place does
-//! what it should not.
+//! `cordon login`: the real Codex and Copilot log in with their device codes, the real Gemini CLI
+//! as far as no server of Google's is needed, and programs in their places do what they should not.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use cordon_tests::{
-    harness::{Host, User, codex, need_image, processes_mentioning, skipped, wait_until},
-    tokens::TokenServer,
+    harness::{
+        Host, User, codex, copilot, copilot_cache, gemini, need_image, node, processes_mentioning, skipped,
+        wait_until,
+    },
+    tokens::{GITHUB_TOKEN, TokenServer},
 };
 use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -111,8 +114,12 @@ fn there(path: PathBuf) -> bool {
 }
 
 fn kept(host: &Host) -> PathBuf {
+    kept_of(host, "codex")
+}
+
+fn kept_of(host: &Host, backend: &str) -> PathBuf {
     let uid = rustix::process::getuid().as_raw();
-    host.path(&format!("state/credentials/{uid}/codex"))
+    host.path(&format!("state/credentials/{uid}/{backend}"))
 }
 
 /// No sandbox, no process and no file of a login that was not finished.
@@ -285,15 +292,191 @@ fn one_who_leaves_leaves_nothing_and_one_logs_in_at_a_time() {
 #[test]
 fn what_cannot_log_in_here_says_what_to_do() {
     let host = hostile();
-    for (backend, words) in [
-        ("gemini_cli", "GEMINI_API_KEY"),
-        ("copilot", "copilot login"),
-        ("claude_code", "--wall docker"),
-        ("nobody", "codex, claude_code"),
-    ] {
+    for (backend, words) in
+        [("claude_code", "--wall docker"), ("gemini_cli", "--wall docker"), ("nobody", "codex, claude_code")]
+    {
         let (code, seen) = Person::runs(&host, &["login", backend]).ends();
         assert!(code == 3 && seen.contains(words), "{backend}: {code}: {seen}");
     }
-    let ran = host.cordon(["logout", "gemini_cli"]).expect_code(3);
-    assert!(ran.stderr.contains("outside the sandbox"), "{ran:?}");
+    let ran = host.cordon(["logout", "nobody"]).expect_code(3);
+    assert!(ran.stderr.contains("gemini_cli, copilot"), "{ran:?}");
+}
+
+#[test]
+fn the_real_copilot_logs_in_with_its_device_code() {
+    if skipped("clis") {
+        return;
+    }
+    let server = TokenServer::start(HOUR);
+    let mut host = Host::without_daemon(User::Tester);
+    let programs = host.path("programs");
+    fs::create_dir(&programs).unwrap();
+    std::os::unix::fs::symlink(copilot(), programs.join("copilot")).unwrap();
+    fs::create_dir_all(host.path("home/.cache")).unwrap();
+    std::os::unix::fs::symlink(copilot_cache(), host.path("home/.cache/copilot")).unwrap();
+    host.set_env("PATH", &format!("{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", programs.display()));
+    host.set_env("COPILOT_GH_HOST", &server.github());
+    host.start_daemon();
+
+    // One who leaves while it waits leaves nothing.
+    let mut person = Person::runs(&host, &["login", "copilot"]);
+    person.until(&host, "CODE-12345");
+    person.types("\u{1d}");
+    let (code, seen) = person.ends();
+    assert!(code == 130 && seen.contains("nothing is kept"), "{code}: {seen}");
+    let place = kept_of(&host, "copilot");
+    assert!(wait_until(LIMIT, || !there(place.join("making"))) && !there(place.join("login")));
+
+    let mut person = Person::runs(&host, &["login", "copilot"]);
+    person.until(&host, "open the one in a browser");
+    person.until(&host, "CODE-12345");
+    server.enter("CODE-12345");
+    // There is no keyring inside.
+    person.until(&host, "plaintext");
+    person.types("y\r");
+    let (code, seen) = person.ends();
+    assert_eq!(code, 0, "{seen}\n--- daemon\n{}", host.log());
+    assert!(seen.contains("logged in") && !seen.contains(GITHUB_TOKEN), "{seen}");
+    assert_eq!(server.logged_in(), 1);
+    let file = place.join("login/config.json");
+    assert!(fs::read_to_string(&file).unwrap().contains(GITHUB_TOKEN));
+    assert!(!there(place.join("making")) && !there(host.path("home/.copilot")));
+    let listed = logins(&host);
+    assert_eq!((&listed[0]["backend"], &listed[0]["used"]), (&"copilot".into(), &true.into()));
+    let _ = host.cordon(["logout", "copilot"]).expect_code(0);
+    assert!(!there(file) && logins(&host).as_array().unwrap().is_empty());
+
+    // One who does not want it in a file has no login.
+    let mut person = Person::runs(&host, &["login", "copilot"]);
+    person.until(&host, "plaintext");
+    person.types("n\r");
+    let (code, seen) = person.ends();
+    assert!(code == 3 && seen.contains("nothing is kept"), "{code}: {seen}");
+    assert!(!there(place.join("making")) && !there(place.join("login/config.json")));
+}
+
+/// A host with this script in the place of Gemini CLI's.
+fn with_gemini(script: &str) -> Host {
+    let mut host = Host::without_daemon(User::Tester);
+    let programs = host.path("programs");
+    let package = programs.join("lib/gemini-cli");
+    fs::create_dir_all(package.join("bundle")).unwrap();
+    fs::write(
+        package.join("package.json"),
+        r#"{"name":"@google/gemini-cli","version":"0.61.0","type":"module"}"#,
+    )
+    .unwrap();
+    fs::write(package.join("bundle/gemini.js"), script).unwrap();
+    std::os::unix::fs::symlink(package.join("bundle/gemini.js"), programs.join("gemini")).unwrap();
+    std::os::unix::fs::symlink(node(), programs.join("node")).unwrap();
+    host.set_env("PATH", &format!("{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", programs.display()));
+    host.start_daemon();
+    host
+}
+
+/// It asks for a code as the real one does, writes what it is told to where the real one writes,
+/// not at once, and goes on.
+const GEMINI: &str = r#"
+import fs from 'node:fs';
+import readline from 'node:readline';
+const settings = JSON.parse(fs.readFileSync(process.env.HOME + '/.gemini/settings.json'));
+const { selectedType } = settings.security.auth;
+const ask = readline.createInterface({ input: process.stdin, output: process.stdout, terminal: true });
+ask.question(`${selectedType} ${process.env.NO_BROWSER}: the code? `, async (code) => {
+  const login = fs.openSync(process.env.HOME + '/.gemini/oauth_creds.json', 'w', 0o600);
+  const text = JSON.stringify({ access_token: 'ya29.x', refresh_token: code, expiry_date: Date.now() + 3600e3 });
+  fs.writeSync(login, text.slice(0, 30));
+  await new Promise((later) => setTimeout(later, 1500));
+  if (code !== 'half') fs.writeSync(login, text.slice(30));
+  console.log('at work');
+  setInterval(() => {}, 1000);
+});
+"#;
+
+#[test]
+fn a_program_that_goes_on_is_ended_when_there_is_a_login() {
+    if skipped("clis") {
+        return;
+    }
+    let host = with_gemini(GEMINI);
+    let place = kept_of(&host, "gemini_cli");
+    let mut person = Person::runs(&host, &["login", "gemini_cli"]);
+    person.until(&host, "oauth-personal true: the code?");
+    person.types("1//the-key-of-the-person\r");
+    let (code, seen) = person.ends();
+    assert_eq!(code, 0, "{seen}\n--- daemon\n{}", host.log());
+    assert!(seen.contains("at work") && seen.contains("logged in"), "{seen}");
+    let file = place.join("login/oauth_creds.json");
+    let first = fs::read_to_string(&file).unwrap();
+    assert!(first.contains("1//the-key-of-the-person"));
+    let listed = logins(&host);
+    assert_eq!((&listed[0]["ends"], &listed[0]["renewable"]), (&"at".into(), &true.into()));
+    let agents = host.agent_file("a.yaml", "agents:\n  - id: a\n    backend:\n      type: gemini_cli\n      command_line_execution_mode: local\n      cwd: w\n");
+    let shown = host.cordon(["explain", agents.to_str().unwrap()]).expect_code(0).stdout;
+    assert!(shown.contains("oauth_creds.json") && !shown.contains("the-key-of-the-person"), "{shown}");
+
+    // Half a login is none, and the one before stays.
+    let mut person = Person::runs(&host, &["login", "gemini_cli"]);
+    person.until(&host, "the code?");
+    person.types("half\r");
+    person.until(&host, "at work");
+    person.types("\u{1d}");
+    let (code, seen) = person.ends();
+    assert!(code == 130 && seen.contains("nothing is kept"), "{code}: {seen}");
+    assert!(wait_until(LIMIT, || !there(place.join("making"))));
+    assert_eq!(fs::read_to_string(&file).unwrap(), first);
+}
+
+#[test]
+fn the_real_gemini_asks_for_its_code_and_keeps_nothing_without_one() {
+    if skipped("clis") {
+        return;
+    }
+    let mut host = Host::without_daemon(User::Tester);
+    let programs = host.path("programs");
+    fs::create_dir(&programs).unwrap();
+    std::os::unix::fs::symlink(gemini(), programs.join("gemini")).unwrap();
+    std::os::unix::fs::symlink(node(), programs.join("node")).unwrap();
+    host.set_env("PATH", &format!("{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", programs.display()));
+    host.start_daemon();
+    let mut person = Person::runs(&host, &["login", "gemini_cli"]);
+    let seen = person.until(&host, "Enter the authorization code");
+    assert!(seen.contains("https://accounts.google.com/"), "the address to open: {seen}");
+    // Google cannot be reached from a test: it tries twice, and ends.
+    person.types("no-code\r");
+    person.until(&host, "Retrying");
+    person.types("\u{1d}");
+    let (code, seen) = person.ends();
+    assert!(code == 130 && seen.contains("nothing is kept"), "{code}: {seen}");
+    let place = kept_of(&host, "gemini_cli");
+    assert!(wait_until(LIMIT, || !there(place.join("making"))) && !there(place.join("login")));
+    assert_eq!(sandboxes(&host), 0);
+}
+
+#[test]
+fn a_key_is_kept_for_agents_and_shown_to_nobody() {
+    let host = hostile();
+    let mut person = Person::runs(&host, &["login", "codex", "--api-key"]);
+    person.until(&host, "it is not shown");
+    person.types(&format!("{KEY}\r"));
+    let (code, seen) = person.ends();
+    assert!(code == 0 && seen.contains("the key is kept") && !seen.contains(KEY), "{code}: {seen}");
+    let file = kept(&host).join("key");
+    assert_eq!(fs::read_to_string(&file).unwrap(), KEY);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!host.log().contains(KEY));
+    let listed = logins(&host);
+    assert_eq!((&listed[0]["source"], &listed[0]["used"]), (&"key".into(), &true.into()));
+
+    // A login beside it is kept, and not used.
+    let mut person = Person::runs(&host, &["login", "codex"]);
+    person.until(&host, "How?");
+    person.types("key\r");
+    let (code, seen) = person.ends();
+    assert!(code == 0 && seen.contains("logout codex --api-key"), "{code}: {seen}");
+    assert_eq!((&logins(&host)[1]["source"], &logins(&host)[1]["used"]), (&"cordon".into(), &false.into()));
+    let out = host.cordon(["logout", "codex", "--api-key"]).expect_code(0).stdout;
+    assert!(out.contains("login stays"), "{out}");
+    assert!(!there(file));
+    assert_eq!(logins(&host)[0]["used"], true);
 }

@@ -131,15 +131,22 @@ pub(crate) enum Command {
     /// The program runs on this terminal, in a sandbox that holds nothing and reaches only the
     /// servers of that login. What it makes is kept in Cordon's own directory; your own login
     /// stays as it is. Agents get Cordon's own where there is one. Ctrl-] gives it up.
+    ///
+    /// With --api-key it takes an API key instead (of copilot: a token of GitHub), which agents get
+    /// that have none in their file or your environment. It is used with the backend's own service
+    /// alone, never where an agent file names a base_url.
     #[command(after_help = EXIT_CODES)]
     Login(Login),
     /// List the logins that agents get: where they come from and when they end
     Logins,
-    /// Forget the login that `cordon login` made
+    /// Forget what `cordon login` keeps of a backend: the login and the API key
     Logout {
-        /// codex or claude_code
+        /// codex, claude_code, gemini_cli or copilot
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         backend: String,
+        /// Forget only the API key that `cordon login --api-key` keeps
+        #[arg(long)]
+        api_key: bool,
     },
     /// Stop a run and wait until it has ended
     Stop {

@@ -66,10 +66,16 @@ pub(crate) async fn login(global: &Global, asked: Asked) -> Result<Exit, CliErro
     match (left, kept) {
         (Left::Ended, Some(login)) => {
             let backend = neutral::word(&login.backend);
-            eprintln!(
-                "cordon: logged in; agents with the backend {backend} use this login ({})",
-                end(&login)
-            );
+            match login.used {
+                true => eprintln!(
+                    "cordon: logged in; agents with the backend {backend} use this login ({})",
+                    end(&login)
+                ),
+                false => eprintln!(
+                    "cordon: logged in; agents with the backend {backend} go on to use the API key that Cordon \
+                     keeps, until `cordon logout {backend} --api-key`"
+                ),
+            }
             Ok(Exit::Success)
         }
         (Left::Ended, None) => {
@@ -133,13 +139,19 @@ pub(crate) async fn list(session: &Session, output: Output) -> Result<Exit, CliE
         eprintln!("cordon: {}: {}", neutral::word(&login.backend), neutral::word(&login.problem));
     }
     if logins.is_empty() && output == Output::Table {
-        eprintln!("cordon: there is none; `cordon login codex` and `cordon login claude_code` make one");
+        eprintln!(
+            "cordon: there is none; `cordon login BACKEND` makes one (codex, claude_code, gemini_cli, copilot)"
+        );
     }
     Ok(Exit::Success)
 }
 
 fn row(login: &Login) -> Vec<String> {
-    let from = if login.source == "cordon" { "cordon login" } else { "your own" };
+    let from = match login.source.as_str() {
+        "cordon" => "cordon login",
+        "key" => "API key",
+        _ => "your own",
+    };
     let used = if login.used { "yes" } else { "no" };
     vec![
         neutral::word(&login.backend),
@@ -176,8 +188,13 @@ fn to_json(login: &Login) -> Value {
     })
 }
 
-pub(crate) async fn logout(session: &Session, backend: String, output: Output) -> Result<Exit, CliError> {
-    let request = LogoutRequest { backend: backend.clone(), idempotency_key: new_key() };
+pub(crate) async fn logout(
+    session: &Session,
+    backend: String,
+    key_only: bool,
+    output: Output,
+) -> Result<Exit, CliError> {
+    let request = LogoutRequest { backend: backend.clone(), idempotency_key: new_key(), key_only };
     let mut client = session.logins();
     let answer = progress::during("forgetting the login", client.logout(request)).await?.into_inner();
     if output == Output::Json {
@@ -186,12 +203,14 @@ pub(crate) async fn logout(session: &Session, backend: String, output: Output) -
         return Ok(Exit::Success);
     }
     let backend = neutral::word(&backend);
+    let what = if key_only { "key" } else { "login" };
     match answer.forgotten {
-        true => outln!("forgot Cordon's own login of {backend}; its server still knows it"),
-        false => outln!("Cordon had no login of its own of {backend}"),
+        true => outln!("forgot Cordon's own {what} of {backend}; its server still knows it"),
+        false => outln!("Cordon had no {what} of its own of {backend}"),
     }
-    for login in &answer.remaining {
-        outln!("your own stays, and agents use it: {}", neutral::word(&login.path));
+    for login in answer.remaining.iter().filter(|login| login.used) {
+        let whose = if login.source == "person" { "your own stays" } else { "Cordon's own login stays" };
+        outln!("{whose}, and agents use it: {}", neutral::word(&login.path));
     }
     Ok(Exit::Success)
 }

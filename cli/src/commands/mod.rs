@@ -10,6 +10,7 @@ mod explain;
 mod images;
 mod listing;
 mod login;
+mod login_key;
 mod logs;
 mod mcp;
 mod run;
@@ -43,9 +44,12 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Exec(args) => exec::exec(&Session::open(global).await?, args).await,
         Command::Mcp(args) => mcp::mcp(global, args).await,
         Command::Attach(args) => attach::attach(global, args).await,
+        Command::Login(args) if args.api_key => login_key::login(global, args.backend).await,
         Command::Login(args) => login::login(global, args).await,
         Command::Logins => login::list(&Session::open(global).await?, output).await,
-        Command::Logout { backend } => login::logout(&Session::open(global).await?, backend, output).await,
+        Command::Logout { backend, api_key } => {
+            login::logout(&Session::open(global).await?, backend, api_key, output).await
+        }
         Command::Stop { run } => stop(&Session::open(global).await?, run, output).await,
         Command::Rm { run, workspace } => remove(&Session::open(global).await?, run, workspace).await,
         Command::Diff(args) => {

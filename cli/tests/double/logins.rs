@@ -77,8 +77,18 @@ impl Logins for Double {
         Ok(Response::new(ListLoginsResponse { logins: vec![own(), persons()] }))
     }
 
+    async fn keep_key(&self, request: Request<KeepKeyRequest>) -> Result<Response<KeepKeyResponse>, Status> {
+        let asked = request.into_inner();
+        if asked.backend != "codex" {
+            return Err(Status::failed_precondition("there is no such program"));
+        }
+        let kept = Login { backend: asked.backend.clone(), source: "key".into(), ..own() };
+        self.state.lock().unwrap().kept_keys.push(asked);
+        Ok(Response::new(KeepKeyResponse { kept: Some(kept) }))
+    }
+
     async fn logout(&self, request: Request<LogoutRequest>) -> Result<Response<LogoutResponse>, Status> {
         let forgotten = request.into_inner().backend == "codex";
-        Ok(Response::new(LogoutResponse { forgotten, remaining: vec![persons()] }))
+        Ok(Response::new(LogoutResponse { forgotten, remaining: vec![Login { used: true, ..persons() }] }))
     }
 }

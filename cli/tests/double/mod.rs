@@ -70,6 +70,7 @@ pub struct State {
     pub asked_collect: Vec<CollectGarbageRequest>,
     pub asked_tree: Vec<ListTreeRequest>,
     pub asked_login: Vec<login_request::Open>,
+    pub kept_keys: Vec<KeepKeyRequest>,
     /// How many requests to start are answered as if the connection broke.
     pub refuse_starts: usize,
 }

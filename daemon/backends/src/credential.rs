@@ -1,7 +1,107 @@
 //! Keys and logins: where they are looked for, and what may be done with them.
 
-use crate::{BackendError, Context, Ends, LoginKind, login};
+use crate::endpoint::Endpoint;
+use crate::{BackendError, Context, Ends, Facts, LoginKind, LoginSource, keys, login};
 use cordon_policy::HostRule;
+use std::path::PathBuf;
+
+/// What a program proves itself with.
+#[derive(Debug)]
+pub(crate) enum Credential {
+    /// A key, or a token that takes its place.
+    Key(String),
+    /// A long-lived token from the environment, for the vendor's own service.
+    Token(String),
+    /// A login file.
+    Login(Login),
+    /// An endpoint that asks for none.
+    None,
+}
+
+/// A login file that is good.
+#[derive(Debug)]
+pub(crate) struct Login {
+    pub(crate) source: LoginSource,
+    /// Without links in it.
+    pub(crate) path: PathBuf,
+    pub(crate) facts: Facts,
+}
+
+/// Where one backend's credential is looked for, and in which order: `api_key`, keys from the
+/// environment, tokens from there, the key that Cordon keeps, Cordon's login, the person's.
+pub(crate) struct Order {
+    pub(crate) kind: &'static LoginKind,
+    /// Variables.
+    pub(crate) keys: &'static [&'static str],
+    /// The same where the agent file names another endpoint.
+    pub(crate) elsewhere: &'static [&'static str],
+    /// Variables with what only the vendor's own service takes.
+    pub(crate) tokens: &'static [&'static str],
+    /// What does in place of a login.
+    pub(crate) instead: &'static str,
+    /// What is never shown to another endpoint.
+    pub(crate) never_elsewhere: &'static str,
+}
+
+impl Order {
+    /// What this agent gets. `endpoint`: the one that its file names.
+    pub(crate) fn find(
+        &self,
+        context: &Context,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<Credential, BackendError> {
+        let backend = self.kind.backend.name();
+        let names = if endpoint.is_some() { self.elsewhere } else { self.keys };
+        if let Some(key) = key(context, names)? {
+            return Ok(Credential::Key(key));
+        }
+        if let Some(endpoint) = endpoint {
+            // What Cordon keeps is for the vendor's service: it is never shown to another endpoint.
+            if endpoint.is_private() {
+                return Ok(Credential::None);
+            }
+            return Err(BackendError::NoLogin {
+                backend,
+                looked_at: places(names),
+                fix: format!("Set api_key: {}", self.never_elsewhere),
+            });
+        }
+        if let Some(token) = key(context, self.tokens)? {
+            return Ok(Credential::Token(token));
+        }
+        let unusable = |place: PathBuf, why| BackendError::UnusableLogin {
+            backend,
+            place: place.display().to_string(),
+            why,
+            fix: format!("{}, or {}", self.kind.fix, self.instead),
+        };
+        let kept = keys::kept(&context.logins, backend);
+        if let Some(key) = kept.map_err(|why| unusable(keys::file(&context.logins, backend), why))? {
+            return Ok(Credential::Key(key));
+        }
+        let found = login::find(context, self.kind).map_err(|(place, why)| unusable(place, why))?;
+        let Some(login) = found else {
+            return Err(BackendError::NoLogin {
+                backend,
+                looked_at: self.all(context),
+                fix: format!("{}, or {}", self.kind.fix, self.instead),
+            });
+        };
+        if !login.facts.renewable {
+            check_expiry(login.facts.ends, |why| unusable(login.path.clone(), why))?;
+        }
+        Ok(Credential::Login(login))
+    }
+
+    /// Every place, for an error.
+    fn all(&self, context: &Context) -> Vec<String> {
+        let backend = self.kind.backend.name();
+        let names: Vec<_> = self.keys.iter().chain(self.tokens).copied().collect();
+        let files = login::files(context, self.kind).map(|(_, file)| file);
+        let files = [keys::file(&context.logins, backend)].into_iter().chain(files);
+        places(&names).into_iter().chain(files.map(|file| file.display().to_string())).collect()
+    }
+}
 
 /// The first key among `api_key` and these variables.
 pub(crate) fn key(context: &Context, names: &[&str]) -> Result<Option<String>, BackendError> {
@@ -12,11 +112,7 @@ pub(crate) fn key(context: &Context, names: &[&str]) -> Result<Option<String>, B
     else {
         return Ok(None);
     };
-    if value.chars().any(char::is_control) {
-        return Err(BackendError::Invalid(format!(
-            "the key in {place} holds a control character or a line break: it is not a key"
-        )));
-    }
+    keys::check(value).map_err(|why| BackendError::Invalid(format!("the key in {place} {why}")))?;
     Ok(Some(value.to_owned()))
 }
 
@@ -28,26 +124,14 @@ pub(crate) fn azure_key(context: &Context) -> Result<Option<String>, BackendErro
     key(context, AZURE_KEYS)
 }
 
-/// What was looked at, for an error: keys first, then the login file.
-pub(crate) fn places(names: &[&str], file: Option<&std::path::Path>) -> Vec<String> {
-    let mut places = vec!["backend.api_key of the agent file".to_owned()];
-    places.extend(names.iter().map(|n| format!("the variable {n}")));
-    places.extend(file.map(|f| f.display().to_string()));
-    places
-}
-
-/// The same for a backend whose login is kept: every place that was looked at.
-pub(crate) fn login_places(context: &Context, names: &[&str], kind: &LoginKind) -> Vec<String> {
-    let mut all = places(names, None);
-    all.extend(login::files(context, kind).map(|(_, file)| file.display().to_string()));
-    all
+/// Where keys were looked for, for an error.
+pub(crate) fn places(names: &[&str]) -> Vec<String> {
+    let variables = names.iter().map(|n| format!("the variable {n}"));
+    ["backend.api_key of the agent file".to_owned()].into_iter().chain(variables).collect()
 }
 
 /// A login that ends soon and cannot be renewed is of no use.
-pub(crate) fn check_expiry(
-    ends: Ends,
-    unusable: impl Fn(String) -> BackendError,
-) -> Result<(), BackendError> {
+fn check_expiry(ends: Ends, unusable: impl Fn(String) -> BackendError) -> Result<(), BackendError> {
     match ends {
         Ends::Never => Ok(()),
         Ends::Unknown => Err(unusable("it does not say when its access token expires".to_owned())),
@@ -60,3 +144,7 @@ pub(crate) fn check_expiry(
 pub(crate) fn hosts(names: &[&str]) -> Vec<HostRule> {
     names.iter().filter_map(|n| n.parse().ok()).collect()
 }
+
+#[cfg(test)]
+#[path = "credential_tests.rs"]
+mod tests;

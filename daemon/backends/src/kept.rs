@@ -1,11 +1,11 @@
 //! What is known of each program's login file: where it lies, when it ends, and how the
 //! program itself renews it. Who may write one, and when, is decided elsewhere.
 
-use crate::cli::{claude_login, codex_login};
+use crate::cli::{claude_login, codex_login, copilot_login, gemini_login};
 use crate::{BackendError, login};
 use cordon_config::BackendKind;
 use cordon_policy::HostRule;
-use cordon_sandbox::{Forward, WallKind};
+use cordon_sandbox::{Forward, SeedFile, WallKind};
 use serde_json::Value;
 use std::{
     fmt,
@@ -100,7 +100,8 @@ pub struct LoginKind {
     pub personal: &'static str,
     /// Whether lines of comment may be in it.
     pub(crate) commented: bool,
-    pub(crate) facts: fn(&Value) -> Result<Facts, String>,
+    /// None: the program keeps other things there as well, and no login is among them.
+    pub(crate) facts: fn(&Value) -> Result<Option<Facts>, String>,
     pub(crate) renewal: Option<Planning<Renewal>>,
     pub(crate) signing_in: Planning<SigningIn>,
     /// What a person can do who has no usable login.
@@ -130,8 +131,19 @@ pub struct Surroundings<'a> {
     pub program_path: &'a [PathBuf],
     /// The directory with its private copy of the login, as seen from inside.
     pub directory: &'a Path,
-    /// A server that renews tokens in place of the vendor's.
-    pub token_server: Option<&'a str>,
+    /// The home directory of whom it is for.
+    pub owner_home: &'a Path,
+    /// Servers in place of the vendors'.
+    pub servers: &'a LoginServers,
+}
+
+/// Servers in place of the vendors' own.
+#[derive(Clone, Debug, Default)]
+pub struct LoginServers {
+    /// Where Codex gets new tokens, a URL.
+    pub codex: Option<String>,
+    /// The GitHub of Copilot, a host or a URL.
+    pub copilot: Option<String>,
 }
 
 /// What a sandbox needs in which a program deals with its login.
@@ -147,6 +159,8 @@ pub struct Room {
     pub grant: Option<(String, u16)>,
     /// The loopback port that leads to it.
     pub forward: Option<Forward>,
+    /// Files for its home.
+    pub seeds: Vec<SeedFile>,
     /// Image of a Docker sandbox.
     pub image: &'static str,
 }
@@ -181,12 +195,16 @@ pub struct SigningIn {
     pub room: Room,
     /// Program and arguments.
     pub argv: Vec<Vec<u8>>,
+    /// Whether it ends when the person has logged in; where it does not, it is ended as soon as
+    /// there is a login.
+    pub ends_itself: bool,
     /// What the person should know before.
     pub note: &'static str,
 }
 
 /// Every login file that is known.
-pub const LOGIN_KINDS: [&LoginKind; 2] = [&codex_login::KIND, &claude_login::KIND];
+pub const LOGIN_KINDS: [&LoginKind; 4] =
+    [&codex_login::KIND, &claude_login::KIND, &gemini_login::KIND, &copilot_login::KIND];
 
 /// The login file of a backend; none where it has no such thing.
 #[must_use]
@@ -195,11 +213,11 @@ pub fn login_kind(backend: BackendKind) -> Option<&'static LoginKind> {
 }
 
 impl LoginKind {
-    /// Reads a login file.
+    /// Reads a login file. None: the program keeps other things there, and no login.
     ///
     /// # Errors
     /// Why it is none, without a word of what is in it.
-    pub fn look(&self, content: &[u8]) -> Result<Facts, String> {
+    pub fn look(&self, content: &[u8]) -> Result<Option<Facts>, String> {
         if content.len() > LARGEST_LOGIN {
             return Err(format!("it is larger than {LARGEST_LOGIN} bytes"));
         }

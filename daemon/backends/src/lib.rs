@@ -17,6 +17,7 @@ mod hints;
 mod interactive;
 mod json;
 mod kept;
+mod keys;
 mod lines;
 mod login;
 mod process;
@@ -38,9 +39,10 @@ pub use denial::denial_event;
 pub use error::BackendError;
 pub use hints::explained;
 pub use kept::{
-    Attempt, Ends, Facts, Kept, LARGEST_LOGIN, LOGIN_KINDS, LOGINS_INSIDE, LoginKind, LoginSource, Renewal,
-    Room, SigningIn, Surroundings, login_kind,
+    Attempt, Ends, Facts, Kept, LARGEST_LOGIN, LOGIN_KINDS, LOGINS_INSIDE, LoginKind, LoginServers,
+    LoginSource, Renewal, Room, SigningIn, Surroundings, login_kind,
 };
+pub use keys::{KEY_FILE, check as check_key, kept as kept_key};
 pub use redact::{REDACTED, Redactor};
 pub use session::{session_paths, session_paths_of};
 pub use shells::key_in_shells;

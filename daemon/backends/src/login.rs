@@ -2,6 +2,7 @@
 //! daemon may be more powerful than the owner, and the owner's home is the owner's to
 //! arrange: only a plain file of the owner's own is taken.
 
+use crate::credential::Login;
 use crate::{Context, LARGEST_LOGIN, LoginKind, LoginSource};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,56 +17,23 @@ const LARGEST: u64 = LARGEST_LOGIN as u64;
 /// A login must be good for so much longer.
 pub(crate) const MARGIN: Duration = Duration::from_secs(600);
 
-/// A login file that may be mounted.
-#[derive(Debug)]
-pub(crate) struct LoginFile {
-    /// Without links in it.
-    pub(crate) path: PathBuf,
-    pub(crate) content: Value,
-}
-
-/// Reads `relative` in the owner's home.
-///
-/// `Ok(None)`: there is none. `Err`: why what is there cannot be used.
-pub(crate) fn read(owner_home: &Path, relative: &str) -> Result<Option<LoginFile>, String> {
-    read_as(owner_home, relative, false)
-}
-
-/// The same for a file that may have lines of comment in it, beginning with `//`.
-pub(crate) fn read_commented(owner_home: &Path, relative: &str) -> Result<Option<LoginFile>, String> {
-    read_as(owner_home, relative, true)
-}
-
-/// A login that was found.
-#[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) source: LoginSource,
-    pub(crate) content: Value,
-}
-
 /// Where a login file is looked for: Cordon's own first, then the person's.
 pub(crate) fn files(context: &Context, kind: &LoginKind) -> [(LoginSource, PathBuf); 2] {
     let own = context.logins.join(kind.backend.name()).join(LoginSource::Own.directory());
     [(LoginSource::Own, own.join(kind.file)), (LoginSource::Person, context.owner_home.join(kind.personal))]
 }
 
-/// The file of one source.
-pub(crate) fn place(context: &Context, kind: &LoginKind, source: LoginSource) -> PathBuf {
-    let [(_, own), (_, person)] = files(context, kind);
-    if source == LoginSource::Own { own } else { person }
-}
-
 /// The login that agents of this owner use. `Err`: which file is unusable, and why.
-pub(crate) fn find(context: &Context, kind: &LoginKind) -> Result<Option<Found>, (PathBuf, String)> {
+pub(crate) fn find(context: &Context, kind: &LoginKind) -> Result<Option<Login>, (PathBuf, String)> {
     for (source, file) in files(context, kind) {
         let base = match source {
             LoginSource::Own => &context.logins,
             LoginSource::Person => &context.owner_home,
         };
-        let relative = file.strip_prefix(base).ok().and_then(Path::to_str).unwrap_or_default().to_owned();
-        let read = read_as(base, &relative, kind.commented).map_err(|why| (file, why))?;
-        if let Some(found) = read {
-            return Ok(Some(Found { source, content: found.content }));
+        let read = read(base, &file).map_err(|why| (file.clone(), why))?;
+        let Some((path, text)) = read else { continue };
+        if let Some(facts) = kind.look(&text).map_err(|why| (file, why))? {
+            return Ok(Some(Login { source, path, facts }));
         }
     }
     Ok(None)
@@ -79,10 +47,12 @@ pub(crate) fn parse(text: &[u8], commented: bool) -> Result<Value, String> {
     serde_json::from_slice(&json).map_err(|_| "it is not JSON".to_owned())
 }
 
-fn read_as(owner_home: &Path, relative: &str, commented: bool) -> Result<Option<LoginFile>, String> {
-    let written = owner_home.join(relative);
+/// Where a file really is, and what is in it. It has to belong to whom `base` belongs to.
+///
+/// `Ok(None)`: there is none. `Err`: why what is there cannot be used.
+fn read(base: &Path, written: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, String> {
     let (Some(parent), Some(name)) = (written.parent(), written.file_name()) else { return Ok(None) };
-    let Ok(owner) = std::fs::metadata(owner_home).map(|m| m.uid()) else { return Ok(None) };
+    let Ok(owner) = std::fs::metadata(base).map(|m| m.uid()) else { return Ok(None) };
     let Ok(parent) = std::fs::canonicalize(parent) else { return Ok(None) };
     let path = parent.join(name);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -105,7 +75,7 @@ fn read_as(owner_home: &Path, relative: &str, commented: bool) -> Result<Option<
     if text.len() as u64 > LARGEST {
         return Err(format!("it is larger than {LARGEST} bytes"));
     }
-    Ok(Some(LoginFile { path, content: parse(&text, commented)? }))
+    Ok(Some((path, text)))
 }
 
 /// When a JSON web token ends, by its own word; none when it does not say.
@@ -167,36 +137,33 @@ mod tests {
     }
 
     #[test]
-    fn only_a_plain_json_file_is_taken() {
+    fn only_a_plain_file_is_taken() {
         let home = home();
         let file = home.path().join(".codex/auth.json");
-        assert!(read(home.path(), ".codex/auth.json").unwrap().is_none());
-        assert!(read(home.path(), ".none/auth.json").unwrap().is_none());
-
-        std::fs::write(&file, "{\"k\":\"secret").unwrap();
-        assert_eq!(read(home.path(), ".codex/auth.json").unwrap_err(), "it is not JSON");
+        let read = |relative: &str| super::read(home.path(), &home.path().join(relative));
+        assert!(read(".codex/auth.json").unwrap().is_none());
+        assert!(read(".none/auth.json").unwrap().is_none());
 
         std::fs::write(&file, vec![b' '; LARGEST as usize + 1]).unwrap();
-        assert!(read(home.path(), ".codex/auth.json").unwrap_err().contains("larger"));
+        assert!(read(".codex/auth.json").unwrap_err().contains("larger"));
 
         std::fs::write(home.path().join("other"), "{}").unwrap();
         std::fs::remove_file(&file).unwrap();
         symlink(home.path().join("other"), &file).unwrap();
-        assert_eq!(read(home.path(), ".codex/auth.json").unwrap_err(), "it is a symbolic link");
+        assert_eq!(read(".codex/auth.json").unwrap_err(), "it is a symbolic link");
 
         std::fs::remove_file(&file).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &file, FileType::Fifo, Mode::RUSR, 0).unwrap();
-        assert_eq!(read(home.path(), ".codex/auth.json").unwrap_err(), "it is not a regular file");
+        assert_eq!(read(".codex/auth.json").unwrap_err(), "it is not a regular file");
     }
 
     #[test]
     fn lines_of_comment_are_passed_over_where_they_belong() {
-        let home = home();
-        let text = "// managed\n{\n  // more\n  \"url\": \"https://x\"\n}\n";
-        std::fs::write(home.path().join(".codex/auth.json"), text).unwrap();
-        assert!(read(home.path(), ".codex/auth.json").is_err());
-        let login = read_commented(home.path(), ".codex/auth.json").unwrap().unwrap();
-        assert_eq!(login.content["url"], "https://x");
+        let text = b"// managed\n{\n  // more\n  \"url\": \"https://x\"\n}\n";
+        assert_eq!(parse(text, false).unwrap_err(), "it is not JSON");
+        assert_eq!(parse(text, true).unwrap()["url"], "https://x");
+        // Not a word of what is in it.
+        assert_eq!(parse(b"{\"k\":\"secret", true).unwrap_err(), "it is not JSON");
     }
 
     #[test]
@@ -205,8 +172,8 @@ mod tests {
         std::fs::create_dir(home.path().join("dot")).unwrap();
         std::fs::write(home.path().join("dot/.credentials.json"), "{}").unwrap();
         symlink("dot", home.path().join(".claude")).unwrap();
-        let login = read(home.path(), ".claude/.credentials.json").unwrap().unwrap();
-        assert_eq!(login.path, home.path().canonicalize().unwrap().join("dot/.credentials.json"));
+        let (path, _) = read(home.path(), &home.path().join(".claude/.credentials.json")).unwrap().unwrap();
+        assert_eq!(path, home.path().canonicalize().unwrap().join("dot/.credentials.json"));
     }
 
     #[test]

@@ -81,6 +81,10 @@ pub(crate) struct Serve {
     #[arg(long, env = "CODEX_REFRESH_TOKEN_URL_OVERRIDE", value_name = "URL")]
     pub(crate) codex_token_server: Option<String>,
 
+    /// GitHub that `cordon login copilot` logs in at, named as Copilot itself has it.
+    #[arg(long, env = "COPILOT_GH_HOST", value_name = "HOST")]
+    pub(crate) copilot_host: Option<String>,
+
     /// What becomes of running agents when the daemon is told to end.
     #[arg(long, env = "CORDON_ON_SHUTDOWN", value_enum, default_value_t = OnShutdown::Leave)]
     pub(crate) on_shutdown: OnShutdown,

@@ -9,6 +9,7 @@ use crate::{
     socket,
     walls::HostWalls,
 };
+use cordon_backends::LoginServers;
 use cordon_proto::v1::{
     agents_server::AgentsServer, changes_server::ChangesServer, images_server::ImagesServer,
     logins_server::LoginsServer, runs_server::RunsServer, snapshots_server::SnapshotsServer,
@@ -44,7 +45,10 @@ pub(crate) async fn serve(args: Serve, places: Places) -> Result<(), StartError>
         journal_limit: args.journal_limit << 20,
         snapshot_quota: args.snapshot_quota,
         bucket: args.bucket()?,
-        token_server: args.codex_token_server.clone(),
+        login_servers: LoginServers {
+            codex: args.codex_token_server.clone(),
+            copilot: args.copilot_host.clone(),
+        },
     };
     let runs =
         Runs::open(options, walls.clone()).map_err(StartError::io("open the runs in", &places.state))?;

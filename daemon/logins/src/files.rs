@@ -121,10 +121,11 @@ impl Directory {
         self.replace(name, content, Mode::RUSR | Mode::WUSR, None, self)
     }
 
-    pub(crate) fn remove(&self, name: &str) -> Result<(), LoginError> {
+    /// Whether there was one.
+    pub(crate) fn remove(&self, name: &str) -> Result<bool, LoginError> {
         match fs::unlinkat(&self.fd, name, AtFlags::empty()) {
-            Ok(()) => self.sync(),
-            Err(Errno::NOENT) => Ok(()),
+            Ok(()) => self.sync().map(|()| true),
+            Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(LoginError::io("remove", self.path.join(name))(error)),
         }
     }

@@ -5,6 +5,7 @@
 //! - `lock`: whoever holds it may write, in whatever process;
 //! - `login/`, `person/`: a directory with the login file alone, as sandboxes see it, and
 //!   always the whole old file or the whole new one;
+//! - `key`: an API key that a person has typed in;
 //! - `kept`: which content of the person's own file Cordon's copy goes back to;
 //! - `making/`: a private directory, while a person logs in;
 //! - `renewing-login/`, `renewing-person/`: a private copy, while the program renews it.
@@ -14,6 +15,7 @@
 
 mod error;
 mod files;
+mod keys;
 mod making;
 mod person;
 mod place;

@@ -58,7 +58,7 @@ impl Making {
     ///
     /// # Errors
     /// When something stays.
-    pub fn done(self) -> Result<(), LoginError> {
+    pub fn done(&self) -> Result<(), LoginError> {
         self.place.remove_tree(MAKING)
     }
 }

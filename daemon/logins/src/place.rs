@@ -13,7 +13,7 @@ const SHOWN: Mode = Mode::RUSR.union(Mode::RGRP).union(Mode::ROTH);
 
 /// The logins below one state directory.
 #[derive(Clone, Debug)]
-pub struct Store(PathBuf);
+pub struct Store(pub(crate) PathBuf);
 
 /// The login of one owner and backend.
 #[derive(Clone, Debug)]
@@ -128,7 +128,7 @@ impl Place {
         };
         let Some(content) = content else { return Ok(None) };
         let facts = self.kind.look(&content).map_err(|why| LoginError::unusable(&path, why))?;
-        Ok(Some((path, facts)))
+        Ok(facts.map(|facts| (path, facts)))
     }
 
     /// Waits until nobody else writes there. Blocks.
@@ -258,6 +258,7 @@ impl Locked {
         path: &Path,
     ) -> Result<Current, LoginError> {
         let facts = self.kind.look(&content).map_err(|why| LoginError::unusable(path, why))?;
+        let facts = facts.ok_or_else(|| LoginError::unusable(path, "there is no login in it"))?;
         Ok(Current { facts, source, content })
     }
 

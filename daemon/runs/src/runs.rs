@@ -13,7 +13,7 @@ use crate::{
     versions::{Answers, Bucket, Place},
     walls::Walls,
 };
-use cordon_backends::Variables;
+use cordon_backends::{LoginServers, Variables};
 use cordon_proto::v1;
 use cordon_sandbox::{WallKind, guest::Guest};
 use std::{
@@ -45,8 +45,8 @@ pub struct Options {
     pub snapshot_quota: Option<u64>,
     /// Where snapshots may be pushed to.
     pub bucket: Option<Bucket>,
-    /// A server that renews Codex logins in place of the vendor's.
-    pub token_server: Option<String>,
+    /// Servers that programs log in at, in place of the vendors'.
+    pub login_servers: LoginServers,
 }
 
 /// A run that somebody wants.

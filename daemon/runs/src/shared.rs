@@ -38,11 +38,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(options: Options, walls: Arc<dyn Walls>, directory: PathBuf) -> Self {
-        let Options { host, journal_limit, snapshot_quota, bucket: _, token_server } = options;
+        let Options { host, journal_limit, snapshot_quota, bucket: _, login_servers } = options;
         let (entries, planning) = (Mutex::default(), RwLock::new(()));
         let stores = Stores::new(&host.state, snapshot_quota);
         let shown = Shown::new(&host.state);
-        let logins = Logins::new(&host.state, token_server);
+        let logins = Logins::new(&host.state, login_servers);
         Self {
             host,
             walls,

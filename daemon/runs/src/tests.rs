@@ -1,6 +1,7 @@
 //! Runs without a wall: what is accepted, answered again, refused and forgotten.
 
 use crate::{Options, RunError, Runs, StartRequest, Walls, plan::Host, plan::Owner};
+use cordon_backends::LoginServers;
 use cordon_proto::v1::{Outcome, RunState, event::Kind};
 use cordon_sandbox::{SandboxError, Wall, WallKind};
 use std::{path::Path, sync::Arc};
@@ -26,7 +27,13 @@ async fn runs(state: &Path) -> Runs {
         program_path: vec!["/usr/bin".into(), "/bin".into()],
     };
     let runs = Runs::open(
-        Options { host, journal_limit: 1 << 30, snapshot_quota: None, bucket: None, token_server: None },
+        Options {
+            host,
+            journal_limit: 1 << 30,
+            snapshot_quota: None,
+            bucket: None,
+            login_servers: LoginServers::default(),
+        },
         Arc::new(NoWalls),
     )
     .unwrap();

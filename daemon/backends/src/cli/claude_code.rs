@@ -2,10 +2,10 @@
 //! mode: nobody is there to answer them, and the sandbox is the boundary.
 
 use super::claude_events::ClaudeParser;
-use super::claude_login::{Credential, KIND, VARIABLES, credential};
+use super::claude_login::{KIND, VARIABLES, credential, variable};
 use super::claude_settings;
 use super::claude_welcome;
-use crate::credential::hosts;
+use crate::credential::{Credential, hosts};
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
 use crate::events::is_session;
@@ -122,9 +122,9 @@ impl Backend for ClaudeCode {
         }));
         match credential {
             Credential::Key(secret) | Credential::Token(secret) => needs.secrets.push(secret),
-            Credential::Login(source, facts) => {
-                needs.secrets = facts.secrets;
-                needs.kept = Some(Kept { kind: &KIND, source });
+            Credential::Login(login) => {
+                needs.secrets = login.facts.secrets;
+                needs.kept = Some(Kept { kind: &KIND, source: login.source });
             }
             Credential::None => {}
         }
@@ -143,7 +143,7 @@ impl Backend for ClaudeCode {
     fn turn(&self, context: &Context, turn: Turn) -> Result<Box<dyn Driver>, BackendError> {
         let endpoint = endpoint(context)?;
         let credential = credential(context, endpoint.as_ref())?;
-        let secret: Vec<_> = credential.variable().into_iter().collect();
+        let secret: Vec<_> = variable(&credential).into_iter().collect();
         let servers = servers::lower(context)?.list;
         let env = environment(context, &settings(context, endpoint.as_ref(), &servers)?, &secret)?;
         let argv0 = first_argument(context, PACKAGE.name, || program::of(context, &PACKAGE))?;

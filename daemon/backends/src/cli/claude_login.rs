@@ -1,17 +1,16 @@
 //! Where Claude Code gets its key or login from.
 
 use super::claude_code::PACKAGE;
-use crate::credential::{check_expiry, hosts, key, login_places, places};
+use crate::credential::{Credential, Order, hosts};
 use crate::endpoint::Endpoint;
 use crate::process::path_text;
-use crate::{Attempt, BackendError, Context, Ends, Facts, LoginKind, LoginSource, Renewal, Room, SigningIn};
+use crate::{Attempt, BackendError, Context, Ends, Facts, LoginKind, Renewal, Room, SigningIn};
 use crate::{Surroundings, login, program};
 use cordon_config::BackendKind;
 use cordon_sandbox::WallKind;
 use serde_json::Value;
 use std::{
     os::unix::ffi::OsStrExt as _,
-    path::PathBuf,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -34,7 +33,7 @@ pub(crate) const KIND: LoginKind = LoginKind {
     fix: FIX,
 };
 
-fn facts(content: &Value) -> Result<Facts, String> {
+fn facts(content: &Value) -> Result<Option<Facts>, String> {
     let oauth = &content["claudeAiOauth"];
     let holds = |name: &str| oauth[name].as_str().is_some_and(|t| !t.is_empty());
     if !holds("accessToken") {
@@ -43,7 +42,7 @@ fn facts(content: &Value) -> Result<Facts, String> {
     let expiry = oauth["expiresAt"].as_u64().and_then(|ms| UNIX_EPOCH.checked_add(Duration::from_millis(ms)));
     let ends = expiry.map_or(Ends::Unknown, Ends::At);
     let renewable = expiry.is_some() && holds("refreshToken");
-    Ok(Facts { ends, renewable, secrets: login::secrets(content, SECRETS) })
+    Ok(Some(Facts { ends, renewable, secrets: login::secrets(content, SECRETS) }))
 }
 
 fn room(surroundings: &Surroundings<'_>, also: &[&str]) -> Result<(Room, Vec<u8>), BackendError> {
@@ -91,66 +90,30 @@ fn signing_in(surroundings: &Surroundings<'_>) -> Result<SigningIn, BackendError
     Ok(SigningIn {
         room,
         argv: [&argv0[..], b"auth", b"login"].map(<[u8]>::to_vec).to_vec(),
+        ends_itself: true,
         note: "Claude Code shows an address: open it in a browser, and paste the code that you get there",
     })
 }
 
-pub(super) enum Credential {
-    Key(String),
-    /// A long-lived token from the environment.
-    Token(String),
-    Login(LoginSource, Facts),
-    None,
-}
+const ORDER: Order = Order {
+    kind: &KIND,
+    keys: KEYS,
+    elsewhere: KEYS,
+    tokens: &[TOKEN],
+    instead: "set ANTHROPIC_API_KEY",
+    never_elsewhere: "with a base_url neither the Claude login nor a key that Cordon keeps is used",
+};
 
-impl Credential {
-    /// The variable of the one process that gets it.
-    pub(super) fn variable(&self) -> Option<(&'static str, &str)> {
-        match self {
-            Self::Key(key) => Some(("ANTHROPIC_API_KEY", key)),
-            Self::Token(token) => Some((TOKEN, token)),
-            Self::Login(..) => None,
-            Self::None => Some(("ANTHROPIC_API_KEY", NO_KEY)),
-        }
+/// The variable of the one process that gets it.
+pub(super) fn variable(credential: &Credential) -> Option<(&'static str, &str)> {
+    match credential {
+        Credential::Key(key) => Some(("ANTHROPIC_API_KEY", key)),
+        Credential::Token(token) => Some((TOKEN, token)),
+        Credential::Login(_) => None,
+        Credential::None => Some(("ANTHROPIC_API_KEY", NO_KEY)),
     }
 }
 
 pub(super) fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Result<Credential, BackendError> {
-    let name = BackendKind::ClaudeCode.name();
-    if let Some(key) = key(context, KEYS)? {
-        return Ok(Credential::Key(key));
-    }
-    if let Some(endpoint) = endpoint {
-        // A login is for its own service: it is never shown to another endpoint.
-        if endpoint.is_private() {
-            return Ok(Credential::None);
-        }
-        return Err(BackendError::NoLogin {
-            backend: name,
-            looked_at: places(KEYS, None),
-            fix: "Set api_key: with a base_url the Claude login is not used".to_owned(),
-        });
-    }
-    if let Some(token) = key(context, VARIABLES)? {
-        return Ok(Credential::Token(token));
-    }
-    let unusable = |place: PathBuf, why| BackendError::UnusableLogin {
-        backend: name,
-        place: place.display().to_string(),
-        why,
-        fix: format!("{FIX}, or set ANTHROPIC_API_KEY"),
-    };
-    let Some(found) = login::find(context, &KIND).map_err(|(place, why)| unusable(place, why))? else {
-        return Err(BackendError::NoLogin {
-            backend: name,
-            looked_at: login_places(context, VARIABLES, &KIND),
-            fix: format!("{FIX}, or set ANTHROPIC_API_KEY"),
-        });
-    };
-    let place = login::place(context, &KIND, found.source);
-    let facts = facts(&found.content).map_err(|why| unusable(place.clone(), why))?;
-    if !facts.renewable {
-        check_expiry(facts.ends, |why| unusable(place.clone(), why))?;
-    }
-    Ok(Credential::Login(found.source, facts))
+    ORDER.find(context, endpoint)
 }

@@ -1,8 +1,8 @@
 //! What Claude Code asks a person before it begins to work: answered beforehand, because the
 //! agent file says it, or because the sandbox makes it no question.
 
-use super::claude_login::Credential;
-use crate::Context;
+use super::claude_login::variable;
+use crate::{Context, credential::Credential};
 use cordon_sandbox::SeedFile;
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,7 @@ pub(super) fn seed(context: &Context, credential: &Credential) -> SeedFile {
         "bypassPermissionsModeAccepted": true,
         "projects": Map::from_iter([(workspace, project)]),
     });
-    if let Some(("ANTHROPIC_API_KEY", key)) = credential.variable() {
+    if let Some(("ANTHROPIC_API_KEY", key)) = variable(credential) {
         let from = key.char_indices().rev().nth(KEY_END - 1).map_or(0, |(at, _)| at);
         let end = key.get(from..).unwrap_or_default();
         state["customApiKeyResponses"] = json!({ "approved": [end], "rejected": Value::Array(Vec::new()) });

@@ -3,8 +3,8 @@
 
 use super::codex_config::{self, KEY};
 use super::codex_events::CodexParser;
-use super::codex_login::{Credential, KIND, VARIABLES, credential};
-use crate::credential::hosts;
+use super::codex_login::{KIND, VARIABLES, credential};
+use crate::credential::{Credential, hosts};
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
 use crate::events::is_session;
@@ -113,11 +113,11 @@ impl Backend for Codex {
             ..Needs::default()
         };
         match credential {
-            Credential::Key(key) => needs.secrets.push(key),
-            Credential::Login(source, facts) => {
+            Credential::Key(key) | Credential::Token(key) => needs.secrets.push(key),
+            Credential::Login(login) => {
                 needs.hosts = hosts(&["api.openai.com:443", "chatgpt.com:443"]);
-                needs.secrets = facts.secrets;
-                needs.kept = Some(Kept { kind: &KIND, source });
+                needs.secrets = login.facts.secrets;
+                needs.kept = Some(Kept { kind: &KIND, source: login.source });
             }
             Credential::None => {}
         }
@@ -136,7 +136,7 @@ impl Backend for Codex {
     fn turn(&self, context: &Context, turn: Turn) -> Result<Box<dyn Driver>, BackendError> {
         let secret = match credential(context, endpoint(context)?.as_ref())? {
             Credential::Key(key) => Some(key),
-            Credential::Login(..) | Credential::None => None,
+            Credential::Token(_) | Credential::Login(_) | Credential::None => None,
         };
         let secret: Vec<_> = secret.iter().map(|key| (KEY, key.as_str())).collect();
         let env = environment(context, &settings(context)?, &secret)?;

@@ -1,16 +1,16 @@
 //! Where Codex gets its key or login from.
 
 use super::codex::PACKAGE;
-use crate::credential::{AZURE_KEYS, azure_key, check_expiry, hosts, key, login_places, places};
+use crate::credential::{AZURE_KEYS, Credential, Order, azure_key, hosts, places};
 use crate::endpoint::Endpoint;
 use crate::process::path_text;
-use crate::{Attempt, BackendError, Context, Ends, Facts, LoginKind, LoginSource, Renewal, Room, SigningIn};
+use crate::{Attempt, BackendError, Context, Ends, Facts, LoginKind, Renewal, Room, SigningIn};
 use crate::{Surroundings, login, program};
 use cordon_config::BackendKind;
 use cordon_policy::NetworkMode;
 use cordon_sandbox::WallKind;
 use serde_json::{Value, json};
-use std::{os::unix::ffi::OsStrExt as _, path::PathBuf};
+use std::os::unix::ffi::OsStrExt as _;
 
 pub(super) const VARIABLES: &[&str] = &["OPENAI_API_KEY", "CODEX_API_KEY"];
 const SECRETS: &[&str] =
@@ -32,7 +32,7 @@ pub(crate) const KIND: LoginKind = LoginKind {
     fix: FIX,
 };
 
-fn facts(content: &Value) -> Result<Facts, String> {
+fn facts(content: &Value) -> Result<Option<Facts>, String> {
     let text = |pointer| content.pointer(pointer).and_then(Value::as_str).filter(|t| !t.is_empty());
     let ends = match (text("/tokens/access_token"), text("/OPENAI_API_KEY")) {
         (None, Some(_)) => Ends::Never,
@@ -41,7 +41,7 @@ fn facts(content: &Value) -> Result<Facts, String> {
         (None, None) => return Err("it holds neither an API key nor tokens".to_owned()),
     };
     let renewable = matches!(ends, Ends::At(_)) && text("/tokens/refresh_token").is_some();
-    Ok(Facts { ends, renewable, secrets: login::secrets(content, SECRETS) })
+    Ok(Some(Facts { ends, renewable, secrets: login::secrets(content, SECRETS) }))
 }
 
 fn room(surroundings: &Surroundings<'_>) -> Result<(Room, Vec<u8>), BackendError> {
@@ -75,7 +75,7 @@ fn lead_to(room: &mut Room, url: &str, wall: WallKind) -> Result<String, Backend
 /// only when it is told to. Never is a model asked.
 fn renewal(surroundings: &Surroundings<'_>) -> Result<Renewal, BackendError> {
     let (mut room, argv0) = room(surroundings)?;
-    if let Some(url) = surroundings.token_server {
+    if let Some(url) = surroundings.servers.codex.as_deref() {
         let url = lead_to(&mut room, url, surroundings.wall)?;
         room.env.push(("CODEX_REFRESH_TOKEN_URL_OVERRIDE".into(), url));
     }
@@ -111,7 +111,7 @@ fn signing_in(surroundings: &Surroundings<'_>) -> Result<SigningIn, BackendError
     let (mut room, argv0) = room(surroundings)?;
     let argv = [&argv0[..], b"-c", b"cli_auth_credentials_store=\"file\"", b"login", b"--device-auth"];
     let mut argv = argv.map(<[u8]>::to_vec).to_vec();
-    if let Some(url) = surroundings.token_server {
+    if let Some(url) = surroundings.servers.codex.as_deref() {
         let url = lead_to(&mut room, url, surroundings.wall)?;
         let issuer = url.trim_end_matches(TOKENS_PATH).to_owned();
         argv.extend([b"--experimental_issuer".to_vec(), issuer.into_bytes()]);
@@ -119,57 +119,27 @@ fn signing_in(surroundings: &Surroundings<'_>) -> Result<SigningIn, BackendError
     Ok(SigningIn {
         room,
         argv,
+        ends_itself: true,
         note: "Codex shows an address and a code: open the one in a browser and give it the other",
     })
 }
 
-pub(super) enum Credential {
-    Key(String),
-    Login(LoginSource, Facts),
-    /// An endpoint that asks for none.
-    None,
-}
+const ORDER: Order = Order {
+    kind: &KIND,
+    keys: VARIABLES,
+    elsewhere: VARIABLES,
+    tokens: &[],
+    instead: "set OPENAI_API_KEY",
+    never_elsewhere: "with a base_url neither the ChatGPT login nor a key that Cordon keeps is used",
+};
 
 pub(super) fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Result<Credential, BackendError> {
     if context.agent.program.azure.is_some() {
         return azure_key(context)?.map(Credential::Key).ok_or_else(|| BackendError::NoLogin {
             backend: BackendKind::Codex.name(),
-            looked_at: places(AZURE_KEYS, None),
+            looked_at: places(AZURE_KEYS),
             fix: "Set AZURE_OPENAI_API_KEY: no other key is shown to Azure".to_owned(),
         });
     }
-    if let Some(key) = key(context, VARIABLES)? {
-        return Ok(Credential::Key(key));
-    }
-    let name = BackendKind::Codex.name();
-    if let Some(endpoint) = endpoint {
-        // A login is for its own service: it is never shown to another endpoint.
-        if endpoint.is_private() {
-            return Ok(Credential::None);
-        }
-        return Err(BackendError::NoLogin {
-            backend: name,
-            looked_at: places(VARIABLES, None),
-            fix: "Set api_key: with a base_url the ChatGPT login is not used".to_owned(),
-        });
-    }
-    let unusable = |place: PathBuf, why| BackendError::UnusableLogin {
-        backend: name,
-        place: place.display().to_string(),
-        why,
-        fix: format!("{FIX}, or set OPENAI_API_KEY"),
-    };
-    let Some(found) = login::find(context, &KIND).map_err(|(place, why)| unusable(place, why))? else {
-        return Err(BackendError::NoLogin {
-            backend: name,
-            looked_at: login_places(context, VARIABLES, &KIND),
-            fix: format!("{FIX}, or set OPENAI_API_KEY"),
-        });
-    };
-    let place = login::place(context, &KIND, found.source);
-    let facts = facts(&found.content).map_err(|why| unusable(place.clone(), why))?;
-    if !facts.renewable {
-        check_expiry(facts.ends, |why| unusable(place.clone(), why))?;
-    }
-    Ok(Credential::Login(found.source, facts))
+    ORDER.find(context, endpoint)
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::login::testing::token;
 use crate::testing::{argv, context, exit, play, turn};
-use crate::{LoginSource, Surroundings};
+use crate::{LoginServers, LoginSource, Surroundings};
 use cordon_config::{BackendKind, Secret};
 use cordon_sandbox::Forward;
 use serde_json::json;
@@ -80,12 +80,13 @@ fn without_any_login_every_place_is_named() {
     let home = tempfile::tempdir().unwrap();
     let error = Codex.needs(&for_home(home.path())).unwrap_err();
     let BackendError::NoLogin { looked_at, .. } = &error else { panic!("{error}") };
-    assert_eq!(looked_at.len(), 5);
+    assert_eq!(looked_at.len(), 6);
     let text = error.to_string();
     for place in [
         "api_key",
         "OPENAI_API_KEY",
         "CODEX_API_KEY",
+        "codex/key",
         "codex/login/auth.json",
         ".codex/auth.json",
         "codex login",
@@ -127,11 +128,13 @@ fn cordons_own_login_comes_first_and_one_that_can_be_renewed_may_have_ended() {
 
 #[test]
 fn a_login_is_renewed_without_a_model_and_without_a_secret_in_an_argument() {
+    let none = LoginServers::default();
     let mut surroundings = Surroundings {
         wall: WallKind::Docker,
         program_path: &[],
         directory: Path::new("/run/cordon-logins/codex"),
-        token_server: None,
+        owner_home: Path::new("/nowhere"),
+        servers: &none,
     };
     let renewal = KIND.renewal(&surroundings).unwrap().unwrap();
     assert_eq!(renewal.room.hosts, ["auth.openai.com:443".parse().unwrap()]);
@@ -140,7 +143,8 @@ fn a_login_is_renewed_without_a_model_and_without_a_secret_in_an_argument() {
         assert_eq!(attempt.argv.last().unwrap(), b"app-server");
         assert!(String::from_utf8_lossy(&attempt.stdin).contains(&format!("\"refreshToken\":{told}")));
     }
-    surroundings.token_server = Some("http://127.0.0.1:8080/token");
+    let servers = LoginServers { codex: Some("http://127.0.0.1:8080/token".into()), copilot: None };
+    surroundings.servers = &servers;
     let renewal = KIND.renewal(&surroundings).unwrap().unwrap();
     assert_eq!((renewal.room.hosts.len(), renewal.room.grant), (0, Some(("127.0.0.1".into(), 8080))));
 }

@@ -3,24 +3,22 @@
 //! provider of the user's own and never speaks to GitHub.
 
 use super::copilot_driver::CopilotDriver;
-use super::copilot_events;
-use crate::credential::{hosts, key, places};
+use super::copilot_login::credential;
+use crate::credential::{Credential, hosts};
 use crate::endpoint::Endpoint;
 use crate::events::is_session;
 use crate::interactive::{Headless, interactive};
-use crate::login::{self, LoginFile};
 use crate::process::{argument, directories, environment, path_text, plan, quiet_git};
 use crate::program::{self, Package, Program};
 use crate::servers::{self, Reach, Server, Servers};
 use crate::{Backend, BackendError, Context, Driver, ExecPlan, Login, Needs, Turn};
-use cordon_config::{Agent, BackendKind, PermissionMode};
+use cordon_config::{Agent, PermissionMode};
 use cordon_proto::v1::UsageEvent;
 use cordon_sandbox::{SeedFile, WallKind};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-const TOKENS: &[&str] = &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"];
 /// All that it looks at.
 const VARIABLES: &[&str] = &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN", "AZURE_OPENAI_API_KEY"];
 const TOKEN: &str = "COPILOT_GITHUB_TOKEN";
@@ -37,19 +35,15 @@ const TAKEN: [&str; 8] = [
     "COPILOT_ALLOW_ALL",
 ];
 /// Where it keeps a login when the machine has no keyring.
-const LOGIN: &str = ".copilot/config.json";
-/// There by account: as older versions wrote it, and as 1.0.102 does.
-const LOGIN_TOKENS: [&str; 2] = ["copilotTokens", "authTokens"];
+pub(super) const LOGIN: &str = ".copilot/config.json";
 const INSTRUCTIONS: &str = ".copilot/copilot-instructions.md";
 const SERVERS: &str = ".copilot/cordon-mcp.json";
 /// Its tools that go to the web.
 const WEB: [&str; 2] = ["web_search", "web_fetch"];
-/// Of a deployment of Azure.
-const AZURE_KEYS: &[&str] = &["AZURE_OPENAI_API_KEY"];
 /// What it wrote about the tokens of a turn; it does not say that in its events.
 const USAGE: &str = ".copilot/cordon-usage.json";
 /// Where our image has it unpacked.
-const IMAGE_CACHE: &str = "/opt/copilot";
+pub(super) const IMAGE_CACHE: &str = "/opt/copilot";
 const HOSTS: &[&str] = &[
     "api.github.com:443",
     "api.githubcopilot.com:443",
@@ -57,9 +51,7 @@ const HOSTS: &[&str] = &[
     "api.business.githubcopilot.com:443",
     "api.enterprise.githubcopilot.com:443",
 ];
-const FIX_LOGIN: &str = "Log in with `copilot login` on this machine, set GH_TOKEN (for instance with \
-                         `export GH_TOKEN=$(gh auth token)`), or set base_url and api_key for a provider of your own";
-const IMAGE: &str = "cordon/copilot:latest";
+pub(super) const IMAGE: &str = "cordon/copilot:latest";
 
 pub(crate) const PACKAGE: Package = Package {
     name: "copilot",
@@ -80,76 +72,12 @@ const HEADLESS: Headless = Headless {
 
 pub(crate) struct Copilot;
 
-enum Credential {
-    /// For the provider of `base_url`.
-    Key(String),
-    /// For GitHub.
-    Token(String),
-    Login(LoginFile),
-    /// A provider that asks for none.
-    None,
-}
-
-impl Credential {
-    /// The variable of the one process that gets it.
-    fn variable(&self) -> Option<(&'static str, &str)> {
-        match self {
-            Self::Key(key) => Some((PROVIDER_KEY, key)),
-            Self::Token(token) => Some((TOKEN, token)),
-            Self::Login(_) | Self::None => None,
-        }
+/// The variable of the one process that gets it; `own`: a provider of the user's own.
+fn variable(credential: &Credential, own: bool) -> Option<(&'static str, &str)> {
+    match credential {
+        Credential::Key(key) | Credential::Token(key) => Some((if own { PROVIDER_KEY } else { TOKEN }, key)),
+        Credential::Login(_) | Credential::None => None,
     }
-}
-
-fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Result<Credential, BackendError> {
-    let name = BackendKind::Copilot.name();
-    if let Some(endpoint) = endpoint {
-        // A token of GitHub is for GitHub: it is never shown to another endpoint.
-        let names = if context.agent.program.azure.is_some() { AZURE_KEYS } else { &[] };
-        return match key(context, names)? {
-            Some(key) if copilot_events::WORDS.contains(key.as_str()) => Err(BackendError::Invalid(
-                "the provider's key is a part of copilot's own words, and copilot puts stars in place of its key \
-                 wherever it stands, in its events as well: use a longer key"
-                    .to_owned(),
-            )),
-            Some(key) => Ok(Credential::Key(key)),
-            None if endpoint.is_private() => Ok(Credential::None),
-            None => Err(BackendError::NoLogin {
-                backend: name,
-                looked_at: places(names, None),
-                fix:
-                    "Set api_key: with a provider of your own neither GitHub's tokens nor its login are used"
-                        .to_owned(),
-            }),
-        };
-    }
-    if let Some(token) = key(context, TOKENS)? {
-        return Ok(Credential::Token(token));
-    }
-    let file = context.owner_home.join(LOGIN);
-    let unusable = |why| BackendError::UnusableLogin {
-        backend: name,
-        place: file.display().to_string(),
-        why,
-        fix: FIX_LOGIN.to_owned(),
-    };
-    // The program's own state is in the same file: without tokens in it there is no login.
-    let login = login::read_commented(&context.owner_home, LOGIN).map_err(unusable)?;
-    login.filter(|l| !tokens(l).is_empty()).map(Credential::Login).ok_or_else(|| BackendError::NoLogin {
-        backend: name,
-        looked_at: places(TOKENS, Some(&file)),
-        fix: FIX_LOGIN.to_owned(),
-    })
-}
-
-fn tokens(login: &LoginFile) -> Vec<String> {
-    let accounts =
-        LOGIN_TOKENS.iter().filter_map(|key| login.content[*key].as_object()).flat_map(|a| a.values());
-    let texts = accounts.flat_map(|account| match account {
-        Value::Object(parts) => parts.values().filter_map(Value::as_str).collect(),
-        token => token.as_str().into_iter().collect::<Vec<_>>(),
-    });
-    texts.filter(|t| !t.is_empty()).map(str::to_owned).collect()
 }
 
 fn endpoint(context: &Context) -> Result<Option<Endpoint>, BackendError> {
@@ -178,7 +106,7 @@ fn variables(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(Stri
         WallKind::Docker if context.agent.docker.image.is_none() => Some(PathBuf::from(IMAGE_CACHE)),
         // Another image has its cache where it likes, and says so itself.
         WallKind::Docker => None,
-        WallKind::Local => unpacked(context).map(|unpacked| unpacked.home),
+        WallKind::Local => unpacked_of(context).map(|unpacked| unpacked.home),
     };
     let mut env = vec![
         ("COPILOT_HOME".to_owned(), path_text(&context.home.join(".copilot"))?),
@@ -208,25 +136,28 @@ fn variables(context: &Context, endpoint: Option<&Endpoint>) -> Result<Vec<(Stri
 }
 
 /// What the program has unpacked of itself in the owner's home.
-struct Unpacked {
+pub(super) struct Unpacked {
     /// What `COPILOT_PKG_CACHE_HOME` has to say.
-    home: PathBuf,
+    pub(super) home: PathBuf,
     /// The directory of this version.
-    version: PathBuf,
+    pub(super) version: PathBuf,
 }
 
 /// The program unpacks 235 MB of itself where it first runs. What the owner's own runs have
 /// unpacked is taken as it is, when it is whole and of the version that will run.
-fn unpacked(context: &Context) -> Option<Unpacked> {
-    let program = program::of(context, &PACKAGE).ok()?;
+pub(super) fn unpacked(program: &Program, owner_home: &Path) -> Option<Unpacked> {
     let platform = program::platform();
     let version = program::version(program.path.parent()?)?;
     let relative: PathBuf = ["pkg", &format!("linux-{platform}"), &version].iter().collect();
-    let written = context.owner_home.join(".cache/copilot").join(&relative);
+    let written = owner_home.join(".cache/copilot").join(&relative);
     let found = std::fs::canonicalize(written).ok()?;
     let whole = found.ends_with(&relative) && found.join(".extraction-complete").is_file();
     let home = found.ancestors().nth(relative.components().count())?.to_path_buf();
     whole.then_some(Unpacked { home, version: found })
+}
+
+fn unpacked_of(context: &Context) -> Option<Unpacked> {
+    unpacked(&find(context).ok()?, &context.owner_home)
 }
 
 fn driver(
@@ -350,7 +281,7 @@ impl Backend for Copilot {
         match credential {
             Credential::Key(secret) | Credential::Token(secret) => needs.secrets.push(secret),
             Credential::Login(login) => {
-                needs.secrets = tokens(&login);
+                needs.secrets = login.facts.secrets;
                 needs.logins.push(Login { host: login.path, inside: context.home.join(LOGIN) });
             }
             Credential::None => {}
@@ -362,7 +293,7 @@ impl Backend for Copilot {
         }
         if context.wall == WallKind::Local {
             needs.programs = find(context)?.needs;
-            needs.programs.extend(unpacked(context).map(|unpacked| unpacked.version));
+            needs.programs.extend(unpacked_of(context).map(|unpacked| unpacked.version));
         }
         servers.join(&mut needs)?;
         Ok(needs)
@@ -371,7 +302,7 @@ impl Backend for Copilot {
     fn turn(&self, context: &Context, turn: Turn) -> Result<Box<dyn Driver>, BackendError> {
         let endpoint = endpoint(context)?;
         let credential = credential(context, endpoint.as_ref())?;
-        let mut secret: Vec<_> = credential.variable().into_iter().collect();
+        let mut secret: Vec<_> = variable(&credential, endpoint.is_some()).into_iter().collect();
         // `--trust-folder` is for sessions that nobody names. This word alone trusts the directory.
         secret.extend(context.agent.program.trust_repository.then_some(("COPILOT_ALLOW_ALL", "true")));
         let env = environment(context, &variables(context, endpoint.as_ref())?, &secret)?;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::{argv, context, exit, play, turn};
-use cordon_config::{Effort, Secret};
+use cordon_config::{BackendKind, Effort, Secret};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 

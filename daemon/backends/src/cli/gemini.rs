@@ -2,22 +2,21 @@
 //! to answer them, and the sandbox is the boundary.
 
 use super::gemini_events::GeminiParser;
+use super::gemini_login::{KEYS, credential};
 use super::gemini_settings;
-use crate::credential::{hosts, key, places};
+use crate::credential::{Credential, hosts};
 use crate::driver::CliDriver;
 use crate::endpoint::Endpoint;
 use crate::events::is_session;
 use crate::interactive::{Headless, interactive};
-use crate::login::{self, LoginFile};
 use crate::process::{argument, environment, path_text, plan, quiet_git};
 use crate::program::{self, Interpreted};
 use crate::servers;
 use crate::{Backend, BackendError, Context, Driver, ExecPlan, Login, Needs, Turn};
-use cordon_config::{BackendKind, PermissionMode};
+use cordon_config::PermissionMode;
 use cordon_sandbox::{SeedFile, WallKind};
 use std::os::unix::ffi::OsStrExt as _;
 
-const KEYS: &[&str] = &["GEMINI_API_KEY", "GOOGLE_API_KEY"];
 /// The variable of the one process that gets the key.
 const KEY: &str = "GEMINI_API_KEY";
 const NODE_OPTIONS: &str = "NODE_OPTIONS";
@@ -29,9 +28,8 @@ const ROUTES: [&str; 5] = [
     "GOOGLE_VERTEX_BASE_URL",
     "CODE_ASSIST_ENDPOINT",
 ];
-const LOGIN: &str = ".gemini/oauth_creds.json";
-const SECRETS: &[&str] = &["/access_token", "/refresh_token", "/id_token"];
-const SETTINGS: &str = ".gemini/settings.json";
+pub(super) const LOGIN: &str = ".gemini/oauth_creds.json";
+pub(super) const SETTINGS: &str = ".gemini/settings.json";
 /// A name that no server has: then none is let in.
 const NO_SERVER: &str = "__none__";
 /// What the user tells the program in every project; it adds to the program's own prompt.
@@ -44,7 +42,7 @@ const NO_KEY: &str = "cordon-no-key-needed";
 /// It cuts what it reads from standard input here, with no more than a warning.
 const LONGEST_PROMPT: usize = 8 << 20;
 
-const PACKAGE: Interpreted = Interpreted {
+pub(super) const PACKAGE: Interpreted = Interpreted {
     name: "gemini",
     package: "@google/gemini-cli",
     script: "bundle/gemini.js",
@@ -58,58 +56,13 @@ const HEADLESS: Headless =
 
 pub(crate) struct Gemini;
 
-enum Credential {
-    Key(String),
-    Login(LoginFile),
-    /// An endpoint that asks for none.
-    None,
-}
-
-impl Credential {
-    fn key(&self) -> Option<&str> {
-        match self {
-            Self::Key(key) => Some(key),
-            Self::None => Some(NO_KEY),
-            Self::Login(_) => None,
-        }
+/// The key of the one process that gets it.
+fn given(credential: &Credential) -> Option<&str> {
+    match credential {
+        Credential::Key(key) | Credential::Token(key) => Some(key),
+        Credential::None => Some(NO_KEY),
+        Credential::Login(_) => None,
     }
-}
-
-fn credential(context: &Context, endpoint: Option<&Endpoint>) -> Result<Credential, BackendError> {
-    let name = BackendKind::GeminiCli.name();
-    if let Some(key) = key(context, KEYS)? {
-        return Ok(Credential::Key(key));
-    }
-    let file = context.owner_home.join(LOGIN);
-    if let Some(endpoint) = endpoint {
-        // A login is for its own service: it is never shown to another endpoint.
-        if endpoint.is_private() {
-            return Ok(Credential::None);
-        }
-        return Err(BackendError::NoLogin {
-            backend: name,
-            looked_at: places(KEYS, None),
-            fix: "Set api_key: with a base_url the Google login is not used".to_owned(),
-        });
-    }
-    let unusable = |why| BackendError::UnusableLogin {
-        backend: name,
-        place: file.display().to_string(),
-        why,
-        fix: "Log in with `gemini` outside the sandbox, or set GEMINI_API_KEY".to_owned(),
-    };
-    let Some(login) = login::read(&context.owner_home, LOGIN).map_err(unusable)? else {
-        return Err(BackendError::NoLogin {
-            backend: name,
-            looked_at: places(KEYS, Some(&file)),
-            fix: "Log in with `gemini` outside the sandbox, or set GEMINI_API_KEY".to_owned(),
-        });
-    };
-    // An expired access token is none the worse: renewing it does not spend the refresh token.
-    if ["access_token", "refresh_token"].iter().all(|t| login.content[t].as_str().is_none_or(str::is_empty)) {
-        return Err(unusable("it holds no token".to_owned()));
-    }
-    Ok(Credential::Login(login))
 }
 
 fn endpoint(context: &Context) -> Result<Option<Endpoint>, BackendError> {
@@ -196,7 +149,7 @@ fn program(context: &Context) -> Result<Vec<Vec<u8>>, BackendError> {
     })
 }
 
-fn seed(path: &str, text: &str) -> SeedFile {
+pub(super) fn seed(path: &str, text: &str) -> SeedFile {
     SeedFile { path: path.into(), content: text.as_bytes().to_vec(), mode: 0o600 }
 }
 
@@ -211,7 +164,7 @@ impl Backend for Gemini {
         taken.extend(ROUTES.iter().map(|name| (*name, "")));
         environment(context, &env, &taken)?;
         let servers = servers::lower(context)?;
-        let settings = gemini_settings::write(agent, credential.key().is_some(), &servers.list)?;
+        let settings = gemini_settings::write(agent, given(&credential).is_some(), &servers.list)?;
         let mut needs = Needs {
             seeds: vec![seed(SETTINGS, &settings), seed(PRELOAD, PRELOAD_TEXT)],
             env,
@@ -221,14 +174,14 @@ impl Backend for Gemini {
         };
         needs.seeds.extend(agent.system_message.as_ref().map(|text| seed(MEMORY, text)));
         match credential {
-            Credential::Key(key) => needs.secrets.push(key),
+            Credential::Key(key) | Credential::Token(key) => needs.secrets.push(key),
             Credential::Login(login) => {
                 needs.hosts = hosts(&[
                     "cloudcode-pa.googleapis.com:443",
                     "oauth2.googleapis.com:443",
                     "www.googleapis.com:443",
                 ]);
-                needs.secrets = login::secrets(&login.content, SECRETS);
+                needs.secrets = login.facts.secrets;
                 needs.logins.push(Login { host: login.path, inside: context.home.join(LOGIN) });
             }
             Credential::None => {}
@@ -259,7 +212,7 @@ impl Backend for Gemini {
             .then_some((NODE_OPTIONS, options.as_str()))
             .into_iter()
             .collect();
-        own.extend(credential.key().map(|key| (KEY, key)));
+        own.extend(given(&credential).map(|key| (KEY, key)));
         let env = environment(context, &variables(context, endpoint.as_ref())?, &own)?;
         Ok(driver(context, turn, program(context)?, env))
     }

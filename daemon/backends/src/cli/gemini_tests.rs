@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::{argv, context, exit, play, turn};
-use cordon_config::{ContextPath, Effort, Secret};
+use cordon_config::{BackendKind, ContextPath, Effort, Secret};
 use cordon_policy::Place;
 use serde_json::{Value, json};
 use std::path::Path;

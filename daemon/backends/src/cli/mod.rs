@@ -12,6 +12,8 @@ pub(crate) mod codex_login;
 pub(crate) mod copilot;
 mod copilot_driver;
 mod copilot_events;
+pub(crate) mod copilot_login;
 pub(crate) mod gemini;
 mod gemini_events;
+pub(crate) mod gemini_login;
 mod gemini_settings;

@@ -60,14 +60,26 @@ impl logins_server::Logins for LoginsService {
         Ok(Response::new(v1::ListLoginsResponse { logins }))
     }
 
+    async fn keep_key(
+        &self,
+        request: Request<v1::KeepKeyRequest>,
+    ) -> Result<Response<v1::KeepKeyResponse>, Status> {
+        let owner = Caller::of(&request)?.owner().await?;
+        // Kept twice is kept.
+        let v1::KeepKeyRequest { backend, key, .. } = request.into_inner();
+        let kept = self.runs.keep_key(&owner, &backend, key).await.map_err(|e| of_run(&e))?;
+        Ok(Response::new(v1::KeepKeyResponse { kept: Some(kept) }))
+    }
+
     async fn logout(
         &self,
         request: Request<v1::LogoutRequest>,
     ) -> Result<Response<v1::LogoutResponse>, Status> {
         let owner = Caller::of(&request)?.owner().await?;
         // Forgotten twice is forgotten: the key is of no use here.
-        let backend = request.into_inner().backend;
-        let (forgotten, remaining) = self.runs.logout(&owner, &backend).await.map_err(|e| of_run(&e))?;
+        let v1::LogoutRequest { backend, key_only, .. } = request.into_inner();
+        let forgotten = self.runs.logout(&owner, &backend, key_only).await;
+        let (forgotten, remaining) = forgotten.map_err(|e| of_run(&e))?;
         Ok(Response::new(v1::LogoutResponse { forgotten, remaining }))
     }
 }

@@ -105,6 +105,14 @@ pub enum SignInError {
         /// The backend's `type`.
         backend: &'static str,
     },
+    /// What was given is no key.
+    #[error("no key of {backend} is kept: what was given {why}")]
+    NoKey {
+        /// The backend's `type`.
+        backend: &'static str,
+        /// Why not; never a word of it.
+        why: String,
+    },
     /// The login was not kept or forgotten.
     #[error("the {backend} login cannot be written: {why}")]
     Unwritten {
@@ -125,6 +133,7 @@ impl SignInError {
             Self::NotBegun { .. } => "login-not-begun",
             Self::NotMade { .. } => "login-not-made",
             Self::GivenUp { .. } => "login-given-up",
+            Self::NoKey { .. } => "no-key",
             Self::Unwritten { .. } => "login-not-written",
         }
     }
@@ -137,6 +146,7 @@ impl SignInError {
             Self::Busy { .. } => "finish that one, or leave it with Ctrl-]",
             Self::NotBegun { .. } => "`--wall docker` uses the program in Cordon's image",
             Self::NotMade { .. } | Self::GivenUp { .. } => "try again: `cordon login BACKEND`",
+            Self::NoKey { .. } => "give the key alone, as its service shows it, in one line",
             Self::Unwritten { .. } => "see that the state directory can be written, and has room",
         }
     }

@@ -22,11 +22,17 @@ impl Runs {
         tokio::task::spawn_blocking(look).await.map_err(|_| RunError::Internal("look at the logins"))
     }
 
-    /// Forgets Cordon's own login of a backend; whether there was one, and what remains.
+    /// Forgets what Cordon has of its own of a backend, the login and the key, or the key alone;
+    /// whether there was any, and what remains.
     ///
     /// # Errors
     /// When there is no such login, or it cannot be removed.
-    pub async fn logout(&self, owner: &Owner, backend: &str) -> Result<(bool, Vec<v1::Login>), RunError> {
+    pub async fn logout(
+        &self,
+        owner: &Owner,
+        backend: &str,
+        key_only: bool,
+    ) -> Result<(bool, Vec<v1::Login>), RunError> {
         let kind = kind_of(backend)?;
         let backend = kind.backend.name();
         let logins = &self.0.shared.logins;
@@ -37,13 +43,17 @@ impl Runs {
         let _person = person.lock().await;
         let (shared, owner) = (self.0.shared.clone(), owner.clone());
         let forget = move || {
+            let had_key = shared.logins.store.forget_key(owner.uid, backend)?;
+            if key_only {
+                return Ok((had_key, all_of(&shared, &owner, kind)));
+            }
             let locked = shared.logins.store.place(owner.uid, kind).lock()?;
             let mut told =
                 |facts: &Facts| shared.logins.tell((owner.uid, backend, LoginSource::Person), facts);
             // A renewed one that the person's file has not got yet is not lost with the copy.
             let _ = locked.current(LoginSource::Person, &owner.home, &mut told);
             let had = locked.forget()?;
-            Ok((had, all_of(&shared, &owner, kind)))
+            Ok((had || had_key, all_of(&shared, &owner, kind)))
         };
         let forgotten = tokio::task::spawn_blocking(forget).await;
         let forgotten = forgotten.map_err(|_| RunError::Internal("forget the login"))?;
@@ -55,11 +65,18 @@ impl Runs {
 fn all_of(shared: &Arc<Shared>, owner: &Owner, kind: &'static LoginKind) -> Vec<v1::Login> {
     let place = shared.logins.store.place(owner.uid, kind);
     let mut all: Vec<v1::Login> = Vec::new();
+    let store = &shared.logins.store;
+    let (backend, file) = (kind.backend.name(), store.key_file(owner.uid, kind.backend.name()));
+    match store.api_key(owner.uid, backend) {
+        Ok(None) => {}
+        Ok(Some(_)) => all.push(key(backend, &file)),
+        Err(error) => all.push(v1::Login { problem: error.to_string(), ..key(backend, &file) }),
+    }
     for source in LoginSource::ALL {
         let mut login = match place.look(source, &owner.home) {
             Ok(None) => continue,
             Ok(Some((path, facts))) => told(kind, source, &path, &facts),
-            Err(error) => v1::Login { problem: error.to_string(), ..blank(kind, source, &file(&error)) },
+            Err(error) => v1::Login { problem: error.to_string(), ..blank(kind, source, &at(&error)) },
         };
         login.used = all.is_empty();
         all.push(login);
@@ -67,11 +84,23 @@ fn all_of(shared: &Arc<Shared>, owner: &Owner, kind: &'static LoginKind) -> Vec<
     all
 }
 
-fn file(error: &LoginError) -> PathBuf {
+fn at(error: &LoginError) -> PathBuf {
     match error {
         LoginError::None(path) | LoginError::Unusable { path, .. } | LoginError::Io { path, .. } => {
             path.clone()
         }
+    }
+}
+
+/// A key that is kept, without the key.
+pub(super) fn key(backend: &str, file: &Path) -> v1::Login {
+    v1::Login {
+        backend: backend.to_owned(),
+        source: "key".to_owned(),
+        path: file.to_string_lossy().into_owned(),
+        ends: "never".to_owned(),
+        used: true,
+        ..v1::Login::default()
     }
 }
 

@@ -4,6 +4,7 @@
 mod error;
 mod hidden;
 mod inherit;
+mod keys;
 mod list;
 mod renew;
 mod sign_in;
@@ -15,7 +16,7 @@ pub(crate) use inherit::{inherit_all, rooms};
 pub use sign_in::SignIn;
 
 use crate::{plan::Planned, shared::Shared};
-use cordon_backends::{Ends, Facts, Kept, LoginSource};
+use cordon_backends::{Ends, Facts, Kept, LoginServers, LoginSource};
 use cordon_logins::{Current, Locked, LoginError, Store};
 use cordon_sandbox::{Identity, WallKind};
 use std::{
@@ -40,7 +41,7 @@ type Key = (u32, &'static str, LoginSource);
 /// The logins of this daemon's runs.
 pub(crate) struct Logins {
     store: Store,
-    token_server: Option<String>,
+    servers: LoginServers,
     gates: Mutex<BTreeMap<Key, Arc<tokio::sync::Mutex<Gate>>>>,
     users: Mutex<Vec<(Key, Weak<Hidden>)>>,
     /// Sandboxes in which something is renewed.
@@ -98,10 +99,10 @@ pub(crate) struct Fresh {
 }
 
 impl Logins {
-    pub(crate) fn new(state: &Path, token_server: Option<String>) -> Self {
+    pub(crate) fn new(state: &Path, servers: LoginServers) -> Self {
         Self {
             store: Store::new(state),
-            token_server,
+            servers,
             gates: Mutex::default(),
             users: Mutex::default(),
             rooms: Mutex::default(),

@@ -47,7 +47,8 @@ pub(super) async fn renew(
         wall: user.wall,
         program_path: &shared.host.program_path,
         directory: &inside,
-        token_server: shared.logins.token_server.as_deref(),
+        owner_home: &user.home,
+        servers: &shared.logins.servers,
     };
     let renewal = kind.renewal(&surroundings).map_err(|e| failed(e.to_string()))?;
     let renewal = renewal.ok_or_else(|| failed("its program does not renew it".to_owned()))?;

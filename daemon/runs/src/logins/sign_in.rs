@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Codes that the programs show do not hold longer.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// How often it is looked whether a program that goes on has made a login.
+const LOOKS: Duration = Duration::from_millis(400);
 /// What is known of the terminal, whatever the program: a screen of its own.
 const TERMINAL: [(&str, &str); 2] = [("TERM", "xterm-256color"), ("LANG", "C.UTF-8")];
 
@@ -43,19 +45,8 @@ pub(super) fn kind_of(backend: &str) -> Result<&'static LoginKind, SignInError> 
     if let Some(kind) = LOGIN_KINDS.into_iter().find(|kind| kind.backend.name() == name) {
         return Ok(kind);
     }
-    let (why, fix) = match name.as_str() {
-        "gemini_cli" | "gemini" => (
-            "Cordon keeps no login of Gemini CLI, and reads the one that `gemini` has made",
-            "log in with `gemini` outside the sandbox, or set GEMINI_API_KEY",
-        ),
-        "copilot" => (
-            "Cordon keeps no login of Copilot, and reads the one that `copilot login` has made",
-            "log in with `copilot login` outside the sandbox, or set GH_TOKEN",
-        ),
-        "claude" => ("there is no such backend", "`cordon login claude_code`"),
-        _ => ("there is no such backend", "it is one of codex, claude_code"),
-    };
-    Err(SignInError::NotHere { backend: backend.to_owned(), why, fix })
+    let fix = "it is one of codex, claude_code, gemini_cli, copilot";
+    Err(SignInError::NotHere { backend: backend.to_owned(), why: "there is no such program", fix })
 }
 
 impl Runs {
@@ -99,7 +90,8 @@ async fn sign_in(
         wall,
         program_path: &shared.host.program_path,
         directory: &inside,
-        token_server: shared.logins.token_server.as_deref(),
+        owner_home: &owner.home,
+        servers: &shared.logins.servers,
     };
     let not_begun = |why: String| SignInError::NotBegun { backend, why };
     let plan = kind.signing_in(&surroundings).map_err(|e| not_begun(e.to_string()))?;
@@ -109,7 +101,7 @@ async fn sign_in(
         let place = place.clone();
         move || place.lock()?.make((identity.uid, identity.gid))
     };
-    let making = blocking(backend, begin).await?;
+    let making = Arc::new(blocking(backend, begin).await?);
     let made = RoomFor {
         owner: owner.uid,
         what: "login",
@@ -121,19 +113,22 @@ async fn sign_in(
         limit: LIMIT,
     };
     let ended = match room(&shared.host, &plan.room, &made) {
-        Ok(spec) => in_room(shared, wall, &spec, &plan, hub, gone).await,
+        Ok(spec) => {
+            let terminal = Terminal { plan: &plan, kind, making: &making, hub, gone };
+            in_room(shared, wall, &spec, &terminal).await
+        }
         Err(error) => Err(not_begun(error.to_string()).into()),
     };
     // Nobody writes there any more: the sandbox is gone.
     let well = ended.and_then(|ended| ended_well(backend, ended).map_err(RunError::from));
-    let (made, making) = blocking(backend, move || Ok((well.map(|()| making.result()), making))).await?;
-    let kept = match made {
+    let left = making.clone();
+    let kept = match blocking(backend, move || Ok(well.map(|()| left.result()))).await? {
         Ok(Ok(Some(content))) => keep(shared, owner, kind, content).await,
         Ok(Ok(None)) => Err(not_made(backend, "its program ended well and left no login")),
         Ok(Err(error)) => Err(not_made(backend, &error.to_string())),
         Err(error) => Err(error),
     };
-    if let Err(error) = blocking(backend, move || Making::done(making)).await {
+    if let Err(error) = blocking(backend, move || making.done()).await {
         tracing::warn!(backend, owner = owner.uid, %error, "what a login left is not removed");
     }
     if kept.is_ok() {
@@ -142,14 +137,42 @@ async fn sign_in(
     kept
 }
 
+/// A person at a program.
+struct Terminal<'a> {
+    plan: &'a SigningIn,
+    kind: &'static LoginKind,
+    making: &'a Arc<Making>,
+    hub: &'a Hub,
+    gone: &'a CancellationToken,
+}
+
+impl Terminal<'_> {
+    /// Comes when a program that does not end by itself has made a login, and left it as it is for
+    /// a moment: it may still be at it.
+    async fn has_login(&self) {
+        if self.plan.ends_itself {
+            return std::future::pending().await;
+        }
+        let mut before = None;
+        loop {
+            tokio::time::sleep(LOOKS).await;
+            let (making, kind) = (self.making.clone(), self.kind);
+            let look = move || making.result().ok()?.filter(|made| matches!(kind.look(made), Ok(Some(_))));
+            let made = tokio::task::spawn_blocking(look).await.ok().flatten();
+            if made.is_some() && made == before {
+                return;
+            }
+            before = made;
+        }
+    }
+}
+
 /// None: it was given up before it ended.
 async fn in_room(
     shared: &Arc<Shared>,
     kind: WallKind,
     spec: &SandboxSpec,
-    plan: &SigningIn,
-    hub: &Hub,
-    gone: &CancellationToken,
+    terminal: &Terminal<'_>,
 ) -> Result<Option<Ended>, RunError> {
     let wall = shared.walls.wall(kind).await?;
     let rooms = || shared.logins.rooms.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,7 +183,7 @@ async fn in_room(
     let made = wall.create(spec, &remember, denials).await;
     let ended = match made {
         Ok(sandbox) => {
-            let ended = on_terminal(shared, &sandbox.guest, spec, plan, hub, gone).await;
+            let ended = on_terminal(shared, &sandbox.guest, spec, terminal).await;
             let record = sandbox.record.clone();
             drop(sandbox);
             let mut destroyed = wall.destroy(&record).await;
@@ -181,10 +204,9 @@ async fn on_terminal(
     shared: &Arc<Shared>,
     guest: &cordon_sandbox::guest::Guest,
     spec: &SandboxSpec,
-    plan: &SigningIn,
-    hub: &Hub,
-    gone: &CancellationToken,
+    terminal: &Terminal<'_>,
 ) -> Result<Option<Ended>, SandboxError> {
+    let Terminal { plan, hub, gone, .. } = *terminal;
     // Painted with the program's first screen: the terminal is its own from then on.
     hub.feed(format!("{}\r\n\r\n", plan.note).as_bytes());
     let size = hub.size();
@@ -210,6 +232,7 @@ async fn on_terminal(
     };
     Ok(tokio::select! {
         ended = carry(hub, process) => Some(ended),
+        () = terminal.has_login() => Some(Ended::Exited(0)),
         () = gone.cancelled() => None,
         () = shared.logins.signing.closing().cancelled() => None,
         () = tokio::time::sleep(LIMIT) => Some(Ended::Lost(format!("it took longer than {} s", LIMIT.as_secs()))),
@@ -242,8 +265,9 @@ async fn keep(
     content: Vec<u8>,
 ) -> Result<v1::Login, RunError> {
     let backend = kind.backend.name();
-    let facts =
-        kind.look(&content).map_err(|why| not_made(backend, &format!("what it left is no login: {why}")))?;
+    let no_login = |why: &str| not_made(backend, &format!("what it left is no login: {why}"));
+    let facts = kind.look(&content).map_err(|why| no_login(&why))?;
+    let facts = facts.ok_or_else(|| no_login("there is none in the file"))?;
     let key = (owner.uid, backend, LoginSource::Own);
     // Whoever renews the one before is waited for; it is over with that one then.
     let gate = shared.logins.gate(key);
@@ -259,7 +283,11 @@ async fn keep(
     };
     blocking(backend, keep).await?;
     let login = list::told(kind, LoginSource::Own, &path, &facts);
-    Ok(v1::Login { used: true, ..login })
+    // A key that is kept comes first, usable or not.
+    let store = shared.logins.store.clone();
+    let uid = owner.uid;
+    let key = blocking(backend, move || Ok(store.api_key(uid, backend))).await?;
+    Ok(v1::Login { used: matches!(key, Ok(None)), ..login })
 }
 
 async fn blocking<T: Send + 'static>(
@@ -277,14 +305,12 @@ mod tests {
 
     #[test]
     fn a_backend_is_known_by_its_name_and_others_say_what_to_do() {
-        for name in ["codex", "claude_code", "claude-code"] {
+        for name in ["codex", "claude_code", "claude-code", "gemini_cli", "gemini-cli", "copilot"] {
             assert_eq!(kind_of(name).unwrap().backend.name(), name.replace('-', "_"));
         }
-        for (name, fix) in
-            [("gemini_cli", "GEMINI_API_KEY"), ("copilot", "copilot login"), ("nobody", "codex")]
-        {
+        for name in ["nobody", "claude", "command", ""] {
             let error = kind_of(name).unwrap_err();
-            assert!(error.help().contains(fix) && error.to_string().contains(name), "{error}");
+            assert!(error.help().contains("claude_code") && error.to_string().contains(name), "{error}");
         }
     }
 

@@ -81,7 +81,7 @@ pub(crate) fn room(host: &Host, room: &Room, made: &For<'_>) -> Result<SandboxSp
         paths,
         tools: ToolSettings { workspace: home.clone(), ..ToolSettings::default() },
         home,
-        seeds: Vec::new(),
+        seeds: room.seeds.clone(),
         env: room.env.clone(),
         network: Network::Isolated,
         egress: Some(egress),
