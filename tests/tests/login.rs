@@ -299,7 +299,7 @@ fn what_cannot_log_in_here_says_what_to_do() {
         assert!(code == 3 && seen.contains(words), "{backend}: {code}: {seen}");
     }
     let ran = host.cordon(["logout", "nobody"]).expect_code(3);
-    assert!(ran.stderr.contains("gemini_cli, copilot"), "{ran:?}");
+    assert!(ran.stderr.contains("gemini_cli, copilot;"), "{ran:?}");
 }
 
 #[test]
@@ -479,4 +479,14 @@ fn a_key_is_kept_for_agents_and_shown_to_nobody() {
     assert!(out.contains("login stays"), "{out}");
     assert!(!there(file));
     assert_eq!(logins(&host)[0]["used"], true);
+
+    // A model API has a key and no login.
+    let mut person = Person::runs(&host, &["login", "openai", "--api-key"]);
+    person.until(&host, "it is not shown");
+    person.types(&format!("{KEY}\r"));
+    assert_eq!(person.ends().0, 0);
+    assert_eq!(logins(&host)[1]["backend"], "openai");
+    let _ = Person::runs(&host, &["login", "openai"]).ends();
+    let _ = host.cordon(["logout", "openai"]).expect_code(0);
+    assert_eq!(logins(&host).as_array().unwrap().len(), 1);
 }

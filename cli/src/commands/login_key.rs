@@ -6,7 +6,7 @@ use crate::{
     terminal::RawMode,
 };
 use cordon_proto::v1::KeepKeyRequest;
-use std::io::{self, IsTerminal as _, Read};
+use std::io::{self, BufRead, IsTerminal as _, Read};
 use tokio::sync::oneshot;
 
 /// No key is as long: what is more than that is not read.
@@ -78,7 +78,7 @@ fn piped(from: impl Read) -> Result<String, CliError> {
 }
 
 /// A line of a raw terminal.
-fn typed(from: impl Read) -> Result<Option<String>, CliError> {
+fn typed(from: impl BufRead) -> Result<Option<String>, CliError> {
     let mut key = Vec::new();
     for byte in from.bytes() {
         match byte.map_err(CliError::Terminal)? {

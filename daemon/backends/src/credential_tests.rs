@@ -83,6 +83,28 @@ fn of_every_program_the_same_order_holds() {
 }
 
 #[test]
+fn the_key_of_a_model_api_goes_to_its_own_hosts_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let openai = cordon_providers::provider("openai").unwrap();
+    let mut context = context(BackendKind::Api(openai), home.path());
+    context.agent.model = Some("a-model".to_owned());
+    let key = |context: &Context| crate::api::target(context).map(|t| t.key.map(|k| k.reveal().to_owned()));
+    let missing = key(&context).unwrap_err().to_string();
+    assert!(missing.contains("openai/key") && missing.contains("cordon login openai --api-key"), "{missing}");
+    put(&context.logins.join("openai").join(KEY_FILE), "key-that-is-kept");
+    assert_eq!(key(&context).unwrap().as_deref(), Some("key-that-is-kept"));
+    context.variables.insert("OPENAI_API_KEY".to_owned(), "from-the-environment".to_owned());
+    assert_eq!(key(&context).unwrap().as_deref(), Some("from-the-environment"));
+    context.variables.clear();
+    for elsewhere in
+        ["https://gateway.example.com/v1", "http://api.openai.com/v1", "http://localhost:4000/v1"]
+    {
+        context.agent.base_url = Some(elsewhere.to_owned());
+        assert!(key(&context).map_or(true, |k| k.is_none()), "{elsewhere}");
+    }
+}
+
+#[test]
 fn everybody_can_log_in_and_says_what_a_person_has_to_do() {
     let servers = LoginServers::default();
     let surroundings = Surroundings {

@@ -1,9 +1,10 @@
 //! A model API as the backend of an agent: where its requests go, with which key and settings.
 
 use super::{BuiltIn, Endpoint, Provider, Settings};
-use crate::{Backend, BackendError, Context, Driver, Exit, Needs, Step, Turn, TurnOutcome, credential};
+use crate::{Backend, BackendError, Context, Driver, Exit, Needs, Step, Turn, TurnOutcome, credential, keys};
 use cordon_config::{Agent, ApiOptions, BackendKind, Secret};
 use cordon_proto::v1::{Outcome, OutputStream, event::Kind};
+use cordon_providers::provider_of_host;
 
 /// A model API. Its turns are taken by the daemon: no process in the sandbox drives them, and
 /// none there has the key.
@@ -68,13 +69,29 @@ pub fn target_of(
     // A key in the agent file is for the backend that the file names.
     let own = provider_of(&context.agent) == Some(provider);
     let key = if own { credential::key(context, variables)? } else { variable(variables).map(str::to_owned) };
+    // One that Cordon keeps is shown to its provider's own hosts alone.
+    let keeper = provider_of_host(endpoint.host().0).filter(|_| !endpoint.is_clear());
+    let key = match (key, keeper) {
+        (None, Some(keeper)) => keys::kept(&context.logins, keeper.name).map_err(|why| {
+            let place = keys::file(&context.logins, keeper.name);
+            BackendError::UnusableLogin {
+                backend: provider.name,
+                place: place.display().to_string(),
+                why,
+                fix: format!("Give it again with `cordon login {} --api-key`", keeper.name),
+            }
+        })?,
+        (key, _) => key,
+    };
     let required = provider.without_key.is_none() && !variables.is_empty();
     if key.is_none() && required {
-        return Err(BackendError::NoLogin {
-            backend: provider.name,
-            looked_at: credential::places(variables, None),
-            fix: format!("Set {}, in the environment or in .env", variables.join(" or ")),
-        });
+        let mut looked_at = credential::places(variables);
+        let mut fix = format!("Set {}, in the environment or in .env", variables.join(" or "));
+        if let Some(keeper) = keeper {
+            looked_at.push(keys::file(&context.logins, keeper.name).display().to_string());
+            fix += &format!(", or give the key with `cordon login {} --api-key`", keeper.name);
+        }
+        return Err(BackendError::NoLogin { backend: provider.name, looked_at, fix });
     }
     let Some(model) = model.or(provider.model) else {
         return Err(BackendError::Invalid(format!(

@@ -1,13 +1,38 @@
 //! API keys that owners have given, for agents that are given none otherwise.
 
-use super::{SignInError, list, sign_in::kind_of};
+use super::{Logins, SignInError, list, sign_in::kind_of};
 use crate::{error::RunError, plan::Owner, runs::Runs};
 use cordon_backends::check_key;
 use cordon_proto::v1;
+use cordon_providers::{PROVIDERS, Provider, provider};
 
 /// The backend that is meant, by the name of its agents' `type`.
-fn backend_of(name: &str) -> Result<&'static str, SignInError> {
-    Ok(kind_of(name)?.backend.name())
+pub(super) fn backend_of(name: &str) -> Result<&'static str, SignInError> {
+    match provider(name).filter(|provider| takes_key(provider)) {
+        Some(provider) => Ok(provider.name),
+        None => Ok(kind_of(name)?.backend.name()),
+    }
+}
+
+/// Whether there is a host that the key of a model API is shown to.
+fn takes_key(provider: &Provider) -> bool {
+    !provider.hosts.is_empty()
+}
+
+impl Logins {
+    /// The keys of model APIs that an owner has given, as they are listed. Blocks.
+    pub(super) fn api_keys(&self, owner: u32) -> impl Iterator<Item = v1::Login> {
+        PROVIDERS.iter().filter(|p| takes_key(p)).filter_map(move |p| self.key_listed(owner, p.name))
+    }
+
+    /// The key of one backend, as it is listed; none where there is none. Blocks.
+    pub(super) fn key_listed(&self, owner: u32, backend: &'static str) -> Option<v1::Login> {
+        let listed = list::key(backend, &self.store.key_file(owner, backend));
+        match self.store.api_key(owner, backend) {
+            Ok(key) => key.map(|_| listed),
+            Err(error) => Some(v1::Login { problem: error.to_string(), ..listed }),
+        }
+    }
 }
 
 impl Runs {

@@ -1,6 +1,6 @@
 //! Which logins an owner has, and forgetting Cordon's own.
 
-use super::{SignInError, sign_in::kind_of};
+use super::{SignInError, keys::backend_of};
 use crate::{error::RunError, plan::Owner, runs::Runs, shared::Shared};
 use cordon_backends::{Ends, Facts, LOGIN_KINDS, LoginKind, LoginSource};
 use cordon_logins::LoginError;
@@ -18,7 +18,10 @@ impl Runs {
     /// When nobody can look.
     pub async fn logins(&self, owner: &Owner) -> Result<Vec<v1::Login>, RunError> {
         let (shared, owner) = (self.0.shared.clone(), owner.clone());
-        let look = move || LOGIN_KINDS.into_iter().flat_map(|kind| all_of(&shared, &owner, kind)).collect();
+        let look = move || {
+            let programs = LOGIN_KINDS.into_iter().flat_map(|kind| all_of(&shared, &owner, kind));
+            programs.chain(shared.logins.api_keys(owner.uid)).collect()
+        };
         tokio::task::spawn_blocking(look).await.map_err(|_| RunError::Internal("look at the logins"))
     }
 
@@ -33,9 +36,16 @@ impl Runs {
         backend: &str,
         key_only: bool,
     ) -> Result<(bool, Vec<v1::Login>), RunError> {
-        let kind = kind_of(backend)?;
-        let backend = kind.backend.name();
+        let backend = backend_of(backend)?;
         let logins = &self.0.shared.logins;
+        let unwritten = move |e: LoginError| SignInError::Unwritten { backend, why: e.to_string() };
+        let Some(kind) = LOGIN_KINDS.into_iter().find(|kind| kind.backend.name() == backend) else {
+            // A model API has nothing but a key.
+            let (store, uid) = (logins.store.clone(), owner.uid);
+            let forgotten = tokio::task::spawn_blocking(move || store.forget_key(uid, backend)).await;
+            let forgotten = forgotten.map_err(|_| RunError::Internal("forget the key"))?;
+            return Ok((forgotten.map_err(unwritten)?, Vec::new()));
+        };
         // Whoever renews one at this moment is waited for.
         let own = logins.gate((owner.uid, backend, LoginSource::Own));
         let _own = own.lock().await;
@@ -57,7 +67,7 @@ impl Runs {
         };
         let forgotten = tokio::task::spawn_blocking(forget).await;
         let forgotten = forgotten.map_err(|_| RunError::Internal("forget the login"))?;
-        forgotten.map_err(|e: LoginError| SignInError::Unwritten { backend, why: e.to_string() }.into())
+        Ok(forgotten.map_err(unwritten)?)
     }
 }
 
@@ -65,13 +75,7 @@ impl Runs {
 fn all_of(shared: &Arc<Shared>, owner: &Owner, kind: &'static LoginKind) -> Vec<v1::Login> {
     let place = shared.logins.store.place(owner.uid, kind);
     let mut all: Vec<v1::Login> = Vec::new();
-    let store = &shared.logins.store;
-    let (backend, file) = (kind.backend.name(), store.key_file(owner.uid, kind.backend.name()));
-    match store.api_key(owner.uid, backend) {
-        Ok(None) => {}
-        Ok(Some(_)) => all.push(key(backend, &file)),
-        Err(error) => all.push(v1::Login { problem: error.to_string(), ..key(backend, &file) }),
-    }
+    all.extend(shared.logins.key_listed(owner.uid, kind.backend.name()));
     for source in LoginSource::ALL {
         let mut login = match place.look(source, &owner.home) {
             Ok(None) => continue,

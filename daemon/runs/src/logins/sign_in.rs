@@ -45,7 +45,8 @@ pub(super) fn kind_of(backend: &str) -> Result<&'static LoginKind, SignInError> 
     if let Some(kind) = LOGIN_KINDS.into_iter().find(|kind| kind.backend.name() == name) {
         return Ok(kind);
     }
-    let fix = "it is one of codex, claude_code, gemini_cli, copilot";
+    let fix = "it is one of codex, claude_code, gemini_cli, copilot; with --api-key also a model API, openai \
+               for instance (`cordon backends`)";
     Err(SignInError::NotHere { backend: backend.to_owned(), why: "there is no such program", fix })
 }
 
