@@ -10,7 +10,7 @@ use crate::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 use tokio::sync::RwLock;
 
@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) stores: Stores,
     pub(crate) shown: Shown,
     pub(crate) logins: Logins,
+    /// Connections to model APIs, made when the first one is asked.
+    models: OnceLock<cordon_models::Client>,
     entries: Mutex<BTreeMap<String, Arc<Entry>>>,
     /// Read from planning a run until it is among the entries; written while
     /// placeholders are taken away.
@@ -51,11 +53,21 @@ impl Shared {
             stores,
             shown,
             logins,
+            models: OnceLock::new(),
             entries,
             planning,
             writing: Mutex::default(),
             forking: Mutex::default(),
         }
+    }
+
+    /// What models are asked with; why not, where that cannot be.
+    pub(crate) fn models(&self) -> Result<cordon_models::Client, String> {
+        if let Some(client) = self.models.get() {
+            return Ok(client.clone());
+        }
+        let client = cordon_models::Client::new().map_err(|e| e.to_string())?;
+        Ok(self.models.get_or_init(|| client).clone())
     }
 
     /// What is held while the forks of an agent are made or removed.

@@ -2,6 +2,7 @@
 
 mod agent;
 mod denials;
+mod dialogue;
 mod finish;
 mod home;
 mod image;
@@ -168,6 +169,7 @@ impl Life {
             Some(link) => agent.serve_tools(self, ready, link).await,
             None => match &agent.terminal {
                 Some(terminal) => agent.host_terminal(self, ready, terminal).await,
+                None if agent.is_asked() && !agent.has_begun() => agent.converse(self, ready).await,
                 None => agent.turn(self, ready).await,
             },
         };

@@ -46,13 +46,8 @@ impl Agent {
     ) -> Result<(End, String), Trouble> {
         let (deadline, deadline_of) = self.deadline(life);
         let failed = CancellationToken::new();
-        let recorder = Arc::new(Recorder {
-            log: self.log.clone(),
-            redactor: Redactor::new(&self.planned.needs.secrets),
-            denials: AtomicUsize::new(0),
-            error: Mutex::default(),
-            failed: failed.clone(),
-        });
+        let redactor = Redactor::new(&self.planned.needs.secrets);
+        let recorder = Arc::new(Recorder::new(self.log.clone(), redactor, failed.clone()));
         let serving = self.serve_to(life, &ready, link, recorder.clone());
         let ended = tokio::select! {
             biased;
@@ -97,7 +92,7 @@ impl Agent {
 }
 
 /// Writes calls into the journal: bounded, and without secrets.
-struct Recorder {
+pub(super) struct Recorder {
     log: Log,
     redactor: Redactor,
     denials: AtomicUsize,
@@ -149,6 +144,10 @@ impl Observer for Recorder {
 }
 
 impl Recorder {
+    pub(super) fn new(log: Log, redactor: Redactor, failed: CancellationToken) -> Self {
+        Self { log, redactor, denials: AtomicUsize::new(0), error: Mutex::default(), failed }
+    }
+
     async fn tell(&self, kinds: Vec<Kind>) -> Result<(), ObserverFailed> {
         let told = self.log.tell(kinds, Durability::Soon).await;
         told.map_err(|error| {
@@ -159,7 +158,7 @@ impl Recorder {
         })
     }
 
-    fn trouble(&self) -> Trouble {
+    pub(super) fn trouble(&self) -> Trouble {
         let error = self.error.lock().unwrap_or_else(PoisonError::into_inner).take();
         error.map_or_else(|| Trouble::Lost("the journal failed".to_owned()), Trouble::Journal)
     }
