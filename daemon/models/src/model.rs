@@ -9,6 +9,7 @@ use cordon_backends::{
     Redactor,
     api::{Answer, Limits, RequestError, RetryPolicy, Settings, Target, Usage, request},
 };
+use cordon_providers::{Figures, Price, Tokens, figures, figures_of_vendor, provider_of_host};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -86,6 +87,37 @@ impl Model {
         format!("{host}:{port}")
     }
 
+    /// Whether it is known what an answer costs. A limit in dollars is none otherwise.
+    #[must_use]
+    pub fn price_known(&self) -> bool {
+        !matches!(self.bill(), Bill::Unknown)
+    }
+
+    /// Whose server this is, as far as its name says.
+    fn provider(&self) -> &'static str {
+        let endpoint = &self.target.endpoint;
+        match endpoint.provider().name {
+            "chatcompletion" => provider_of_host(endpoint.host().0).map_or("", |p| p.name),
+            name => name,
+        }
+    }
+
+    fn figures(&self) -> Option<&'static Figures> {
+        let model = &self.target.settings.model;
+        match self.provider() {
+            "openrouter" => figures_of_vendor(model),
+            provider => figures(provider, model),
+        }
+    }
+
+    fn bill(&self) -> Bill {
+        match self.provider() {
+            "lmstudio" | "vllm" | "sglang" | "inference" => Bill::Free,
+            "openrouter" => Bill::Told,
+            _ => self.figures().map_or(Bill::Unknown, |figures| Bill::List(figures.price)),
+        }
+    }
+
     fn attempts(&self, ask: &Ask<'_>) -> Result<Attempts<'_>, AskError> {
         let Target { endpoint, key, settings } = &self.target;
         let settings = Settings { choice: ask.choice.clone(), ..settings.clone() };
@@ -122,12 +154,31 @@ impl Asks for Model {
     }
 
     fn window(&self) -> Option<u64> {
-        None
+        self.figures().map(|figures| figures.window)
     }
 
     fn cost(&self, usage: &Usage) -> Option<u64> {
-        usage.cost_micros
+        usage.cost_micros.or_else(|| match self.bill() {
+            Bill::Free => Some(0),
+            Bill::Told => None,
+            Bill::List(price) => {
+                let Usage { input, cached, cache_written, output, .. } = *usage;
+                Some(price.of(Tokens { input, cached, cache_written, output }))
+            }
+            Bill::Unknown => None,
+        })
     }
+}
+
+/// Where what an answer costs is known from.
+enum Bill {
+    /// It costs nobody anything by the token.
+    Free,
+    /// The provider says so with every answer.
+    Told,
+    /// The list.
+    List(Price),
+    Unknown,
 }
 
 #[cfg(test)]

@@ -320,3 +320,32 @@ async fn usage_is_told() {
     assert_eq!(outcome.end.as_ref().unwrap().usage.input, 7);
     assert!(outcome.told.iter().any(|t| matches!(t, Told::Event(cordon_backends::api::Event::Usage(_)))));
 }
+
+#[test]
+fn a_price_is_known_or_it_is_not() {
+    use crate::{Asks, Client, Model};
+    use cordon_backends::api::{Endpoint, Settings, Target, Usage, provider};
+    let client = Client::new().unwrap();
+    let model = |name: &str, base: Option<&str>, model: &str| {
+        let endpoint = Endpoint::new(provider(name).unwrap(), base, None).unwrap();
+        let settings = Settings { model: model.to_owned(), ..Settings::default() };
+        Model::new(Target { endpoint, key: None, settings }, &client)
+    };
+    let usage = Usage { input: 1_000_000, output: 1000, ..Usage::default() };
+    let told = Usage { cost_micros: Some(7), ..usage };
+    for (name, base, asked, cost, window) in [
+        ("openai", None, "gpt-4.1", Some(2_008_000), Some(1_047_576)),
+        ("chatcompletion", None, "gpt-4.1", Some(2_008_000), Some(1_047_576)),
+        ("chatcompletion", Some("https://somewhere.example/v1"), "gpt-4.1", None, None),
+        ("azure_openai", Some("https://a.openai.azure.com"), "gpt-4.1", None, None),
+        ("openai", None, "gpt-4.1-of-ours", None, None),
+        ("lmstudio", None, "qwen", Some(0), None),
+    ] {
+        let model = model(name, base, asked);
+        assert_eq!((model.cost(&usage), model.window()), (cost, window), "{name} {asked}");
+        assert_eq!(model.price_known(), cost.is_some(), "{name} {asked}");
+        assert_eq!(model.cost(&told), Some(7), "what the provider says goes first");
+    }
+    let routed = model("openrouter", None, "anthropic/claude-opus-4.6");
+    assert!(routed.price_known() && routed.cost(&usage).is_none() && routed.window() == Some(1_000_000));
+}

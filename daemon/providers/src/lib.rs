@@ -2,10 +2,12 @@
 //! from and what it can do. The checker of agent files, the builders of requests and the table
 //! that people see read it from here. It opens no socket and knows no agent file.
 
+mod models;
 mod protocol;
 mod provider;
 mod setting;
 
+pub use models::{Figures, Long, MODELS, Price, Tokens, figures, figures_of_vendor};
 pub use protocol::Protocol;
 pub use provider::{Auth, ChatDialect, PROVIDERS, Provider, Replay, Thinking, provider, provider_of_host};
 pub use setting::{Effort, Setting, Summary, Verbosity};
