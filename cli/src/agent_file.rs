@@ -83,7 +83,8 @@ async fn validate(session: &Session, file: &AgentFile) -> Result<ValidateRespons
 }
 
 /// They say where a key is sent: a directory that somebody happens to be in must not.
-const NOT_FROM_HERE: [&str; 2] = ["AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_VERSION"];
+const NOT_FROM_HERE: [&str; 4] =
+    ["OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_VERSION"];
 
 /// The environment first, then `.env` beside the agent file, then `.env` here. What comes from
 /// here is said: a repository may bring one, and with it a key that is not the person's.
@@ -97,7 +98,14 @@ fn gather(names: &[String], directory: &Path) -> Result<HashMap<String, String>,
     let find = |name: &String| {
         let own = std::env::var_os(name).and_then(|value| value.into_string().ok());
         let from_here = || {
-            let value = here.get(name).filter(|_| !NOT_FROM_HERE.contains(&name.as_str()))?;
+            let value = here.get(name)?;
+            if NOT_FROM_HERE.contains(&name.as_str()) {
+                eprintln!(
+                    "cordon: {name} in .env of the current directory is left out: it says where a key goes; set it \
+                     in the environment, or in .env beside the agent file"
+                );
+                return None;
+            }
             eprintln!("cordon: {name} is taken from .env of the current directory");
             Some(value.clone())
         };
@@ -219,6 +227,13 @@ mod tests {
         assert_eq!(found.get("PATH"), std::env::var("PATH").ok().as_ref());
         assert_eq!(found.len(), 2);
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn no_directory_that_somebody_is_in_says_where_a_key_goes() {
+        let urls = cordon_providers::PROVIDERS.iter().flat_map(|p| p.base_url_variables);
+        let missing: Vec<_> = urls.filter(|name| !NOT_FROM_HERE.contains(name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]
