@@ -101,6 +101,12 @@ pub(super) fn answer(request: &Value, id: &str, blocks: &[Value]) -> Value {
     })
 }
 
+/// A text as it comes: what people write, in words.
+fn pieces(text: &str) -> Vec<&str> {
+    const LONGEST: usize = 4096;
+    if text.is_empty() || text.len() > LONGEST { vec![text] } else { text.split_inclusive(' ').collect() }
+}
+
 /// The same as events: name and data.
 pub(super) fn events(request: &Value, id: &str, blocks: &[Value]) -> Vec<(String, Value)> {
     let whole = answer(request, id, blocks);
@@ -109,15 +115,20 @@ pub(super) fn events(request: &Value, id: &str, blocks: &[Value]) -> Vec<(String
     start["usage"]["output_tokens"] = json!(1);
     let mut events = vec![json!({"type": "message_start", "message": start})];
     for (index, block) in blocks.iter().enumerate() {
-        let (empty, delta) = if block["type"] == "tool_use" {
+        let (empty, deltas) = if block["type"] == "tool_use" {
             let mut empty = block.clone();
             empty["input"] = json!({});
-            (empty, json!({"type": "input_json_delta", "partial_json": block["input"].to_string()}))
+            (empty, vec![json!({"type": "input_json_delta", "partial_json": block["input"].to_string()})])
         } else {
-            (json!({"type": "text", "text": ""}), json!({"type": "text_delta", "text": block["text"]}))
+            let text = block["text"].as_str().unwrap_or_default();
+            let delta = |text| json!({"type": "text_delta", "text": text});
+            (json!({"type": "text", "text": ""}), pieces(text).into_iter().map(delta).collect())
         };
         events.push(json!({"type": "content_block_start", "index": index, "content_block": empty}));
-        events.push(json!({"type": "content_block_delta", "index": index, "delta": delta}));
+        let deltas = deltas.into_iter();
+        events.extend(
+            deltas.map(|delta| json!({"type": "content_block_delta", "index": index, "delta": delta})),
+        );
         events.push(json!({"type": "content_block_stop", "index": index}));
     }
     events.push(json!({"type": "message_delta", "usage": {"output_tokens": 10},

@@ -30,7 +30,7 @@ pub(crate) const PACKAGE: Package = Package {
 /// What a turn says because nobody is there.
 const HEADLESS: Headless = Headless {
     program: 1,
-    words: &["-p", "--output-format=stream-json", "--verbose"],
+    words: &["-p", "--output-format=stream-json", "--verbose", "--include-partial-messages"],
     with_value: &[],
     instead: &[],
 };
@@ -75,7 +75,7 @@ fn driver(
 ) -> Box<dyn Driver> {
     let agent = &context.agent;
     let mut argv = vec![argv0];
-    argv.extend(["-p", "--output-format=stream-json", "--verbose"].map(|a| a.as_bytes().to_vec()));
+    argv.extend(HEADLESS.words.iter().map(|a| a.as_bytes().to_vec()));
     argv.extend(claude_settings::arguments(context, servers).into_iter().map(String::into_bytes));
     if !agent.program.trust_repository {
         // A repository's own settings could start servers, or send the key elsewhere.

@@ -57,6 +57,7 @@ fn a_key_goes_to_the_process_and_nowhere_else() {
             "-p",
             "--output-format=stream-json",
             "--verbose",
+            "--include-partial-messages",
             "--dangerously-skip-permissions",
             "--disallowedTools=WebSearch",
             "--disallowedTools=WebFetch",

@@ -1,8 +1,10 @@
-//! The events of `claude -p --output-format stream-json --verbose`.
+//! The events of `claude -p --output-format stream-json --verbose --include-partial-messages`.
 
 use crate::driver::{Parser, Verdict};
-use crate::events::{command, file_change, message, provider_error, reasoning, session, tool_call, warning};
-use crate::events::{refused_by_mode, retry};
+use crate::events::{
+    command, file_change, message, message_delta, provider_error, reasoning, refused_by_mode, retry, session,
+    tool_call, warning,
+};
 use crate::json::{count, text};
 use crate::text::{MAX_LINE, clip};
 use cordon_proto::v1::UsageEvent;
@@ -149,8 +151,7 @@ impl Parser for ClaudeParser {
                 }
             }
             "result" => self.result(event, out),
-            // Pieces of messages: the whole ones come, too.
-            "stream_event" => {}
+            "stream_event" => out.extend(piece(event)),
             _ => return false,
         }
         true
@@ -159,6 +160,14 @@ impl Parser for ClaudeParser {
     fn verdict(&self) -> Verdict {
         self.verdict.clone()
     }
+}
+
+/// A piece of what the agent says; the whole of it comes, too, and so does what is no text. What
+/// agents of its own say at the same time is told whole only: their pieces would be mixed.
+fn piece(event: &Value) -> Option<Kind> {
+    let delta = &event["event"]["delta"];
+    let is_own = event["parent_tool_use_id"].is_null() && text(delta, "type") == "text_delta";
+    is_own.then(|| message_delta(text(delta, "text"))).flatten()
 }
 
 fn again(event: &Value) -> Kind {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 const RECORDED: &[u8] = include_bytes!("../../tests/fixtures/claude-code-2.1.197.jsonl");
+const STREAMED: &[u8] = include_bytes!("golden/claude-code-2.1.197-streamed.jsonl");
 const RESULT: &str = r#"{"type":"result","subtype":"success","is_error":false,"num_turns":4,"result":"All done.","session_id":"..","total_cost_usd":0.00549,"usage":{"input_tokens":1160,"cache_read_input_tokens":200,"output_tokens":90},"permission_denials":[]}"#;
 
 fn events(lines: &[&str]) -> Vec<Kind> {
@@ -128,9 +129,42 @@ fn what_the_mode_refused_is_a_denial() {
 }
 
 #[test]
-fn pieces_of_messages_are_known_and_told_by_the_whole_ones() {
-    let line = r#"{"type":"stream_event","event":{"delta":{"text":"hello","type":"text_delta"},"index":0,"type":"content_block_delta"},"session_id":"c"}"#;
-    assert_eq!(events(&[line]), []);
+fn what_it_says_is_told_as_it_comes_and_then_whole() {
+    let (events, outcome) = run(ClaudeParser::new(), &[STREAMED], &CLEAN);
+    assert_eq!(outcome.outcome, Outcome::Success);
+    assert!(!events.iter().any(|e| matches!(e, Kind::Unknown(_))), "{events:?}");
+    let (mut said, mut pieces, mut now) = (Vec::new(), 0, String::new());
+    for event in &events {
+        match event {
+            Kind::MessageDelta(delta) => {
+                pieces += 1;
+                now.push_str(&delta.text);
+            }
+            // Each message after its own pieces, once.
+            Kind::Message(message) => {
+                assert_eq!(message.text, std::mem::take(&mut now));
+                said.push(message.text.as_str());
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(said, ["I look.", "It is done, in a sentence of several words."]);
+    assert_eq!((now.as_str(), pieces), ("", 11));
+}
+
+#[test]
+fn only_text_of_the_agent_itself_comes_in_pieces() {
+    let line = r#"{"type":"stream_event","event":{"delta":{"text":"hello","type":"text_delta"},"index":0,"type":"content_block_delta"},"session_id":"c","parent_tool_use_id":null}"#;
+    assert_eq!(events(&[line]), [message_delta("hello").unwrap()]);
+    for other in [
+        line.replace("\"parent_tool_use_id\":null", "\"parent_tool_use_id\":\"toolu_1\""),
+        line.replace("text_delta", "thinking_delta"),
+        line.replace("text_delta", "input_json_delta"),
+        line.replace("\"hello\"", "7"),
+        line.replace("{\"text\":\"hello\",\"type\":\"text_delta\"}", "[]"),
+    ] {
+        assert_eq!(events(&[&other]), [], "{other}");
+    }
 }
 
 #[test]
@@ -158,12 +192,12 @@ proptest! {
 
     #[test]
     fn events_of_any_shape_never_panic(
-        kind in prop_oneof![Just("assistant"), Just("user"), Just("result"), Just("system")],
+        kind in prop_oneof![Just("assistant"), Just("user"), Just("result"), Just("system"), Just("stream_event")],
         value in prop_oneof![Just("null"), Just("-1"), Just("[[]]"), Just("[{\"type\":\"tool_use\",\"input\":3}]"),
             Just("[{\"type\":\"tool_result\",\"content\":{}}]"), Just("\"x\"")],
     ) {
         let line = format!(
-            r#"{{"type":"{kind}","message":{{"content":{value}}},"result":{value},"errors":{value},"usage":{value},"total_cost_usd":{value}}}"#
+            r#"{{"type":"{kind}","message":{{"content":{value}}},"event":{{"delta":{value}}},"result":{value},"errors":{value},"usage":{value},"total_cost_usd":{value}}}"#
         );
         let (_, outcome) = run(ClaudeParser::new(), &[line.as_bytes()], &CLEAN);
         prop_assert_eq!(outcome.outcome, Outcome::AgentFailed);

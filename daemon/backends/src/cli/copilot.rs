@@ -65,7 +65,7 @@ pub(crate) const PACKAGE: Package = Package {
 /// What a turn says because nobody is there.
 const HEADLESS: Headless = Headless {
     program: 1,
-    words: &["--output-format=json", "--stream=off", "--no-ask-user", "--no-color"],
+    words: &["--output-format=json", "--stream=on", "--no-ask-user", "--no-color"],
     with_value: &["--usage-output-file"],
     instead: &[],
 };
