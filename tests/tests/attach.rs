@@ -221,8 +221,18 @@ async fn a_terminal_outlives_the_daemon() {
     ended(&host, Outcome::Success).await;
 }
 
+/// What a person is asked before anything else: the words, and the key that answers.
+struct Question {
+    words: &'static str,
+    key: &'static str,
+}
+
 /// What a person does with one of the CLIs.
 async fn works(cli: Cli, place: Where, ready: &str) {
+    asked(cli, place, More::default(), None, ready).await;
+}
+
+async fn asked(cli: Cli, place: Where, more: More<'_>, question: Option<Question>, ready: &str) {
     if skipped("clis") || place == Where::Docker && skipped("docker") {
         return;
     }
@@ -242,13 +252,19 @@ async fn works(cli: Cli, place: Where, ready: &str) {
         ..Script::default()
     };
     let provider = Provider::start(script).await.unwrap();
-    let text = agent_text(cli, place, &provider.base_url(), &ws, More::default());
+    let text = agent_text(cli, place, &provider.base_url(), &ws, more);
     let file = host.agent_file("a.yaml", &text);
     let attach = format!("cordon attach {}; echo code=$?", file.display());
     let tmux = Tmux::new(&host);
     tmux.open("one", 100, 30);
     tmux.line("one", &attach);
-    tmux.shows("one", ready);
+    if let Some(Question { words, key }) = question {
+        let screen = tmux.until("one", "the question", |s| s.contains(words) || s.contains(ready));
+        assert!(screen.contains(words), "it did not ask: {screen}");
+        tmux.keys("one", &[key]);
+    }
+    let screen = tmux.shows("one", ready);
+    assert!(!screen.contains("trust the files"), "{screen}");
     tmux.types("one", "make a file");
     tmux.shows("one", "make a file");
     tmux.keys("one", &["Enter"]);
@@ -303,4 +319,18 @@ async fn claude_code_in_docker() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gemini_in_the_local_wall() {
     works(Cli::GeminiCli, Where::Local, "Type your message").await;
+}
+
+/// What trust brings with it (hooks, servers, plugins of the repository) this program has no other
+/// switch for: without a word in the agent file, the person decides.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copilot_in_the_local_wall_asks_the_person_whether_to_trust_the_repository() {
+    let question = Question { words: "trust the files", key: "1" };
+    asked(Cli::Copilot, Where::Local, More::default(), Some(question), "/ commands").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copilot_in_docker_asks_nothing_where_the_agent_file_trusts_the_repository() {
+    let more = More { backend: "      trust_repository: true\n", file: "" };
+    asked(Cli::Copilot, Where::Docker, more, None, "/ commands").await;
 }
