@@ -10,7 +10,7 @@ use cordon_tests::{
     },
     provider::{Failure, Provider, Script},
 };
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, time::Duration};
 
 /// Where the bad program stands in for Codex.
 const FAKE: &str = "cordon-test/fake-codex";
@@ -104,6 +104,88 @@ fn a_program_that_is_not_installed_is_named_with_what_to_do() {
         fs::remove_file(host.path("programs").join(cli.program())).unwrap();
         let text = agent_text(cli, Where::Local, DEAD, &ws, More::default());
         refused(&run(&host, &text, "x"), &[cli.program(), fix, "docker"]);
+    }
+}
+
+/// A version that nobody has any more.
+const OLD: &str = "0.20.0";
+
+#[test]
+fn a_program_that_is_too_old_is_refused_with_what_to_do() {
+    // As npm lays it out: on the search path a script, beside it the package with the executable.
+    let mut host = Host::without_daemon(User::Tester);
+    let modules = host.path("node_modules/@openai");
+    let native = modules.join("codex-linux-x64/vendor/any-triple/bin/codex");
+    for (path, text) in [
+        (modules.join("codex/bin/codex.js"), "#!/usr/bin/env node\n".to_owned()),
+        (
+            modules.join("codex-linux-x64/package.json"),
+            format!("{{\"name\":\"@openai/codex\",\"version\":\"{OLD}-linux-x64\"}}"),
+        ),
+        (native.clone(), String::new()),
+    ] {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+    }
+    fs::copy(env!("CARGO_BIN_EXE_fake-cli"), &native).unwrap();
+    let programs = host.path("programs");
+    fs::create_dir(&programs).unwrap();
+    std::os::unix::fs::symlink(modules.join("codex/bin/codex.js"), programs.join("codex")).unwrap();
+    host.set_env("PATH", &format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", programs.display()));
+    host.start_daemon();
+    let ws = host.tree("ws");
+    let words = [native.to_str().unwrap(), OLD, "or newer", "cli_path", "docker"];
+    let text = agent_text(Cli::Codex, Where::Local, DEAD, &ws, More::default());
+    refused(&run(&host, &text, "garbage"), &words);
+    let path = format!("      cli_path: {}\n", native.display());
+    let more = More { backend: &path, file: "" };
+    refused(&run(&host, &agent_text(Cli::Codex, Where::Local, DEAD, &ws, more), "garbage"), &words);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_of_an_image_that_is_too_old_gets_no_task() {
+    if skipped("docker") {
+        return;
+    }
+    need_image("debian:bookworm-slim");
+    const IMAGE: &str = "cordon-test/old-clis";
+    let mut host = Host::without_daemon(User::Tester);
+    let context = host.path("image");
+    fs::create_dir(&context).unwrap();
+    // What each of them answered in a version that nobody has any more; anything else is a task.
+    for (cli, answer) in [
+        (Cli::Codex, "codex-cli 0.20.0"),
+        (Cli::ClaudeCode, "1.0.84 (Claude Code)"),
+        (Cli::GeminiCli, "0.1.9"),
+        (Cli::Copilot, "0.0.340"),
+    ] {
+        let script = format!("#!/bin/sh\n[ \"$*\" = --version ] && exec echo '{answer}'\nenv > begun\n");
+        fs::write(context.join(cli.program()), script).unwrap();
+        fs::set_permissions(context.join(cli.program()), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::write(
+        context.join("Dockerfile"),
+        "FROM debian:bookworm-slim\nCOPY codex claude gemini copilot /usr/local/bin/\n",
+    )
+    .unwrap();
+    let built = Command::new("docker").args(["build", "-q", "-t", IMAGE]).arg(&context).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    host.start_daemon();
+    let backend = format!("      command_line_docker_image: {IMAGE}\n");
+    for cli in Cli::ALL {
+        let ws = host.tree("ws");
+        let text = agent_text(cli, Where::Docker, DEAD, &ws, More { backend: &backend, file: BOUNDS });
+        let ran = run(&host, &text, "x");
+        let (ended, events) = last(&host).await;
+        assert_eq!((ran.code, ended.outcome()), (1, Outcome::AgentFailed), "{cli}: {}", said(&ran));
+        for word in [cli.program(), IMAGE, "or newer", "command_line_docker_image"] {
+            assert!(said(&ran).contains(word), "{cli}: {word:?} is not in: {}", said(&ran));
+        }
+        assert!(!ws.join("begun").exists(), "{cli}: it was given a task");
+        let errors = events
+            .iter()
+            .filter(|e| matches!(&e.kind, Some(Kind::Error(e)) if e.reason == "program-too-old"));
+        assert_eq!(errors.count(), 1, "{cli}");
     }
 }
 

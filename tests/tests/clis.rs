@@ -83,3 +83,28 @@ async fn a_huge_event_line_and_a_huge_prompt_do_not_end_the_turn() {
         assert!(output(&events, OutputStream::Stdout).len() > size, "the raw line is in the journal, whole");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_named_by_its_path_runs_though_it_is_on_no_search_path() {
+    if skipped("clis") {
+        return;
+    }
+    for cli in Cli::ALL {
+        let host = host();
+        let ws = host.tree("ws");
+        let link = host.path("programs").join(cli.program());
+        let program = fs::canonicalize(&link).unwrap();
+        fs::remove_file(&link).unwrap();
+        let turns = [Turn::shell("echo from-the-agent > hello.txt"), Turn::text("It is done.")];
+        let provider = Provider::start(Script::of(turns)).await.unwrap();
+        let named = |path: &str| {
+            let more = format!("      cli_path: {path}\n");
+            let more = More { backend: &more, file: "" };
+            agent_text(cli, Where::Local, &provider.base_url(), &ws, more)
+        };
+        let ran = run(&host, &named("/nowhere/program"), "x", Stdio::null());
+        assert!(ran.code != 0 && ran.stderr.contains("/nowhere/program"), "{cli}: {}", ran.stderr);
+        let _ = run(&host, &named(program.to_str().unwrap()), "x", Stdio::null()).expect_code(0);
+        assert_eq!(fs::read_to_string(ws.join("hello.txt")).unwrap(), "from-the-agent\n", "{cli}");
+    }
+}

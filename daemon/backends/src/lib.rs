@@ -46,6 +46,7 @@ pub use keys::{KEY_FILE, check as check_key, kept as kept_key};
 pub use redact::{REDACTED, Redactor};
 pub use session::{session_paths, session_paths_of};
 pub use shells::key_in_shells;
+pub use versions::checked;
 
 use cordon_config::BackendKind;
 

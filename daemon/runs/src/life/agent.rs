@@ -387,6 +387,7 @@ impl Agent {
     fn explained(&self, driver: Box<dyn Driver>) -> Box<dyn Driver> {
         let context = &self.planned.context;
         let raw = context.agent.backend == cordon_config::BackendKind::Command;
+        let driver = cordon_backends::checked(driver, context, self.turn.given.is_some());
         cordon_backends::explained(driver, self.planned.policy.clone(), &context.workspace, raw)
     }
 
