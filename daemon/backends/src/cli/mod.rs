@@ -17,3 +17,4 @@ pub(crate) mod gemini;
 mod gemini_events;
 pub(crate) mod gemini_login;
 mod gemini_settings;
+mod quirks;
