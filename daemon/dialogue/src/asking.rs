@@ -3,7 +3,7 @@
 use crate::{TellFailed, Teller};
 use cordon_backends::{
     Redactor,
-    api::{Answer, Event, Item},
+    api::{Answer, Event, Item, Usage},
 };
 use cordon_models::{Ask, AskError, Asks, Told};
 use cordon_proto::v1::{MessageDelta, MessageEvent, ReasoningEvent, RetryEvent, UsageEvent, event::Kind};
@@ -87,16 +87,21 @@ pub(crate) async fn ask(
     let mut kinds = locked().tell();
     if let Ok(answer) = &answer {
         kinds.extend(answer.items.iter().filter_map(|item| told(item, redactor)));
-        kinds.push(Kind::Usage(UsageEvent {
-            input_tokens: answer.usage.input,
-            cached_input_tokens: answer.usage.cached,
-            output_tokens: answer.usage.output,
-            reasoning_tokens: answer.usage.reasoning,
-            cost_usd: answer.usage.cost_micros.or_else(|| model.cost(&answer.usage)).map(dollars),
-        }));
+        let cost = answer.usage.cost_micros.or_else(|| model.cost(&answer.usage));
+        kinds.push(usage(&answer.usage, cost));
     }
     teller.tell(kinds).await?;
     Ok(answer)
+}
+
+pub(crate) fn usage(used: &Usage, cost_micros: Option<u64>) -> Kind {
+    Kind::Usage(UsageEvent {
+        input_tokens: used.input,
+        cached_input_tokens: used.cached,
+        output_tokens: used.output,
+        reasoning_tokens: used.reasoning,
+        cost_usd: cost_micros.map(dollars),
+    })
 }
 
 #[allow(clippy::cast_precision_loss)]

@@ -21,6 +21,11 @@ impl Budget {
     /// on cost is not begun then.
     pub(crate) fn count(&mut self, usage: &Usage, cost_micros: Option<u64>) {
         self.answers = self.answers.saturating_add(1);
+        self.spend(usage, cost_micros);
+    }
+
+    /// A tool asked a model.
+    pub(crate) fn spend(&mut self, usage: &Usage, cost_micros: Option<u64>) {
         // The numbers are a server's, and may be any.
         self.tokens = self.tokens.saturating_add(usage.input).saturating_add(usage.output);
         self.cost_micros = self.cost_micros.saturating_add(cost_micros.unwrap_or_default());

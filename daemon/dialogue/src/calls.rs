@@ -1,7 +1,7 @@
 //! Calls of one answer.
 
 use crate::{TellFailed, ToolFailed, asking::cut, planning, toolbox::Came, turn::Dialogue};
-use cordon_backends::api::{Arguments, Call, CallResult, Item, Part, Written};
+use cordon_backends::api::{Arguments, Call, CallResult, Item, Part, Usage, Written};
 use cordon_proto::v1::{ToolCallEvent, WarningEvent, event::Kind};
 use futures_util::{StreamExt as _, stream};
 
@@ -11,6 +11,9 @@ const LARGE: usize = 64 << 10;
 const SHOWN: (usize, usize) = (6 << 10, 2 << 10);
 /// Of what is seen of a call that is no call.
 const TOLD: usize = 1000;
+
+/// What a tool used of a model.
+type Spent = Option<(Usage, Option<u64>)>;
 
 /// Why the calls of an answer were not all made.
 pub(crate) enum CallsFailed {
@@ -26,7 +29,7 @@ impl From<TellFailed> for CallsFailed {
 
 impl Dialogue<'_> {
     /// Makes all of them, several at one time; the results are in the order of the calls.
-    pub(crate) async fn call(&self, calls: Vec<Call>) -> Result<Vec<Item>, CallsFailed> {
+    pub(crate) async fn call(&self, calls: Vec<Call>) -> Result<Vec<(Item, Spent)>, CallsFailed> {
         let at_once = usize::try_from(self.given.limits.at_once.max(1)).unwrap_or(1);
         let made = calls.into_iter().map(|call| self.one(call));
         let mut made = stream::iter(made).buffered(at_once);
@@ -37,7 +40,7 @@ impl Dialogue<'_> {
         Ok(results)
     }
 
-    async fn one(&self, call: Call) -> Result<Item, CallsFailed> {
+    async fn one(&self, call: Call) -> Result<(Item, Spent), CallsFailed> {
         let came = match self.admitted(&call) {
             Ok((own, arguments)) => match self.given.tools.call(&own, arguments.object().clone()).await {
                 Ok(came) => self.bounded(&call, &own, came).await?,
@@ -47,7 +50,8 @@ impl Dialogue<'_> {
             Err(why) => self.refused(&call, &why).await?,
         };
         let parts = came.parts.into_iter().map(|part| self.hidden(part)).collect();
-        Ok(Item::Result(CallResult { id: call.id, name: call.name, parts, failed: came.failed }))
+        let result = CallResult { id: call.id, name: call.name, parts, failed: came.failed };
+        Ok((Item::Result(result), came.spent))
     }
 
     /// The tool that is meant, when it may be called with this.
@@ -83,6 +87,9 @@ impl Dialogue<'_> {
     fn hidden(&self, part: Part) -> Part {
         match part {
             Part::Text(text) => Part::Text(self.given.redactor.text(&text)),
+            Part::Media { mime, .. } if !self.given.model.takes(&mime) => {
+                Part::Text(format!("[{mime}, which this model cannot be shown]"))
+            }
             media @ Part::Media { .. } => media,
         }
     }
@@ -92,7 +99,7 @@ impl Dialogue<'_> {
         if self.own.contains(own) {
             return Ok(came);
         }
-        let Came { parts, failed } = came;
+        let Came { parts, failed, spent } = came;
         let mut kept = Vec::new();
         for (number, part) in parts.into_iter().enumerate() {
             match part {
@@ -103,7 +110,7 @@ impl Dialogue<'_> {
                 other => kept.push(other),
             }
         }
-        Ok(Came { parts: kept, failed })
+        Ok(Came { parts: kept, failed, spent })
     }
 
     async fn pointer(&self, call: &Call, own: &str, number: usize, text: &str) -> Result<String, TellFailed> {

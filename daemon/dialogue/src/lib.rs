@@ -8,12 +8,14 @@ mod budget;
 mod calls;
 mod compact;
 mod kept;
+mod media;
 mod names;
 mod planning;
 mod toolbox;
 mod turn;
 
 pub use kept::{Kept, said};
+pub use media::{Looker, Lookers, Media};
 pub use toolbox::{Came, ToolFailed, ToolInfo, Toolbox, Tools};
 pub use turn::{Dialogue, Ended, Given};
 

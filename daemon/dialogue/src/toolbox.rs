@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use cordon_backends::api::Part;
+use cordon_backends::api::{Part, Usage};
 use cordon_mcp::{CallError, CallResult, Host};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -24,13 +24,15 @@ pub struct Came {
     pub parts: Vec<Part>,
     /// It says that it failed, or was refused.
     pub failed: bool,
+    /// What it asked of a model for that, and what that cost in millionths of a dollar.
+    pub spent: Option<(Usage, Option<u64>)>,
 }
 
 impl Came {
     /// An answer in words.
     #[must_use]
     pub fn text(text: impl Into<String>, failed: bool) -> Self {
-        Self { parts: vec![Part::Text(text.into())], failed }
+        Self { parts: vec![Part::Text(text.into())], failed, spent: None }
     }
 }
 
@@ -140,7 +142,7 @@ impl Toolbox for Tools {
     }
 }
 
-fn came(result: &CallResult) -> Came {
+pub(crate) fn came(result: &CallResult) -> Came {
     let json = result.to_json();
     let blocks = json.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let text = |block: &Value, key: &str| block.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -169,5 +171,5 @@ fn came(result: &CallResult) -> Came {
         let said = result.structured().map_or_else(|| "(no output)".to_owned(), Value::to_string);
         parts.push(Part::Text(said));
     }
-    Came { parts, failed: result.is_error() }
+    Came { parts, failed: result.is_error(), spent: None }
 }

@@ -212,6 +212,11 @@ impl<'a> Dialogue<'a> {
         };
         match made {
             Some(Ok(results)) => {
+                let (results, spent): (Vec<Item>, Vec<_>) = results.into_iter().unzip();
+                for (usage, cost) in spent.into_iter().flatten() {
+                    self.budget.spend(&usage, cost);
+                    self.tell(vec![asking::usage(&usage, cost)]).await?;
+                }
                 self.say(results).await?;
                 Ok(Next::Ask)
             }

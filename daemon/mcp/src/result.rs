@@ -16,6 +16,14 @@ impl CallResult {
         Self { inner: CallToolResult::error(vec![ContentBlock::text(text)]), own: false }
     }
 
+    /// An answer in words, of a tool that no server has.
+    #[must_use]
+    pub fn of_text(text: String, failed: bool) -> Self {
+        let blocks = vec![ContentBlock::text(text)];
+        let inner = if failed { CallToolResult::error(blocks) } else { CallToolResult::success(blocks) };
+        Self { inner, own: false }
+    }
+
     /// Whether the tool says that it failed.
     #[must_use]
     pub fn is_error(&self) -> bool {

@@ -83,6 +83,12 @@ pub trait Asks: Send + Sync {
     /// When there is no complete answer; nothing of an incomplete one is to be used.
     async fn ask(&self, ask: Ask<'_>, tell: &mut (dyn FnMut(Told) + Send)) -> Result<Answer, AskError>;
 
+    /// Whether it can be shown media of this type, as far as is known.
+    fn takes(&self, mime: &str) -> bool {
+        let _ = mime;
+        true
+    }
+
     /// Tokens that fit, read and written; none: nobody knows.
     fn window(&self) -> Option<u64>;
 

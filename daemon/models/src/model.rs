@@ -153,6 +153,10 @@ impl Asks for Model {
         }
     }
 
+    fn takes(&self, mime: &str) -> bool {
+        cordon_backends::api::takes_media(self.target.endpoint.provider().protocol, mime)
+    }
+
     fn window(&self) -> Option<u64> {
         self.figures().map(|figures| figures.window)
     }

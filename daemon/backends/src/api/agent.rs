@@ -155,9 +155,16 @@ impl Backend for ModelApi {
         if target.endpoint.is_clear() && !here && target.key.is_some() {
             warnings.push(format!("the key and all that is said go to {host} unencrypted: base_url is http"));
         }
+        let mut secrets: Vec<String> = target.key.iter().map(|key| key.reveal().to_owned()).collect();
+        if let Some(media) = &context.agent.api.media {
+            for other in [&media.image, &media.audio, &media.video].into_iter().flatten() {
+                let other = target_of(context, other.provider, None, other.model.as_deref())?;
+                secrets.extend(other.key.iter().map(|key| key.reveal().to_owned()));
+            }
+        }
         // Nothing in the sandbox speaks to the model: it needs no way out and gets no key.
         Ok(Needs {
-            secrets: target.key.iter().map(|key| key.reveal().to_owned()).collect(),
+            secrets,
             image: Some(crate::command::BASE_IMAGE.to_owned()),
             warnings,
             ..Needs::default()

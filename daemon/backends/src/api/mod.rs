@@ -16,6 +16,7 @@ mod generate;
 #[cfg(test)]
 mod hostile_tests;
 mod limits;
+mod media;
 mod messages;
 mod request;
 mod responses;
@@ -37,6 +38,7 @@ pub use cordon_providers::{
 };
 pub use failure::{ApiError, Failure, FailureKind};
 pub use limits::Limits;
+pub use media::takes_media;
 pub use request::{AZURE_VERSION, Endpoint, Request, RequestError, SecretHeader, request};
 pub use retry::{Decision, GiveUp, RetryPolicy, Tried};
 pub use settings::{BuiltIn, Choice, Settings};

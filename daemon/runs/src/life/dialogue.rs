@@ -14,11 +14,14 @@ use crate::{
 use async_trait::async_trait;
 use cordon_backends::{
     Redactor,
-    api::{Conversation, target},
+    api::{Conversation, target, target_of},
 };
-use cordon_dialogue::{Dialogue, Ended, Given, Kept, TellFailed, Teller, Tools};
+use cordon_config::MediaModel;
+use cordon_dialogue::{
+    Dialogue, Ended, Given, Kept, Looker, Lookers, Media, TellFailed, Teller, Toolbox, Tools,
+};
 use cordon_mcp::{Host, Inside};
-use cordon_models::{Asks as _, Model};
+use cordon_models::{Asks as _, Client, Model};
 use cordon_proto::v1::{SessionEvent, TurnEnded, TurnStarted, event::Kind};
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -93,7 +96,14 @@ impl Agent {
         self.log.tell(warnings, Durability::Soon).await?;
         self.set_state(life, State::Running).await;
         let workspace = self.planned.workspace.path.display().to_string();
-        let tools = Tools::new(Arc::new(host), workspace, Vec::new());
+        let host = Arc::new(host);
+        let mut more: Vec<Arc<dyn Toolbox>> = Vec::new();
+        if let Some(media) = &agent.api.media {
+            let lookers = self.lookers(media, &client).map_err(refused)?;
+            let stop = life.stop.clone();
+            more.push(Arc::new(Media::new(host.clone(), recorder.clone(), lookers, redactor.clone(), stop)));
+        }
+        let tools = Tools::new(host, workspace, more);
         let teller = Told { log: self.log.clone(), error: Mutex::default() };
         let given = Given {
             model: &model,
@@ -119,6 +129,28 @@ impl Agent {
             }
             Err(error) => Err(teller.trouble(&error)),
         }
+    }
+
+    /// Who looks at what the agent's own model does not.
+    fn lookers(&self, media: &cordon_config::Media, client: &Client) -> Result<Lookers, String> {
+        let own = || target(&self.planned.context).map_err(|e| e.to_string());
+        let looker = |other: &Option<MediaModel>| {
+            let target = match other {
+                Some(MediaModel { provider, model }) => {
+                    target_of(&self.planned.context, provider, None, model.as_deref())
+                        .map_err(|e| format!("multimodal_config: {e}"))?
+                }
+                None => own()?,
+            };
+            let name = format!("{} ({})", target.endpoint.provider().name, target.settings.model);
+            Ok::<_, String>(Looker { model: Arc::new(Model::new(target, client)), name })
+        };
+        Ok(Lookers {
+            image: looker(&media.image)?,
+            audio: looker(&media.audio)?,
+            video: looker(&media.video)?,
+            file: looker(&None)?,
+        })
     }
 
     /// The conversation that the turn goes on with.
