@@ -66,6 +66,19 @@ pub struct Lookers {
     pub file: Looker,
 }
 
+/// A file that was not read, with what the sandbox's tools say to it: a denial is one for the
+/// journal as well.
+struct Refused {
+    came: Came,
+    result: CallResult,
+}
+
+impl Refused {
+    fn new(why: String) -> Self {
+        Self { came: Came::text(why.clone(), true), result: CallResult::of_text(why, true) }
+    }
+}
+
 /// The tools `understand_image`, `understand_audio`, `understand_video` and `understand_file`.
 pub struct Media {
     host: Arc<Host>,
@@ -89,10 +102,10 @@ impl Media {
         Self { host, observer, lookers, redactor, cancel, next: AtomicU64::new(1) }
     }
 
-    async fn look(&self, name: &str, arguments: &Map<String, Value>) -> Came {
+    async fn look(&self, name: &str, arguments: &Map<String, Value>) -> Result<Came, Refused> {
         let paths = match paths(arguments) {
             Ok(paths) => paths,
-            Err(why) => return Came::text(why, true),
+            Err(why) => return Ok(Came::text(why, true)),
         };
         let question = arguments.get("prompt").and_then(Value::as_str).unwrap_or(QUESTION);
         let looker = match name {
@@ -104,10 +117,7 @@ impl Media {
         let kind = KINDS.iter().find(|(tool, _, _)| *tool == name).map(|(_, kind, _)| *kind);
         let mut parts = vec![Part::Text(question.to_owned())];
         for path in paths {
-            match self.read(path, kind, arguments).await {
-                Ok(read) => parts.extend(read),
-                Err(refused) => return refused,
-            }
+            parts.extend(self.read(path, kind, arguments).await?);
         }
         for part in &parts {
             if let Part::Media { mime, .. } = part
@@ -115,10 +125,10 @@ impl Media {
             {
                 let why =
                     format!("{} takes no {mime}; multimodal_config can name another model", looker.name);
-                return Came::text(why, true);
+                return Ok(Came::text(why, true));
             }
         }
-        self.ask(looker, parts).await
+        Ok(self.ask(looker, parts).await)
     }
 
     /// What is in a file; else what the sandbox's tools say.
@@ -127,15 +137,15 @@ impl Media {
         path: &str,
         kind: Option<&str>,
         arguments: &Map<String, Value>,
-    ) -> Result<Vec<Part>, Came> {
+    ) -> Result<Vec<Part>, Refused> {
         let pdf = path.to_ascii_lowercase().ends_with(".pdf");
         let tool = if kind.is_some() || pdf { "read_media_file" } else { "read_text_file" };
         let asked = Map::from_iter([("path".to_owned(), json!(path))]);
         let result = self.host.call_own(tool, asked).await;
-        let result = result.map_err(|error| Came::text(error.to_string(), true))?;
+        let result = result.map_err(|error| Refused::new(error.to_string()))?;
         let came = came(&result);
         if came.failed {
-            return Err(came);
+            return Err(Refused { came, result });
         }
         let most = arguments.get("max_chars").and_then(Value::as_u64).unwrap_or(CHARACTERS);
         let mut parts = vec![Part::Text(format!("[{path}]"))];
@@ -150,7 +160,7 @@ impl Media {
                     let mime = if pdf { "application/pdf".to_owned() } else { mime_of(path, mime) };
                     if kind.is_some_and(|kind| !mime.starts_with(&format!("{kind}/"))) {
                         let kind = kind.unwrap_or_default();
-                        return Err(Came::text(format!("{path} is no {kind}: it is {mime}"), true));
+                        return Err(Refused::new(format!("{path} is no {kind}: it is {mime}")));
                     }
                     Part::Media { mime, data }
                 }
@@ -228,7 +238,13 @@ impl Toolbox for Media {
         let id = format!("look-{}", self.next.fetch_add(1, Ordering::Relaxed));
         let broken = |error: cordon_mcp::ObserverFailed| ToolFailed::Broken(error.to_string());
         self.observer.called(&id, name, &arguments).await.map_err(broken)?;
-        let came = self.look(name, &arguments).await;
+        let came = match self.look(name, &arguments).await {
+            Ok(came) => came,
+            Err(Refused { came, result }) => {
+                self.observer.answered(&id, name, Some(&result)).await.map_err(broken)?;
+                return Ok(came);
+            }
+        };
         let text =
             came.parts.iter().filter_map(|p| if let Part::Text(t) = p { Some(t.as_str()) } else { None });
         let result = CallResult::of_text(text.collect::<Vec<_>>().join("\n"), came.failed);
