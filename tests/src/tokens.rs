@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -24,6 +24,8 @@ struct State {
     generation: u64,
     renewed: usize,
     refused: usize,
+    /// Whether answers to renewals are held back.
+    held: bool,
     /// Whether the person has entered the code.
     entered: bool,
     logged_in: usize,
@@ -40,6 +42,8 @@ pub const GITHUB_TOKEN: &str = "gho_0123456789abcdefghijABCDEFGHIJ012345";
 pub struct TokenServer {
     port: u16,
     state: Arc<Mutex<State>>,
+    /// Comes when answers are held back no more.
+    let_go: Arc<Condvar>,
 }
 
 impl TokenServer {
@@ -57,10 +61,11 @@ impl TokenServer {
             generation: 0,
             renewed: 0,
             refused: 0,
+            held: false,
             entered: false,
             logged_in: 0,
         };
-        let server = Self { port, state: Arc::new(Mutex::new(state)) };
+        let server = Self { port, state: Arc::new(Mutex::new(state)), let_go: Arc::default() };
         let serving = server.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -122,6 +127,17 @@ impl TokenServer {
     /// From now on it answers 500, or works again.
     pub fn set_broken(&self, broken: bool) {
         self.state().mood = if broken { Mood::Broken } else { Mood::Rotates };
+    }
+
+    /// From now on it renews and does not say so, until it is let go.
+    pub fn hold(&self) {
+        self.state().held = true;
+    }
+
+    /// What was held back is said.
+    pub fn let_go(&self) {
+        self.state().held = false;
+        self.let_go.notify_all();
     }
 
     /// The refresh token that is good now.
@@ -227,6 +243,8 @@ impl TokenServer {
         let left = i64::try_from(state.life.as_secs()).unwrap_or(i64::MAX);
         let token = access_token(state.generation, left);
         let refresh = refresh_token(state.generation);
+        let waited = self.let_go.wait_while(state, |state| state.held);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
         (200, json!({ "access_token": token, "id_token": token, "refresh_token": refresh }))
     }
 }

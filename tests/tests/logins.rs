@@ -150,6 +150,61 @@ async fn a_daemon_that_is_killed_loses_no_login() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_ends_waits_for_the_answer_to_a_renewal() {
+    if skipped("clis") {
+        return;
+    }
+    let server = TokenServer::start(HOUR);
+    let mut host = person(&server, 120);
+    host.start_daemon();
+    server.hold();
+    let agents = host.agent_file("one.yaml", &file(1));
+    let mut client = host.spawn(["run", agents.to_str().unwrap(), "How do you stand?"]);
+    assert!(wait_until(Duration::from_secs(60), || server.renewed() == 1), "{}", host.log());
+    let mut stop = host.spawn(["daemon", "stop"]);
+    assert!(wait_until(Duration::from_secs(30), || host.log().contains("shutting down")));
+    server.let_go();
+    let _ = (stop.wait(), client.wait());
+    let own = fs::read_to_string(login(&host)).unwrap();
+    assert!(own.contains(&server.refresh_token()), "{}", host.log());
+    let uid = rustix::process::getuid().as_raw();
+    let left = host.path(&format!("state/credentials/{uid}/codex/renewing-person"));
+    assert!(!left.try_exists().unwrap());
+    assert_eq!((server.renewed(), server.refused()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_whose_new_tokens_were_lost_is_tried_again_and_says_what_happened() {
+    if skipped("clis") {
+        return;
+    }
+    let server = TokenServer::start(HOUR);
+    let mut host = person(&server, 120);
+    host.start_daemon();
+    server.hold();
+    let agents = host.agent_file("one.yaml", &file(1));
+    let mut client = host.spawn(["run", agents.to_str().unwrap(), "How do you stand?"]);
+    assert!(wait_until(Duration::from_secs(60), || server.renewed() == 1), "{}", host.log());
+    // The server has answered, and nobody has the answer.
+    host.kill_daemon();
+    client.kill().unwrap();
+    let _ = client.wait();
+    server.let_go();
+    host.start_daemon();
+    let ran = host.cordon(["run", agents.to_str().unwrap(), "And now?"]).expect_code(3);
+    assert!(
+        ran.stderr.contains("cordon login codex") || ran.stdout.contains("cordon login codex"),
+        "{ran:?}"
+    );
+    let told = errors(&events(&host).await);
+    assert_eq!((told.len(), told[0].0.as_str()), (1, "login-refused"), "{told:?}");
+    assert!(told[0].1.contains("an earlier daemon ended while it was being renewed"), "{told:?}");
+    assert!(server.refused() > 0, "it was not tried again");
+    log_in(&host, &server, 3600);
+    let _ = host.cordon(["run", agents.to_str().unwrap(), "And now?"]).expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_that_its_server_refuses_ends_the_run_with_what_to_do() {
     if skipped("clis") {
         return;

@@ -13,6 +13,8 @@ impl Runs {
         self.0.accepting.store(false, Ordering::Release);
         // A person who logs in is lost with this daemon, whatever becomes of the runs.
         self.0.shared.logins.signing.end().await;
+        // What a server answers to a renewal is written down by whoever asked, or lost.
+        self.0.shared.logins.settle().await;
         let entries = self.0.shared.all();
         if stop {
             let stopping = entries.iter().filter(|e| !e.is_ended()).cloned();

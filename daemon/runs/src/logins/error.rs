@@ -40,6 +40,25 @@ impl LoginTrouble {
         Self::Broken { backend: kind.backend.name(), why, fix: kind.fix }
     }
 
+    pub(crate) fn ended(kind: &'static LoginKind, why: String) -> Self {
+        Self::Ended { backend: kind.backend.name(), why, fix: kind.fix }
+    }
+
+    /// The same, where an earlier renewal of the same login was cut off: its server may have
+    /// answered it, and then nobody has the answer.
+    pub(crate) fn after_a_cut(self) -> Self {
+        match self {
+            Self::Refused { backend, why, fix } => {
+                let why = format!(
+                    "{why}; an earlier daemon ended while it was being renewed, and the new login was lost with \
+                     its server's answer"
+                );
+                Self::Refused { backend, why, fix }
+            }
+            other => other,
+        }
+    }
+
     /// Whether trying again is of no use.
     pub(crate) fn is_final(&self) -> bool {
         matches!(self, Self::Refused { .. })

@@ -1,7 +1,7 @@
 //! What an earlier daemon was renewing when it ended: nothing of it is lost.
 
 use super::renew::Heir;
-use super::{LoginTrouble, User, blocking, current, renew};
+use super::{Gate, LoginTrouble, User, blocking, current, renew};
 use crate::shared::Shared;
 use cordon_backends::Kept;
 use cordon_logins::{Locked, Renewing};
@@ -17,6 +17,7 @@ pub(super) async fn inherit(
     shared: &Arc<Shared>,
     user: &User,
     locked: &Arc<Locked>,
+    gate: &mut Gate,
 ) -> Result<(), LoginTrouble> {
     let (place, source) = (locked.clone(), user.kept.source);
     let Some(left) = blocking(user, move || place.left(source)).await? else { return Ok(()) };
@@ -42,7 +43,10 @@ pub(super) async fn inherit(
         let locked = locked.clone();
         return blocking(user, move || locked.done(left)).await;
     }
+    let mark = before.mark();
     let taken = renew::take(shared, user, locked, left, before.facts).await?;
+    // It is tried again, before it is called lost: perhaps its server was never asked.
+    gate.cut = taken.is_none().then_some(mark);
     tracing::info!(backend = user.key().1, renewed = taken.is_some(), "took over what was being renewed");
     Ok(())
 }
@@ -83,10 +87,10 @@ pub(crate) async fn inherit_all(shared: &Arc<Shared>) {
             image: None,
         };
         let gate = shared.logins.gate(user.key());
-        let _alone = gate.lock().await;
+        let mut gate = gate.lock().await;
         let locked = blocking(&user, move || place.lock()).await.map(Arc::new);
         let taken = match locked {
-            Ok(locked) => inherit(shared, &user, &locked).await,
+            Ok(locked) => inherit(shared, &user, &locked, &mut gate).await,
             Err(error) => Err(error),
         };
         if let Err(error) = taken {

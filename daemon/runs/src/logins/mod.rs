@@ -33,6 +33,8 @@ const MARGIN: Duration = Duration::from_secs(600);
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(120));
 /// A login is looked at again after this at the latest: clocks are set, machines sleep.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// A renewal that takes longer, its sandbox included, is left to the next daemon.
+const SETTLES_WITHIN: Duration = Duration::from_secs(90);
 /// A login that somebody else renews meanwhile, again and again, is not run after.
 const TRIES: usize = 3;
 
@@ -57,6 +59,8 @@ struct Gate {
     failed: Option<(String, Instant, u32, LoginTrouble)>,
     /// The content that was renewed last, and how long it was good for.
     renewed: Option<(String, Duration)>,
+    /// The content whose renewal somebody began and nobody saw the end of.
+    cut: Option<String>,
 }
 
 /// Who uses a login, and how its program is started.
@@ -129,6 +133,22 @@ impl Logins {
         }
     }
 
+    /// Waits until nothing is being renewed any more. Nothing new begins once the daemon ends.
+    pub(crate) async fn settle(&self) {
+        let gates: Vec<_> = {
+            let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+            gates.values().cloned().collect()
+        };
+        let all = async {
+            for gate in gates {
+                drop(gate.lock().await);
+            }
+        };
+        if tokio::time::timeout(SETTLES_WITHIN, all).await.is_err() {
+            tracing::warn!("a login is still being renewed: the next daemon takes it over");
+        }
+    }
+
     fn gate(&self, key: Key) -> Arc<tokio::sync::Mutex<Gate>> {
         self.gates.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
     }
@@ -166,7 +186,7 @@ async fn look(shared: &Arc<Shared>, user: &User) -> Result<Fresh, LoginTrouble> 
     let mut gate = gate.lock().await;
     let place = logins.store.place(user.owner, user.kept.kind);
     let locked = Arc::new(blocking(user, move || place.lock()).await?);
-    inherit::inherit(shared, user, &locked).await?;
+    inherit::inherit(shared, user, &locked, &mut gate).await?;
     let mut tried = 0;
     loop {
         let current = current(shared, user, &locked).await?;
@@ -179,15 +199,17 @@ async fn look(shared: &Arc<Shared>, user: &User) -> Result<Fresh, LoginTrouble> 
             return gate.behind(current, trouble);
         }
         if !current.facts.renewable {
-            return Err(LoginTrouble::Ended {
-                backend: user.kept.kind.backend.name(),
-                why: "it ends too soon, and holds nothing to renew it with".to_owned(),
-                fix: user.kept.kind.fix,
-            });
+            let why = "it ends too soon, and holds nothing to renew it with".to_owned();
+            return Err(LoginTrouble::ended(user.kept.kind, why));
+        }
+        if logins.signing.closing().is_cancelled() {
+            let why = "this daemon ends, and begins nothing any more".to_owned();
+            return gate.behind(current, LoginTrouble::ended(user.kept.kind, why));
         }
         match renew::renew(shared, user, &locked, &current).await {
             Ok(new) => {
                 tracing::info!(backend = user.key().1, owner = user.owner, "a login was renewed");
+                gate.cut = None;
                 if let Ends::At(end) = new.facts.ends {
                     let left = end.duration_since(SystemTime::now()).unwrap_or_default();
                     gate.renewed = Some((new.mark(), left));
@@ -200,6 +222,8 @@ async fn look(shared: &Arc<Shared>, user: &User) -> Result<Fresh, LoginTrouble> 
                 if now.mark() != current.mark() && tried < TRIES {
                     continue;
                 }
+                let cut = gate.cut.as_ref().is_some_and(|mark| *mark == current.mark());
+                let trouble = if cut { trouble.after_a_cut() } else { trouble };
                 tracing::warn!(backend = user.key().1, owner = user.owner, error = %trouble, "a login was not renewed");
                 let times = gate.failed.take().filter(|(mark, ..)| *mark == current.mark());
                 let times = times.map_or(0, |(_, _, times, _)| times.saturating_add(1));

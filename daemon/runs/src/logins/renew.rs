@@ -42,7 +42,7 @@ pub(super) async fn renew(
 ) -> Result<Current, LoginTrouble> {
     let kind = user.kept.kind;
     let inside = user.kept.inside();
-    let failed = |why: String| LoginTrouble::Ended { backend: kind.backend.name(), why, fix: kind.fix };
+    let failed = |why: String| LoginTrouble::ended(kind, why);
     let surroundings = Surroundings {
         wall: user.wall,
         program_path: &shared.host.program_path,
