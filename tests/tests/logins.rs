@@ -4,7 +4,7 @@
 
 use cordon_proto::v1::{Event, Outcome, OutputStream, event::Kind};
 use cordon_tests::{
-    harness::{Host, User, codex, messages, output, skipped, summary, wait_until},
+    harness::{Host, User, codex, messages, need_image, output, skipped, summary, wait_until},
     tokens::TokenServer,
 };
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
@@ -249,4 +249,48 @@ async fn a_server_that_fails_for_a_while_ends_nothing_while_the_login_holds() {
     let _ = host.cordon(["run", agents.to_str().unwrap(), "And now?"]).expect_code(3);
     let told = errors(&self::events(&host).await);
     assert!(told.iter().any(|(reason, _)| reason == "login-not-renewed"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_real_codex_of_the_image_renews_a_login_for_docker_sandboxes() {
+    if skipped("docker") {
+        return;
+    }
+    need_image("cordon/codex:latest");
+    let server = TokenServer::start(HOUR);
+    // No program of this machine is used.
+    let mut host = Host::without_daemon(User::Tester);
+    host.set_env("CODEX_REFRESH_TOKEN_URL_OVERRIDE", &server.url());
+    fs::create_dir(host.path("home/.codex")).unwrap();
+    log_in(&host, &server, 120);
+    host.start_daemon();
+    let docker =
+        file(2).replace("mode: local", "mode: docker\n      command_line_docker_network_mode: bridge");
+    let agents = host.agent_file("docker.yaml", &docker);
+    let task = "How do you stand with your login?";
+    let _ = host.cordon(["run", "--detach", agents.to_str().unwrap(), task]).expect_code(0);
+    // Before anything else, and once for both.
+    let own = || fs::read_to_string(login(&host)).unwrap();
+    let renewed = wait_until(Duration::from_secs(90), || own().contains("refresh-token-number-1-"));
+    assert!(renewed, "{}\n{}", own(), host.log());
+    let mut api = host.api().await;
+    let run = api.list().await.pop().unwrap().id;
+    for agent in ["a0", "a1"] {
+        let inside = |script: &str| {
+            let mut ran = None;
+            // The sandbox is made meanwhile.
+            wait_until(Duration::from_secs(60), || {
+                let one = host.cordon(["exec", &run, "--agent", agent, "--", "/bin/sh", "-c", script]);
+                let made = one.code == 0 || one.code == 7;
+                ran = Some(one);
+                made
+            });
+            ran.unwrap()
+        };
+        let seen = inside("cat ~/.codex/auth.json").expect_code(0);
+        assert!(seen.stdout.contains("refresh-token-number-1-"), "{seen:?}");
+        let _ = inside("echo x > ~/.codex/auth.json || exit 7").expect_code(7);
+    }
+    let _ = host.cordon(["stop", &run]);
+    assert_eq!((server.renewed(), server.refused()), (1, 0));
 }
