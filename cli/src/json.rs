@@ -8,8 +8,8 @@ pub(crate) use trees::{apply, snapshot, tree_node, workspace};
 use crate::neutral::is_hidden;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cordon_proto::v1::{
-    Event, FileChangeEvent, Outcome, OutputStream, ProbeFinding, Run, RunState, RunSummary, UsageEvent,
-    event::Kind,
+    AgentSummary, Event, FileChangeEvent, Outcome, OutputStream, ProbeFinding, Run, RunState, RunSummary,
+    UsageEvent, event::Kind,
 };
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -203,6 +203,15 @@ fn summary(summary: &RunSummary) -> Value {
         "files": summary.files.iter().map(file_change).collect::<Vec<_>>(),
         "files_omitted": summary.files_omitted, "denials": summary.denials,
         "usage": summary.usage.as_ref().map(usage), "wall_ms": summary.wall_ms,
+        "agents": summary.agents.iter().map(agent_summary).collect::<Vec<_>>(),
+    })
+}
+
+fn agent_summary(agent: &AgentSummary) -> Value {
+    json!({
+        "id": agent.id, "backend": agent.backend, "outcome": outcome(agent.outcome()), "turns": agent.turns,
+        "usage": agent.usage.as_ref().map(usage), "wall_ms": agent.wall_ms,
+        "files_changed": agent.files_changed, "message": agent.message,
     })
 }
 

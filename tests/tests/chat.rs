@@ -261,8 +261,19 @@ async fn every_agent_answers_and_one_that_fails_stops_nobody() {
             "  - id: {id}\n    backend:\n      type: command\n      command_line_execution_mode: local\n      command: [bash, -c, '{script}']\n"
         )
     };
-    let text = format!("agents:\n{}{}", agent("good", "echo fine"), agent("bad", "echo broken; exit 3"));
+    let text =
+        format!("agents:\n{}{}", agent("good", "echo fine; touch made"), agent("bad", "echo broken; exit 3"));
     let file = host.agent_file("a.yaml", &text);
+    // The same in a run: a row for each.
+    let ran = host.cordon(["run", file.to_str().unwrap(), "go", "-o", "json"]).expect_code(1);
+    let end: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    let row = |n: usize| {
+        let row = &end["summary"]["agents"][n];
+        [&row["id"], &row["outcome"], &row["turns"], &row["files_changed"]].map(ToString::to_string).join(" ")
+    };
+    assert_eq!([row(0), row(1)], [r#""good" "success" 1 1"#, r#""bad" "agent-failed" 1 0"#], "{end}");
+    let ran = host.cordon(["run", file.to_str().unwrap(), "go"]).expect_code(1);
+    assert!(ran.stdout.contains("cordon: AGENT  OUTCOME       TURNS"), "{}", ran.stdout);
     let tmux = Tmux::new(&host);
     tmux.open("one", 100, 40);
     tmux.line("one", &format!("cordon chat {}; echo code=$?", file.display()));

@@ -28,6 +28,7 @@ impl Renderer {
                 | Kind::Usage(_)
                 | Kind::Unknown(_)
                 | Kind::Session(_)
+                | Kind::Conversation(_)
         ) {
             self.end_message(id, screen)?;
         }

@@ -1,9 +1,9 @@
 use super::{Renderer, event::denial};
 use crate::{
     neutral,
-    screen::{Screen, Tint},
+    screen::{Look, Screen, Tint},
 };
-use cordon_proto::v1::{Outcome, RunSummary, UsageEvent};
+use cordon_proto::v1::{AgentSummary, Outcome, RunSummary, UsageEvent};
 use std::io::{self, Write};
 
 pub(super) fn words(outcome: Outcome) -> &'static str {
@@ -47,10 +47,53 @@ pub(super) fn show(
     if run.denials_left_out > 0 {
         screen.own(None, &format!("  and {} more", run.denials_left_out))?;
     }
-    match &summary.usage {
-        Some(used) => screen.own(None, &usage(used)),
-        None => Ok(()),
+    if let Some(used) = &summary.usage {
+        screen.own(None, &usage(used))?;
     }
+    if summary.agents.len() < 2 {
+        return Ok(());
+    }
+    rows(&summary.agents, screen)
+}
+
+/// A row for each agent.
+fn rows(agents: &[AgentSummary], screen: &mut Screen<impl Write>) -> io::Result<()> {
+    const HEADING: [&str; 8] = ["AGENT", "OUTCOME", "TURNS", "IN", "CACHED", "OUT", "TIME", "FILES"];
+    let costs = agents.iter().any(|a| a.usage.is_some_and(|u| u.cost_usd.is_some()));
+    let row = |a: &AgentSummary| {
+        let tokens = |of: fn(&UsageEvent) -> u64| a.usage.as_ref().map_or("-".to_owned(), |u| grouped(of(u)));
+        let mut cells = vec![
+            neutral::word(&a.id),
+            crate::json::outcome(a.outcome()).to_owned(),
+            a.turns.to_string(),
+            tokens(|u| u.input_tokens),
+            tokens(|u| u.cached_input_tokens),
+            tokens(|u| u.output_tokens),
+            duration(a.wall_ms),
+            a.files_changed.to_string(),
+        ];
+        if costs {
+            let cost = a.usage.as_ref().and_then(|u| u.cost_usd);
+            cells.push(cost.map_or("-".to_owned(), |cost| format!("{cost:.4}")));
+        }
+        cells
+    };
+    let rows: Vec<_> = agents.iter().map(row).collect();
+    let mut heading = HEADING.to_vec();
+    if costs {
+        heading.push("USD");
+    }
+    // Behind Cordon's mark, which wraps what is too long.
+    let plain = Look { colour: false, columns: None };
+    for line in super::table::render(&heading, &rows, plain).lines() {
+        screen.own(None, line)?;
+    }
+    let why = agents.iter().filter(|a| !a.message.is_empty());
+    for agent in why {
+        let (id, message) = (neutral::word(&agent.id), neutral::text(agent.message.as_bytes()));
+        screen.own(Some(Tint::Red), &format!("{id} {}: {message}", words(agent.outcome())))?;
+    }
+    Ok(())
 }
 
 /// The end of one turn of a conversation.

@@ -75,6 +75,7 @@ fn a_whole_run() {
             cost_usd: Some(0.5),
         }),
         wall_ms: 3210,
+        agents: Vec::new(),
     };
     let open = Denial { operation: "connect".into(), would_allow: String::new(), ..shadow() };
     let shown = show(

@@ -104,3 +104,52 @@ fn a_conversation_is_short() {
     let turn = "$ read_file {\"path\":\"a\"}\n| line 1\n| line 2\n| line 3\n| line 4\n| line 5\n| line 6\n| … 14 more lines\n| done\ncordon: 1.5 s; denied: 1; tokens: 1,200 in, 5 out\n";
     assert_eq!(shown, format!("cordon: warning: beware\n{turn}{turn}"));
 }
+
+#[test]
+fn every_agent_has_a_row_of_its_own() {
+    use cordon_proto::v1::AgentSummary;
+    let usage = |cost_usd| {
+        Some(UsageEvent {
+            input_tokens: 12_345,
+            cached_input_tokens: 20,
+            output_tokens: 7,
+            cost_usd,
+            ..Default::default()
+        })
+    };
+    let good = AgentSummary {
+        id: "good".into(),
+        outcome: Outcome::Success.into(),
+        turns: 1,
+        usage: usage(Some(0.25)),
+        wall_ms: 1500,
+        files_changed: 2,
+        ..AgentSummary::default()
+    };
+    let bad = AgentSummary {
+        id: "bad\x1b[2J".into(),
+        outcome: Outcome::AgentFailed.into(),
+        message: "it gave up\ncordon: all is well".into(),
+        ..AgentSummary::default()
+    };
+    let ended = |agents| {
+        let summary = RunSummary { agents, wall_ms: 5, ..RunSummary::default() };
+        vec![("", Kind::RunEnded(RunEnded { outcome: Outcome::AgentFailed.into(), summary: Some(summary) }))]
+    };
+    let expected = "\
+cordon: the run failed after 5 ms
+cordon: files changed: 0
+cordon: denied: 0
+cordon: AGENT       OUTCOME       TURNS  IN      CACHED  OUT  TIME   FILES  USD
+cordon: good        success       1      12,345  20      7    1.5 s  2      0.2500
+cordon: bad\\x1b[2J  agent-failed  0      -       -       -    0 ms   0      -
+cordon: bad\\x1b[2J failed: it gave up
+cordon:   cordon: all is well
+";
+    assert_eq!(show(true, ended(vec![good.clone(), bad])), expected);
+    // One alone is told of by the run.
+    assert_eq!(
+        show(false, ended(vec![good])),
+        "cordon: the run failed after 5 ms\ncordon: files changed: 0\ncordon: denied: 0\n"
+    );
+}

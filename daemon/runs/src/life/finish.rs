@@ -12,7 +12,7 @@ use crate::{
     shared::Shared,
     store::RunDirectory,
 };
-use cordon_proto::v1::{FileChangeEvent, RunSummary, event::Kind};
+use cordon_proto::v1::{AgentSummary, FileChangeEvent, Outcome, RunSummary, event::Kind};
 use cordon_snapshots::{ChangeKind, Index, changes, diff::Limits};
 use std::{
     os::unix::ffi::OsStrExt as _,
@@ -193,6 +193,16 @@ fn event(tree: &Path, change: &cordon_snapshots::Change) -> FileChangeEvent {
     FileChangeEvent { path: path.into(), change: change.to_owned() }
 }
 
+/// What the summary says of one agent.
+pub(super) fn row(agent: &Agent, life: &Life, files_changed: u64) -> AgentSummary {
+    let told =
+        life.entry.with(|r| r.agents.get(agent.index).map(|a| (a.id.clone(), a.backend.clone(), a.end)));
+    let (id, backend, end) = told.unwrap_or_default();
+    let row = life.log.tally().row(&id);
+    let outcome = end.map_or(Outcome::Unspecified, Outcome::from).into();
+    AgentSummary { id, backend, outcome, files_changed, ..row }
+}
+
 pub(super) fn summary(
     mut files: Vec<FileChangeEvent>,
     mut omitted: u64,
@@ -217,5 +227,6 @@ pub(super) fn summary(
         denials: tally.denials(),
         usage: tally.usage(),
         wall_ms: u64::try_from(now_ms() - started_ms).unwrap_or(0),
+        agents: Vec::new(),
     }
 }

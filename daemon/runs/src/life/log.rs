@@ -2,7 +2,7 @@ use crate::{
     journal::{Durability, Journal, JournalError},
     record::{Counted, now_ms},
 };
-use cordon_proto::v1::{Event, UsageEvent, event::Kind};
+use cordon_proto::v1::{AgentSummary, Event, Outcome, UsageEvent, event::Kind};
 use std::{
     collections::BTreeMap,
     io,
@@ -34,6 +34,8 @@ pub(crate) struct Tally {
 struct Session {
     id: Option<String>,
     used: Counted,
+    /// What the summary says of the agent.
+    row: AgentSummary,
 }
 
 impl Tally {
@@ -47,16 +49,18 @@ impl Tally {
             Kind::Usage(more) => {
                 self.session(agent, |s| s.used = s.used.plus(more.into()));
                 let mut sum = self.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                let sum = sum.get_or_insert_default();
-                // The numbers are a backend's: as hostile as its output.
-                sum.input_tokens = sum.input_tokens.saturating_add(more.input_tokens);
-                sum.cached_input_tokens = sum.cached_input_tokens.saturating_add(more.cached_input_tokens);
-                sum.output_tokens = sum.output_tokens.saturating_add(more.output_tokens);
-                sum.reasoning_tokens = sum.reasoning_tokens.saturating_add(more.reasoning_tokens);
-                if let Some(cost) = more.cost_usd.filter(|c| c.is_finite()) {
-                    sum.cost_usd = Some(sum.cost_usd.unwrap_or_default() + cost);
-                }
+                add(sum.get_or_insert_default(), more);
+                drop(sum);
+                self.session(agent, |s| add(s.row.usage.get_or_insert_default(), more));
             }
+            Kind::TurnEnded(ended) => self.session(agent, |s| {
+                s.row.turns = s.row.turns.saturating_add(1);
+                s.row.wall_ms = s.row.wall_ms.saturating_add(ended.wall_ms);
+                s.row.message.clear();
+                if ended.outcome() != Outcome::Success {
+                    s.row.message.clone_from(&ended.message);
+                }
+            }),
             _ => {}
         }
     }
@@ -71,6 +75,11 @@ impl Tally {
         self.session(agent, |s| (s.id.clone(), s.used))
     }
 
+    /// What an agent used, how often and for how long it worked.
+    pub(crate) fn row(&self, agent: &str) -> AgentSummary {
+        self.session(agent, |s| s.row.clone())
+    }
+
     pub(crate) fn denials(&self) -> u64 {
         self.denials.load(Ordering::Relaxed)
     }
@@ -82,6 +91,17 @@ impl Tally {
 
     pub(crate) fn usage(&self) -> Option<UsageEvent> {
         *self.usage.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The numbers are a backend's: as hostile as its output.
+fn add(sum: &mut UsageEvent, more: &UsageEvent) {
+    sum.input_tokens = sum.input_tokens.saturating_add(more.input_tokens);
+    sum.cached_input_tokens = sum.cached_input_tokens.saturating_add(more.cached_input_tokens);
+    sum.output_tokens = sum.output_tokens.saturating_add(more.output_tokens);
+    sum.reasoning_tokens = sum.reasoning_tokens.saturating_add(more.reasoning_tokens);
+    if let Some(cost) = more.cost_usd.filter(|c| c.is_finite()) {
+        sum.cost_usd = Some(sum.cost_usd.unwrap_or_default() + cost);
     }
 }
 

@@ -270,6 +270,7 @@ impl Life {
             self.note(&agent.log, told.into_iter().collect()).await;
         }
         let (mut files, mut omitted) = (Vec::new(), 0);
+        let mut rows = Vec::with_capacity(agents.len());
         for agent in agents {
             if !agent.keep_turn(self, gone.contains(&agent.index)).await {
                 agent.set_end(self, End::Broken).await;
@@ -277,11 +278,13 @@ impl Life {
             }
             let left = finish::changed_files(agent, self).await;
             self.note(&agent.log, left.told).await;
+            rows.push(finish::row(agent, self, left.files.len() as u64 + left.omitted));
             files.extend(left.files);
             omitted += left.omitted;
         }
         let started = self.entry.with(|r| r.started_ms);
-        let summary = finish::summary(files, omitted, self.log.tally(), started);
+        let mut summary = finish::summary(files, omitted, self.log.tally(), started);
+        summary.agents = rows;
         let ended = RunEnded { outcome: v1::Outcome::from(worst).into(), summary: Some(summary) };
         self.note(&self.log, vec![Kind::RunEnded(ended)]).await;
         self.close(worst).await;
