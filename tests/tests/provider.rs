@@ -119,7 +119,8 @@ async fn messages_follow_the_script_through_the_tools_that_are_offered() {
     )
     .await;
     let events = events(&stream);
-    assert_eq!(events[2]["delta"]["text"], "Finished.");
+    assert_eq!(events[1]["type"], "ping");
+    assert_eq!(events[3]["delta"]["text"], "Finished.");
     assert_eq!(events.last().unwrap()["type"], "message_stop");
 }
 

@@ -9,6 +9,18 @@ pub(super) struct Position {
     pub(super) prompt: String,
     /// The turn to play now.
     pub(super) turn: usize,
+    /// The turns whose calls came back since.
+    pub(super) steps: Vec<Step>,
+    /// Thoughts that came back with no calls of them.
+    pub(super) loose: Vec<String>,
+}
+
+/// What came back of one turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) turn: usize,
+    /// The thoughts before its calls, as the protocol seals them.
+    pub(super) seals: Vec<String>,
 }
 
 impl Position {
@@ -17,14 +29,32 @@ impl Position {
     pub(super) fn user(&mut self, text: &str) {
         let text = text.trim();
         if !text.is_empty() && !text.starts_with('<') && text != "(no content)" {
-            *self = Self { prompt: text.to_owned(), turn: 0 };
+            let mut loose = std::mem::take(&mut self.loose);
+            loose.extend(std::mem::take(&mut self.steps).into_iter().flat_map(|s| s.seals));
+            *self = Self { prompt: text.to_owned(), loose, ..Self::default() };
         }
+    }
+
+    /// Thoughts came back; the calls of them follow.
+    pub(super) fn thought(&mut self, seal: String) {
+        self.loose.push(seal);
     }
 
     /// A call of ours was made or answered.
     pub(super) fn call(&mut self, id: &str) {
         if let Some(turn) = turn_of(id) {
-            self.turn = self.turn.max(turn + 1);
+            self.called(turn);
+        }
+    }
+
+    /// The same for one whose turn is known otherwise.
+    pub(super) fn called(&mut self, turn: usize) {
+        self.turn = self.turn.max(turn + 1);
+        if self.steps.last().is_none_or(|step| step.turn != turn) {
+            self.steps.push(Step { turn, seals: Vec::new() });
+        }
+        if let Some(step) = self.steps.last_mut() {
+            step.seals.append(&mut self.loose);
         }
     }
 }
@@ -71,8 +101,8 @@ mod tests {
         position.call("call_of_somebody_else");
         assert_eq!(position.turn, 2);
         position.user("<environment_context>…");
-        assert_eq!(position, Position { prompt: "first".into(), turn: 2 });
+        assert_eq!((position.prompt.as_str(), position.turn), ("first", 2));
         position.user("second");
-        assert_eq!(position, Position { prompt: "second".into(), turn: 0 });
+        assert_eq!(position, Position { prompt: "second".into(), ..Position::default() });
     }
 }

@@ -1,9 +1,9 @@
 //! The Gemini generateContent protocol, as Gemini CLI and API clients speak it.
 
 use super::{
-    Call, Turn,
+    Call, Shape, Stop, Turn,
     conversation::{Position, Serial},
-    shell_edit, shell_read, shell_write,
+    shell_edit, shell_read, shell_write, thoughts,
 };
 use serde_json::{Value, json};
 
@@ -14,7 +14,12 @@ pub(super) fn position(request: &Value) -> Position {
     for content in request["contents"].as_array().into_iter().flatten() {
         let parts = || content["parts"].as_array().into_iter().flatten();
         if content["role"] == "model" {
-            position.turn += usize::from(parts().any(|p| p["functionCall"].is_object()));
+            for signature in parts().filter_map(|p| p["thoughtSignature"].as_str()) {
+                position.thought(signature.to_owned());
+            }
+            if parts().any(|p| p["functionCall"].is_object()) {
+                position.called(position.turn);
+            }
             continue;
         }
         if parts().any(|p| p["functionResponse"].is_object()) {
@@ -39,14 +44,51 @@ fn offers(request: &Value, name: &str) -> bool {
     tools(request).any(|t| t["name"] == name)
 }
 
+/// What the service refuses of a conversation.
+pub(super) fn check(request: &Value) -> Result<(), String> {
+    let contents = request["contents"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if contents.is_empty() {
+        return Err("contents are required".to_owned());
+    }
+    let names = |content: &Value, key: &str| -> Vec<String> {
+        let parts = content["parts"].as_array().into_iter().flatten();
+        let named = parts.filter(|p| p[key].is_object()).map(|p| p[key]["name"].to_string());
+        named.collect()
+    };
+    for (at, content) in contents.iter().enumerate() {
+        if content["parts"].as_array().is_none_or(Vec::is_empty) {
+            return Err(format!("contents[{at}].parts: must not be empty"));
+        }
+        let called = names(content, "functionCall");
+        if called != names(contents.get(at + 1).unwrap_or(&Value::Null), "functionResponse") {
+            return Err(format!(
+                "contents[{at}]: Please ensure that the number of function response parts is equal to the number of \
+                 function call parts of the function call turn, in their order: {called:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The parts of a turn.
 pub(super) fn parts(request: &Value, turn: &Turn, serial: &Serial) -> Vec<Value> {
     let mut parts = Vec::new();
+    let thinking = &request["generationConfig"]["thinkingConfig"];
+    if !turn.thoughts.is_empty() && !turn.redacted && thinking["includeThoughts"] == true {
+        parts.push(json!({"text": turn.thoughts, "thought": true}));
+    }
     if !turn.text.is_empty() || turn.calls.is_empty() {
         parts.push(json!({"text": turn.text}));
     }
     for (number, call) in turn.calls.iter().enumerate() {
         parts.push(call_part(request, call, &serial.call("call", number)));
+    }
+    if !turn.thoughts.is_empty() {
+        // Of calls that are made at once the first is signed; a text has its signature behind it.
+        match parts.iter_mut().find(|p| p["functionCall"].is_object()) {
+            Some(call) => call["thoughtSignature"] = json!(thoughts::seal(turn)),
+            None => parts.push(json!({"text": "", "thoughtSignature": thoughts::seal(turn)})),
+        }
     }
     parts
 }
@@ -92,18 +134,52 @@ fn shell(request: &Value, command: &str, id: &str) -> Value {
     json!({"text": "scripted provider: no shell among the tools offered"})
 }
 
-/// The whole answer; as a stream it is the only event.
-pub(super) fn answer(model: &str, id: &str, parts: &[Value]) -> Value {
+/// The whole answer.
+pub(super) fn answer(model: &str, id: &str, turn: &Turn, parts: &[Value]) -> Value {
+    let usage = turn.usage;
+    let reason = match turn.stop {
+        Some(Stop::Length) => "MAX_TOKENS",
+        Some(Stop::Refusal) => "SAFETY",
+        Some(Stop::Paused) | None => "STOP",
+    };
     json!({
         "candidates": [{
-            "content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0,
+            "content": {"role": "model", "parts": parts}, "finishReason": reason, "index": 0,
         }],
         "usageMetadata": {
-            "promptTokenCount": 100, "cachedContentTokenCount": 20, "candidatesTokenCount": 10,
-            "totalTokenCount": 110,
+            "promptTokenCount": usage.input, "cachedContentTokenCount": usage.cached,
+            "candidatesTokenCount": usage.output.saturating_sub(usage.reasoning), "thoughtsTokenCount": usage.reasoning,
+            "totalTokenCount": usage.input + usage.output,
         },
         "modelVersion": model, "responseId": id,
     })
+}
+
+/// The same as events. Calls come whole, each in its own.
+pub(super) fn events(model: &str, id: &str, turn: &Turn, parts: &[Value], shape: &Shape) -> Vec<Value> {
+    if shape.delta == 0 {
+        return vec![answer(model, id, turn, parts)];
+    }
+    let mut pieces = Vec::new();
+    for part in parts {
+        match part["text"].as_str().filter(|_| !part["thoughtSignature"].is_string()) {
+            None => pieces.push(part.clone()),
+            Some(text) => pieces.extend(shape.pieces(text).into_iter().map(|piece| {
+                let mut part = part.clone();
+                part["text"] = json!(piece);
+                part
+            })),
+        }
+    }
+    let mut events: Vec<Value> =
+        pieces.into_iter().map(|part| answer(model, id, turn, std::slice::from_ref(&part))).collect();
+    let last = events.len().saturating_sub(1);
+    for event in &mut events[..last] {
+        event["candidates"][0].as_object_mut().map(|c| c.remove("finishReason"));
+        event["usageMetadata"] =
+            json!({"promptTokenCount": turn.usage.input, "totalTokenCount": turn.usage.input});
+    }
+    events
 }
 
 /// The model and the method of a path such as `/v1beta/models/MODEL:generateContent`.

@@ -1,19 +1,25 @@
 //! A model provider that plays a script, on a loopback port: OpenAI's Responses and chat
 //! completions, Anthropic's Messages and Gemini's generateContent, close enough for the
-//! real programs to finish a run against it, and broken on request.
+//! real programs and the official clients, and broken on request.
 
+mod body;
+mod call;
 mod code_mode;
 mod completions;
 mod conversation;
+mod failure;
 mod generate;
 mod messages;
 mod record;
 mod responses;
 mod script;
 mod server;
+mod thoughts;
 
+pub use call::Call;
+pub use failure::Failure;
 pub use record::Recorded;
-pub use script::{Call, Failure, Script, Turn, When};
+pub use script::{Script, Shape, Stop, Turn, Usage, When};
 
 use record::Recorder;
 use std::{
@@ -51,7 +57,7 @@ impl Provider {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
         let recorder = Arc::new(Recorder::new(record)?);
-        let task = tokio::spawn(server::run(listener, Arc::new(script), recorder.clone()));
+        let task = tokio::spawn(server::run(listener, Arc::new(server::Play::new(script)), recorder.clone()));
         Ok(Self { addr, recorder, task })
     }
 

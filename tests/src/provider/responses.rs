@@ -1,9 +1,9 @@
 //! The OpenAI Responses protocol, as Codex and API clients speak it.
 
 use super::{
-    Call, Turn, code_mode,
+    Call, Shape, Stop, Turn, code_mode,
     conversation::{Position, Serial},
-    edit_patch, patch, shell_edit, shell_read, shell_write,
+    edit_patch, patch, shell_edit, shell_read, shell_write, thoughts,
 };
 use serde_json::{Value, json};
 
@@ -14,7 +14,9 @@ pub(super) fn position(request: &Value) -> Position {
         position.user(text);
     }
     for item in request["input"].as_array().into_iter().flatten() {
-        if let Some(id) = item["call_id"].as_str() {
+        if let Some(sealed) = item["encrypted_content"].as_str() {
+            position.thought(sealed.to_owned());
+        } else if let Some(id) = item["call_id"].as_str() {
             position.call(id);
         } else if item["role"] == "user" {
             position.user(item["content"].as_str().unwrap_or_default());
@@ -40,13 +42,66 @@ fn tool<'a>(request: &'a Value, name: &str) -> Option<&'a Value> {
     tools(request).find(|t| t["name"] == name || t["type"] == name)
 }
 
+/// The thoughts of a turn as they have to come back.
+pub(super) fn sealed(request: &Value, turn: &Turn) -> Option<String> {
+    let asked = request["include"].as_array()?.iter().any(|i| i == "reasoning.encrypted_content");
+    asked.then(|| thoughts::seal(turn))
+}
+
+fn reasoning(request: &Value, turn: &Turn, serial: &Serial) -> Value {
+    let mut item = json!({"type": "reasoning", "id": serial.id("rs"), "summary": []});
+    if !turn.redacted && request["reasoning"]["summary"].is_string() {
+        item["summary"] = json!([{"type": "summary_text", "text": turn.thoughts}]);
+    }
+    if let Some(sealed) = sealed(request, turn) {
+        item["encrypted_content"] = json!(sealed);
+    }
+    item
+}
+
+/// What the service refuses of a conversation.
+pub(super) fn check(request: &Value) -> Result<(), String> {
+    let mut open = Vec::new();
+    for item in request["input"].as_array().into_iter().flatten() {
+        let id = item["call_id"].as_str().unwrap_or_default();
+        match item["type"].as_str().unwrap_or_default() {
+            "function_call" => open.push(id),
+            "function_call_output" => match open.iter().position(|o| *o == id) {
+                Some(at) => drop(open.remove(at)),
+                None => {
+                    return Err(format!("No tool call found for function call output with call_id {id}."));
+                }
+            },
+            // What is not stored there cannot be looked up.
+            "reasoning" if request["store"] == false && !item["encrypted_content"].is_string() => {
+                return Err(format!(
+                    "Item with id {} not found. Items are not persisted when `store` is set to false.",
+                    item["id"]
+                ));
+            }
+            "reasoning" if !item["summary"].is_array() => {
+                return Err("Missing required parameter: 'input[].summary'.".to_owned());
+            }
+            _ => {}
+        }
+    }
+    open.first().map_or(Ok(()), |id| Err(format!("No tool output found for function call {id}.")))
+}
+
 /// The output items of a turn.
 pub(super) fn items(request: &Value, turn: &Turn, serial: &Serial) -> Vec<Value> {
     let mut items = Vec::new();
+    if !turn.thoughts.is_empty() {
+        items.push(reasoning(request, turn, serial));
+    }
     if !turn.text.is_empty() || turn.calls.is_empty() {
         items.push(json!({
             "type": "message", "id": serial.id("msg"), "role": "assistant", "status": "completed",
-            "content": [{"type": "output_text", "text": turn.text, "annotations": []}],
+            "content": [if turn.stop == Some(Stop::Refusal) {
+                json!({"type": "refusal", "refusal": turn.text})
+            } else {
+                json!({"type": "output_text", "text": turn.text, "annotations": []})
+            }],
         }));
     }
     for (number, call) in turn.calls.iter().enumerate() {
@@ -134,61 +189,137 @@ fn shell(request: &Value, command: &str, id: &str) -> Value {
 }
 
 /// The whole answer.
-pub(super) fn answer(request: &Value, id: &str, status: &str, items: &[Value]) -> Value {
+pub(super) fn answer(request: &Value, id: &str, turn: &Turn, items: &[Value]) -> Value {
+    let usage = turn.usage;
+    let (status, why) = match turn.stop {
+        Some(Stop::Length) => ("incomplete", json!({"reason": "max_output_tokens"})),
+        _ => ("completed", Value::Null),
+    };
     json!({
         "id": id, "object": "response", "created_at": 1_790_000_000, "status": status,
-        "model": request["model"], "output": items, "error": null, "incomplete_details": null,
+        "model": request["model"], "output": items, "error": null, "incomplete_details": why,
         "parallel_tool_calls": true, "tool_choice": "auto", "tools": [],
         "usage": {
-            "input_tokens": 100, "input_tokens_details": {"cached_tokens": 20},
-            "output_tokens": 10, "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 110,
+            "input_tokens": usage.input,
+            "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": 0},
+            "output_tokens": usage.output, "output_tokens_details": {"reasoning_tokens": usage.reasoning},
+            "total_tokens": usage.input + usage.output,
         },
     })
 }
 
+/// The same as it begins.
+fn begun(request: &Value, id: &str) -> Value {
+    let mut answer = answer(request, id, &Turn::default(), &[]);
+    answer["status"] = json!("in_progress");
+    answer["usage"] = Value::Null;
+    answer
+}
+
 /// The same as events: name and data.
-pub(super) fn events(request: &Value, id: &str, items: &[Value]) -> Vec<(String, Value)> {
+pub(super) fn events(
+    request: &Value,
+    id: &str,
+    turn: &Turn,
+    items: &[Value],
+    shape: &Shape,
+) -> Vec<(String, Value)> {
     let mut events = vec![
-        json!({"type": "response.created", "response": answer(request, id, "in_progress", &[])}),
-        json!({"type": "response.in_progress", "response": answer(request, id, "in_progress", &[])}),
+        json!({"type": "response.created", "response": begun(request, id)}),
+        json!({"type": "response.in_progress", "response": begun(request, id)}),
     ];
-    for (index, item) in items.iter().enumerate() {
-        let item_id = &item["id"];
-        let mut started = item.clone();
-        started["status"] = json!("in_progress");
-        if item["type"] == "message" {
-            started["content"] = json!([]);
+    let mut items = items.to_vec();
+    if let (Some(Stop::Length), Some(last)) =
+        (turn.stop, items.last_mut().filter(|i| i["type"] != "reasoning"))
+    {
+        last["status"] = json!("incomplete");
+        if let Some(arguments) = last["arguments"].as_str() {
+            let middle = (0..=arguments.len() / 2).rev().find(|at| arguments.is_char_boundary(*at));
+            last["arguments"] = json!(arguments[..middle.unwrap_or(0)]);
         }
-        events.push(json!({"type": "response.output_item.added", "output_index": index, "item": started}));
-        match item["type"].as_str() {
-            Some("message") => {
-                let part = &item["content"][0];
-                let at = |kind: &str| json!({"type": kind, "item_id": item_id, "output_index": index, "content_index": 0});
-                let mut event = at("response.content_part.added");
-                event["part"] = json!({"type": "output_text", "text": "", "annotations": []});
-                events.push(event);
-                let mut event = at("response.output_text.delta");
-                event["delta"] = part["text"].clone();
-                events.push(event);
-                let mut event = at("response.output_text.done");
-                event["text"] = part["text"].clone();
-                events.push(event);
-                let mut event = at("response.content_part.done");
-                event["part"] = part.clone();
-                events.push(event);
-            }
-            Some("function_call") => {
-                events.push(json!({"type": "response.function_call_arguments.delta", "item_id": item_id,
-                    "output_index": index, "delta": item["arguments"]}));
-                events.push(json!({"type": "response.function_call_arguments.done", "item_id": item_id,
-                    "output_index": index, "arguments": item["arguments"]}));
-            }
-            _ => {}
-        }
-        events.push(json!({"type": "response.output_item.done", "output_index": index, "item": item}));
     }
-    events.push(json!({"type": "response.completed", "response": answer(request, id, "completed", items)}));
+    let mut calls = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let thread = item_events(index, item, shape);
+        if item["type"] == "function_call" { calls.push(thread) } else { events.extend(thread) }
+    }
+    events.extend(shape.woven(calls));
+    let whole = answer(request, id, turn, &items);
+    let kind = format!("response.{}", whole["status"].as_str().unwrap_or_default());
+    events.push(json!({"type": kind, "response": whole}));
     numbered(events)
+}
+
+fn item_events(index: usize, item: &Value, shape: &Shape) -> Vec<Value> {
+    let mut started = item.clone();
+    if item["status"].is_string() {
+        started["status"] = json!("in_progress");
+    }
+    let at = |kind: &str, more: Value| {
+        let mut event =
+            json!({"type": format!("response.{kind}"), "item_id": item["id"], "output_index": index});
+        if let (Some(event), Value::Object(more)) = (event.as_object_mut(), more) {
+            event.extend(more);
+        }
+        event
+    };
+    let mut events = Vec::new();
+    match item["type"].as_str() {
+        Some("message") => {
+            started["content"] = json!([]);
+            let part = &item["content"][0];
+            let is_refusal = part["type"] == "refusal";
+            let (kind, key) = if is_refusal { ("refusal", "refusal") } else { ("output_text", "text") };
+            let mut empty = part.clone();
+            empty[key] = json!("");
+            events.push(at("content_part.added", json!({"content_index": 0, "part": empty})));
+            for piece in shape.pieces(part[key].as_str().unwrap_or_default()) {
+                let mut more = json!({"content_index": 0, "delta": piece});
+                if !is_refusal {
+                    more["logprobs"] = json!([]);
+                }
+                events.push(at(&format!("{kind}.delta"), more));
+            }
+            let mut more = json!({"content_index": 0, key: part[key]});
+            if !is_refusal {
+                more["logprobs"] = json!([]);
+            }
+            events.push(at(&format!("{kind}.done"), more));
+            events.push(at("content_part.done", json!({"content_index": 0, "part": part})));
+        }
+        Some("reasoning") => {
+            started["summary"] = json!([]);
+            for (number, part) in item["summary"].as_array().into_iter().flatten().enumerate() {
+                let empty = json!({"type": "summary_text", "text": ""});
+                events.push(at(
+                    "reasoning_summary_part.added",
+                    json!({"summary_index": number, "part": empty}),
+                ));
+                for piece in shape.pieces(part["text"].as_str().unwrap_or_default()) {
+                    let more = json!({"summary_index": number, "delta": piece});
+                    events.push(at("reasoning_summary_text.delta", more));
+                }
+                let more = json!({"summary_index": number, "text": part["text"]});
+                events.push(at("reasoning_summary_text.done", more));
+                events
+                    .push(at("reasoning_summary_part.done", json!({"summary_index": number, "part": part})));
+            }
+        }
+        Some("function_call") => {
+            started["arguments"] = json!("");
+            let arguments = item["arguments"].as_str().unwrap_or_default();
+            for piece in shape.pieces(arguments) {
+                events.push(at("function_call_arguments.delta", json!({"delta": piece})));
+            }
+            let more = json!({"name": item["name"], "arguments": arguments});
+            events.push(at("function_call_arguments.done", more));
+        }
+        _ => {}
+    }
+    let item_at = |kind: &str, item: &Value| json!({"type": kind, "output_index": index, "item": item});
+    events.insert(0, item_at("response.output_item.added", &started));
+    events.push(item_at("response.output_item.done", item));
+    events
 }
 
 /// One event of any size, then the end: nothing says the text twice.
@@ -198,9 +329,9 @@ pub(super) fn huge(request: &Value, id: &str, bytes: usize) -> Vec<(String, Valu
         "content": [{"type": "output_text", "text": "x".repeat(bytes), "annotations": []}],
     });
     numbered(vec![
-        json!({"type": "response.created", "response": answer(request, id, "in_progress", &[])}),
+        json!({"type": "response.created", "response": begun(request, id)}),
         json!({"type": "response.output_item.done", "output_index": 0, "item": item}),
-        json!({"type": "response.completed", "response": answer(request, id, "completed", &[])}),
+        json!({"type": "response.completed", "response": answer(request, id, &Turn::default(), &[])}),
     ])
 }
 

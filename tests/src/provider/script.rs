@@ -1,3 +1,4 @@
+use super::{Call, Failure};
 use serde::{Deserialize, Serialize};
 
 /// What the provider plays, whoever asks.
@@ -17,6 +18,26 @@ pub struct Script {
     /// The failure starts at this turn; those before are played. Counts from 0.
     #[serde(default)]
     pub failure_from: usize,
+    /// How answers come over the wire.
+    #[serde(default)]
+    pub shape: Shape,
+    /// Refuses what the real services refuse in a conversation, such as a call without its result.
+    #[serde(default)]
+    pub strict: bool,
+}
+
+/// How answers come over the wire. By default each text is one event, and all of them one piece.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shape {
+    /// Texts, thoughts and arguments come in events of so many characters.
+    pub delta: usize,
+    /// The pieces of calls that are made together come in turns.
+    pub interleave: bool,
+    /// The body comes in pieces of so many bytes, wherever they end.
+    pub chunk: usize,
+    /// Milliseconds between two pieces.
+    pub pause_ms: u64,
 }
 
 /// Turns for some conversations only.
@@ -39,68 +60,56 @@ pub struct Turn {
     /// What it asks for, all at once.
     #[serde(default)]
     pub calls: Vec<Call>,
+    /// What it thinks before. It is sealed, and in the same task the seal has to come back with the calls.
+    #[serde(default)]
+    pub thoughts: String,
+    /// Nobody may read the thoughts: only the seal comes.
+    #[serde(default)]
+    pub redacted: bool,
+    /// Why it ends, if not because the model is done or waits for the results of its calls.
+    #[serde(default)]
+    pub stop: Option<Stop>,
+    /// Tokens.
+    #[serde(default)]
+    pub usage: Usage,
+    /// This instead of the answer.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+    /// After failing so often it answers; 0: never.
+    #[serde(default)]
+    pub fails: usize,
 }
 
-/// A tool call by what it does; the provider picks the tool that the client offers for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Call {
-    /// Run this with a shell.
-    Shell(String),
-    /// Write a file. The path is best absolute: not every client takes others.
-    Write {
-        /// Where.
-        path: String,
-        /// What.
-        content: String,
-    },
-    /// Read a file. Some clients edit only what they have read.
-    Read(String),
-    /// Replace a line of a file by another.
-    Edit {
-        /// Which file.
-        path: String,
-        /// The line as it is, without its end.
-        old: String,
-        /// As it shall be.
-        new: String,
-    },
-    /// A tool of an MCP server, by whatever name the client offers it.
-    Mcp {
-        /// The server.
-        server: String,
-        /// The server's name of the tool.
-        tool: String,
-        /// Arguments.
-        arguments: serde_json::Value,
-    },
-    /// Exactly this tool.
-    Tool {
-        /// Name as the client offers it.
-        name: String,
-        /// Arguments.
-        arguments: serde_json::Value,
-    },
-}
-
-/// A way to be broken.
+/// Why an answer ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Failure {
-    /// 401, as for a wrong key.
-    Refuse,
-    /// 404: there is no such model.
-    UnknownModel,
-    /// 429, for ever.
-    RateLimit,
-    /// 500, for ever.
-    ServerError,
-    /// Reads the request and never answers.
-    Hang,
-    /// 200, and a body that is no event stream.
-    Garbage,
-    /// A text of so many bytes in one event.
-    Huge(usize),
+pub enum Stop {
+    /// At its limit of tokens: the last call is cut off in the middle.
+    Length,
+    /// The model or a filter does not want to.
+    Refusal,
+    /// To be asked again with what there is. Only one protocol has a word for it.
+    Paused,
+}
+
+/// Tokens of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Usage {
+    /// Read, as the protocol counts.
+    pub input: u64,
+    /// Read from a cache.
+    pub cached: u64,
+    /// Written, thoughts too.
+    pub output: u64,
+    /// Of these, thoughts.
+    pub reasoning: u64,
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self { input: 100, cached: 20, output: 10, reasoning: 0 }
+    }
 }
 
 impl Script {
@@ -127,18 +136,14 @@ impl Script {
         turns.get(index).cloned().unwrap_or_else(|| Turn::text(Self::END))
     }
 
+    /// Every turn there is.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Turn> {
+        self.turns.iter().chain(self.when.iter().flat_map(|w| &w.turns))
+    }
+
     /// Whether the provider is broken at this turn.
     pub(super) fn failure_at(&self, index: usize) -> Option<Failure> {
         self.failure.filter(|_| index >= self.failure_from)
-    }
-}
-
-impl Call {
-    /// Whether a tool of this name, as a client offers it, is a server's tool.
-    pub(super) fn is_mcp(offered: &str, server: &str, tool: &str) -> bool {
-        let joined = |sep: &str| format!("{server}{sep}{tool}");
-        let name = offered.strip_prefix("mcp_").unwrap_or(offered).trim_start_matches('_');
-        ["__", "_", "-"].iter().any(|sep| name == joined(sep))
     }
 }
 
@@ -146,38 +151,80 @@ impl Turn {
     /// The model only speaks.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), calls: Vec::new() }
+        Self { text: text.into(), ..Self::default() }
     }
 
     /// The model runs a shell command.
     #[must_use]
     pub fn shell(command: impl Into<String>) -> Self {
-        Self { text: String::new(), calls: vec![Call::Shell(command.into())] }
+        Self { calls: vec![Call::Shell(command.into())], ..Self::default() }
     }
 
     /// The model reads a file.
     #[must_use]
     pub fn read(path: impl Into<String>) -> Self {
-        Self { text: String::new(), calls: vec![Call::Read(path.into())] }
+        Self { calls: vec![Call::Read(path.into())], ..Self::default() }
     }
 
     /// The model replaces a line.
     #[must_use]
     pub fn edit(path: impl Into<String>, old: impl Into<String>, new: impl Into<String>) -> Self {
         let call = Call::Edit { path: path.into(), old: old.into(), new: new.into() };
-        Self { text: String::new(), calls: vec![call] }
+        Self { calls: vec![call], ..Self::default() }
     }
 
     /// The model calls a tool of an MCP server.
     #[must_use]
     pub fn mcp(server: impl Into<String>, tool: impl Into<String>, arguments: serde_json::Value) -> Self {
         let call = Call::Mcp { server: server.into(), tool: tool.into(), arguments };
-        Self { text: String::new(), calls: vec![call] }
+        Self { calls: vec![call], ..Self::default() }
     }
 
     /// The model writes a file.
     #[must_use]
     pub fn write(path: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { text: String::new(), calls: vec![Call::Write { path: path.into(), content: content.into() }] }
+        Self { calls: vec![Call::Write { path: path.into(), content: content.into() }], ..Self::default() }
+    }
+
+    /// The model asks for several things at once.
+    #[must_use]
+    pub fn calls(calls: impl IntoIterator<Item = Call>) -> Self {
+        Self { calls: calls.into_iter().collect(), ..Self::default() }
+    }
+
+    /// The same with thoughts before it.
+    #[must_use]
+    pub fn thinking(self, thoughts: impl Into<String>) -> Self {
+        Self { thoughts: thoughts.into(), ..self }
+    }
+
+    /// The same, but the first `times` it is asked for the provider fails; 0: always.
+    #[must_use]
+    pub fn failing(self, failure: Failure, times: usize) -> Self {
+        Self { failure: Some(failure), fails: times, ..self }
+    }
+}
+
+impl Shape {
+    /// A text as it comes, in order.
+    pub(super) fn pieces(&self, text: &str) -> Vec<String> {
+        if self.delta == 0 || text.is_empty() {
+            return vec![text.to_owned()];
+        }
+        let letters: Vec<char> = text.chars().collect();
+        letters.chunks(self.delta).map(|piece| piece.iter().collect()).collect()
+    }
+
+    /// Several things that come at once: one after the other, or a piece of each in turns.
+    pub(super) fn woven<T>(&self, threads: Vec<Vec<T>>) -> Vec<T> {
+        if !self.interleave {
+            return threads.into_iter().flatten().collect();
+        }
+        let mut threads: Vec<_> = threads.into_iter().map(Vec::into_iter).collect();
+        let mut woven = Vec::new();
+        while threads.iter().any(|t| t.len() > 0) {
+            woven.extend(threads.iter_mut().filter_map(Iterator::next));
+        }
+        woven
     }
 }

@@ -1,35 +1,59 @@
 use super::{
-    Failure, Recorded, Script, Turn, completions, conversation::Serial, generate, messages, record::Recorder,
-    responses,
+    Failure, Recorded, Script, Shape, Turn,
+    body::{self, Answer, End, json_answer, written},
+    completions::{self, Dialect},
+    conversation::{Position, Serial},
+    failure, generate, messages,
+    record::Recorder,
+    responses, thoughts,
 };
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode,
-    body::Incoming,
-    header::{CONTENT_TYPE, RETRY_AFTER, UPGRADE},
-    server::conn::http1,
+    Method, Request, Response, StatusCode, body::Incoming, header::UPGRADE, server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{net::TcpListener, task::JoinSet};
 
 /// More than any client sends.
 const BODY_LIMIT: usize = 256 << 20;
+/// Of a flood each event has so much text.
+const WAVE: usize = 16 << 10;
 
-type Answer = Response<Full<Bytes>>;
+/// A script, and what was played of it that a request alone does not tell.
+#[derive(Debug)]
+pub(super) struct Play {
+    script: Script,
+    failed: Mutex<HashMap<(String, usize), usize>>,
+}
+
+impl Play {
+    pub(super) fn new(script: Script) -> Self {
+        Self { script, failed: Mutex::default() }
+    }
+
+    /// How the provider is broken for this request.
+    fn failure(&self, position: &Position, turn: &Turn) -> Option<Failure> {
+        let Some(failure) = turn.failure else { return self.script.failure_at(position.turn) };
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = failed.entry((position.prompt.clone(), position.turn)).or_default();
+        *times += 1;
+        (turn.fails == 0 || *times <= turn.fails).then_some(failure)
+    }
+}
 
 /// Serves until it is aborted; the connections end with it.
-pub(super) async fn run(listener: TcpListener, script: Arc<Script>, recorder: Arc<Recorder>) {
+pub(super) async fn run(listener: TcpListener, play: Arc<Play>, recorder: Arc<Recorder>) {
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -39,11 +63,13 @@ pub(super) async fn run(listener: TcpListener, script: Arc<Script>, recorder: Ar
             },
             Some(_) = connections.join_next() => continue,
         };
-        let (script, recorder) = (script.clone(), recorder.clone());
+        // Pieces are to arrive as they were cut.
+        let _ = stream.set_nodelay(true);
+        let (play, recorder) = (play.clone(), recorder.clone());
         connections.spawn(async move {
             let service = service_fn(move |request| {
-                let (script, recorder) = (script.clone(), recorder.clone());
-                async move { Ok::<_, Infallible>(handle(request, &script, &recorder).await) }
+                let (play, recorder) = (play.clone(), recorder.clone());
+                async move { Ok::<_, Infallible>(handle(request, &play, &recorder).await) }
             });
             // A client that goes away is no event worth telling.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -51,53 +77,69 @@ pub(super) async fn run(listener: TcpListener, script: Arc<Script>, recorder: Ar
     }
 }
 
-async fn handle(request: Request<Incoming>, script: &Script, recorder: &Recorder) -> Answer {
+async fn handle(request: Request<Incoming>, play: &Play, recorder: &Recorder) -> Answer {
     let (parts, body) = request.into_parts();
     let body = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(_) => return error(StatusCode::BAD_REQUEST, "the body could not be read"),
+        Err(_) => return plain(400, "the body could not be read"),
     };
     let recorded = Recorded::new(&parts, &body);
     let body = recorded.body.clone();
     if let Err(e) = recorder.add(recorded) {
-        return error(StatusCode::INTERNAL_SERVER_ERROR, &format!("the request could not be recorded: {e}"));
+        return plain(500, &format!("the request could not be recorded: {e}"));
     }
-    let path = parts.uri.path();
-    let path = azure(path);
-    let path = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let whole = parts.uri.path();
+    let dialect = Dialect::of(whole);
+    let path = service(whole);
+    let ask = |protocol| Ask { protocol, dialect, request: &body };
     match (&parts.method, path) {
         (&Method::GET, "/responses") if parts.headers.contains_key(UPGRADE) => {
-            error(StatusCode::UPGRADE_REQUIRED, "no web socket here; use POST")
+            plain(426, "no web socket here; use POST")
         }
-        (&Method::HEAD, _) => Answer::default(),
+        (&Method::HEAD, _) => Response::default(),
         (&Method::GET, "/models") => json_answer(&json!({
             "object": "list", "data": [{"id": "scripted-model", "object": "model", "owned_by": "scripted"}],
         })),
-        (&Method::POST, "/responses") => model(script, Protocol::Responses, &body).await,
-        (&Method::POST, "/messages") => model(script, Protocol::Messages, &body).await,
+        (&Method::POST, "/responses") => ask(Protocol::Responses).answer(play).await,
+        (&Method::POST, "/messages") => {
+            if play.script.strict && !parts.headers.contains_key("anthropic-version") {
+                return failure::error(
+                    Protocol::Messages,
+                    400,
+                    false,
+                    "anthropic-version: header is required",
+                );
+            }
+            ask(Protocol::Messages).answer(play).await
+        }
         (&Method::POST, "/messages/count_tokens") => json_answer(&json!({"input_tokens": 100})),
-        (&Method::POST, "/chat/completions") => model(script, Protocol::Completions, &body).await,
-        (&Method::POST, path) if generate::target(path).is_some() => gemini(script, path, &body).await,
-        _ => error(StatusCode::NOT_FOUND, "the scripted provider has nothing here"),
+        (&Method::POST, "/chat/completions") => ask(Protocol::Completions).answer(play).await,
+        (&Method::POST, path) if generate::target(path).is_some() => gemini(play, path, &body).await,
+        _ => plain(404, "the scripted provider has nothing here"),
     }
 }
 
-/// Azure has the same below `/openai`, with the name of a deployment in its older form.
-fn azure(path: &str) -> &str {
-    let Some(rest) = path.strip_prefix("/openai").filter(|rest| rest.starts_with('/')) else { return path };
-    let Some(rest) = rest.strip_prefix("/deployments/") else { return rest };
-    rest.find('/').map_or(rest, |at| &rest[at..])
+/// The path below that under which a service has everything: `/v1`, `/api/v1`, `/api/paas/v4`, or
+/// Azure's `/openai`, with the name of a deployment in its older form.
+fn service(path: &str) -> &str {
+    let below = |prefix: &str| path.strip_prefix(prefix).filter(|rest| rest.starts_with('/'));
+    if let Some(rest) = below("/openai/deployments") {
+        let name = rest.trim_start_matches('/');
+        return name.find('/').map_or(rest, |at| &name[at..]);
+    }
+    let prefixes = ["/openai/v1", "/openai", "/api/v1", "/api/paas/v4", "/v1"];
+    prefixes.into_iter().find_map(below).unwrap_or(path)
 }
 
-#[derive(Clone, Copy)]
-enum Protocol {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
     Responses,
     Messages,
     Completions,
     Gemini,
 }
 
-async fn gemini(script: &Script, path: &str, body: &Value) -> Answer {
+async fn gemini(play: &Play, path: &str, body: &Value) -> Answer {
     let (name, method) = generate::target(path).unwrap_or_default();
     if method == "countTokens" {
         return json_answer(&json!({"totalTokens": 100}));
@@ -106,95 +148,170 @@ async fn gemini(script: &Script, path: &str, body: &Value) -> Answer {
     let mut request = body.clone();
     request["model"] = json!(name);
     request["stream"] = json!(method == "streamGenerateContent");
-    let answer = model(script, Protocol::Gemini, &request).await;
-    if answer.status().is_success() {
-        return answer;
-    }
-    // Its clients look for the number in the body.
-    let status = answer.status();
-    let told = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let told: Value = serde_json::from_slice(&told).unwrap_or_default();
-    let word = status.canonical_reason().unwrap_or_default().to_ascii_uppercase().replace(' ', "_");
-    let error =
-        json!({"error": {"code": status.as_u16(), "message": told["error"]["message"], "status": word}});
-    let mut shaped = json_answer(&error);
-    *shaped.status_mut() = status;
-    shaped
+    Ask { protocol: Protocol::Gemini, dialect: Dialect::Silent, request: &request }.answer(play).await
 }
 
-async fn model(script: &Script, protocol: Protocol, request: &Value) -> Answer {
-    let (position, tools) = match protocol {
-        Protocol::Responses => (responses::position(request), responses::has_tools(request)),
-        Protocol::Messages => (messages::position(request), messages::has_tools(request)),
-        Protocol::Completions => (completions::position(request), completions::has_tools(request)),
-        Protocol::Gemini => (generate::position(request), generate::has_tools(request)),
-    };
-    let mut turn =
-        if tools { script.turn(&position.prompt, position.turn) } else { Turn::text(Script::ASIDE) };
-    let serial = Serial::new(position.turn, unique());
-    let stream = request["stream"] == true;
-    match script.failure_at(position.turn) {
-        None => {}
-        Some(Failure::Refuse) => return error(StatusCode::UNAUTHORIZED, "the key is not valid"),
-        Some(Failure::UnknownModel) => {
-            let model = request["model"].as_str().unwrap_or_default();
-            return error(StatusCode::NOT_FOUND, &format!("the model `{model}` does not exist"));
+/// A request for an answer of the model.
+struct Ask<'a> {
+    protocol: Protocol,
+    dialect: Dialect,
+    request: &'a Value,
+}
+
+impl Ask<'_> {
+    fn model(&self) -> &str {
+        self.request["model"].as_str().unwrap_or_default()
+    }
+
+    async fn answer(&self, play: &Play) -> Answer {
+        let request = self.request;
+        let (position, tools) = match self.protocol {
+            Protocol::Responses => (responses::position(request), responses::has_tools(request)),
+            Protocol::Messages => (messages::position(request), messages::has_tools(request)),
+            Protocol::Completions => (completions::position(request), completions::has_tools(request)),
+            Protocol::Gemini => (generate::position(request), generate::has_tools(request)),
+        };
+        if let Err(wrong) = self.check(&play.script, &position) {
+            return failure::error(self.protocol, 400, false, &wrong);
         }
-        Some(Failure::ServerError) => return error(StatusCode::INTERNAL_SERVER_ERROR, "out of order"),
-        Some(Failure::RateLimit) => {
-            let mut answer = error(StatusCode::TOO_MANY_REQUESTS, "too many requests");
-            answer.headers_mut().insert(RETRY_AFTER, hyper::header::HeaderValue::from_static("1"));
-            return answer;
-        }
-        Some(Failure::Hang) => std::future::pending().await,
-        Some(Failure::Garbage) => {
-            let body: &[u8] = b"\xff\xfe{]\0 data: {\"type\": \n\nevent: \xc3\x28\ndata: [[[[\n\n";
-            return answer_with("text/event-stream", body.into());
-        }
-        Some(Failure::Huge(bytes)) => {
-            if let (Protocol::Responses, true) = (protocol, stream) {
-                return events_answer(&responses::huge(request, &serial.id("resp"), bytes));
-            }
-            turn = Turn::text("x".repeat(bytes));
+        let turn =
+            if tools { play.script.turn(&position.prompt, position.turn) } else { Turn::text(Script::ASIDE) };
+        let serial = Serial::new(position.turn, unique());
+        match play.failure(&position, &turn) {
+            None => self.play(&turn, &serial, &play.script.shape, None),
+            Some(failure) => self.fail(failure, turn, &serial, &play.script.shape).await,
         }
     }
-    match protocol {
-        Protocol::Responses => {
-            let id = serial.id("resp");
-            let items = responses::items(request, &turn, &serial);
-            if stream {
-                events_answer(&responses::events(request, &id, &items))
-            } else {
-                json_answer(&responses::answer(request, &id, "completed", &items))
+
+    fn check(&self, script: &Script, position: &Position) -> Result<(), String> {
+        let request = self.request;
+        if script.strict {
+            match self.protocol {
+                Protocol::Responses => responses::check(request)?,
+                Protocol::Messages => messages::check(request)?,
+                Protocol::Completions => completions::check(request)?,
+                Protocol::Gemini => generate::check(request)?,
             }
         }
-        Protocol::Messages => {
-            let id = serial.id("msg");
-            let blocks = messages::blocks(request, &turn, &serial);
-            if stream {
-                events_answer(&messages::events(request, &id, &blocks))
-            } else {
-                json_answer(&messages::answer(request, &id, &blocks))
-            }
+        thoughts::check(script, position, |turn| match self.protocol {
+            Protocol::Responses => responses::sealed(request, turn),
+            Protocol::Messages => messages::sealed(request, turn),
+            Protocol::Completions => self.dialect.sealed(turn),
+            Protocol::Gemini => Some(thoughts::seal(turn)),
+        })
+    }
+
+    async fn fail(&self, failure: Failure, mut turn: Turn, serial: &Serial, shape: &Shape) -> Answer {
+        if let Some(refusal) = failure.refusal(self.protocol, self.model()) {
+            return refusal;
         }
-        Protocol::Completions => {
-            let id = serial.id("chatcmpl");
-            let message = completions::message(request, &turn, &serial);
-            if stream {
-                let done = std::iter::once("[DONE]".to_owned());
-                let chunks = completions::chunks(request, &id, &message).into_iter().map(|c| c.to_string());
-                data_answer(chunks.chain(done))
-            } else {
-                json_answer(&completions::answer(request, &id, &message))
+        match failure {
+            Failure::Garbage => {
+                let garbage: &[u8] = b"\xff\xfe{]\0 data: {\"type\": \n\nevent: \xc3\x28\ndata: [[[[\n\n";
+                return body::whole("text/event-stream", garbage.into());
             }
+            Failure::Drip(pause) => return body::drip(Duration::from_millis(pause)),
+            Failure::Huge(bytes)
+                if self.protocol == Protocol::Responses && self.request["stream"] == true =>
+            {
+                let events = responses::huge(self.request, &serial.id("resp"), bytes);
+                return body::events(text_of(&events), shape, End::Whole);
+            }
+            Failure::Huge(bytes) => turn = Turn::text("x".repeat(bytes)),
+            Failure::Flood(bytes) => return self.flood(serial, bytes),
+            Failure::InStream | Failure::Truncated | Failure::Reset => {
+                return self.play(&turn, serial, shape, Some(failure));
+            }
+            _ => std::future::pending().await,
         }
-        Protocol::Gemini => {
-            let parts = generate::parts(request, &turn, &serial);
-            let name = request["model"].as_str().unwrap_or_default();
-            let answer = generate::answer(name, &serial.id("resp"), &parts);
-            if stream { data_answer([answer.to_string()]) } else { json_answer(&answer) }
+        self.play(&turn, serial, shape, None)
+    }
+
+    /// The events of a text with very many pieces, each made when it is sent.
+    fn flood(&self, serial: &Serial, bytes: usize) -> Answer {
+        let wave = "x".repeat(WAVE);
+        let events = self.events(&Turn::text(wave.clone()), serial, &Shape::default());
+        let begins = events.iter().position(|(_, data)| data.to_string().contains(&wave)).unwrap_or_default();
+        let mut head = events;
+        let mut tail = head.split_off(begins);
+        let (name, repeated) = tail.remove(0);
+        let repeated = written(&name, &repeated.to_string());
+        let ends = tail.into_iter().filter(move |(_, data)| !data.to_string().contains(&wave));
+        let write = |(name, data): (String, Value)| written(&name, &data.to_string());
+        let waves = std::iter::repeat_n(repeated, bytes / WAVE);
+        body::flood(head.into_iter().map(write).chain(waves).chain(ends.map(write)))
+    }
+
+    fn events(&self, turn: &Turn, serial: &Serial, shape: &Shape) -> Vec<(String, Value)> {
+        let request = self.request;
+        let unnamed = |events: Vec<Value>| events.into_iter().map(|e| (String::new(), e)).collect();
+        match self.protocol {
+            Protocol::Responses => {
+                let items = responses::items(request, turn, serial);
+                responses::events(request, &serial.id("resp"), turn, &items, shape)
+            }
+            Protocol::Messages => {
+                let blocks = messages::blocks(request, turn, serial);
+                messages::events(request, &serial.id("msg"), turn, &blocks, shape)
+            }
+            Protocol::Completions => {
+                let message = completions::message(request, self.dialect, turn, serial);
+                unnamed(completions::chunks(request, &serial.id("chatcmpl"), turn, &message, shape))
+            }
+            Protocol::Gemini => {
+                let parts = generate::parts(request, turn, serial);
+                unnamed(generate::events(self.model(), &serial.id("resp"), turn, &parts, shape))
+            }
         }
     }
+
+    fn play(&self, turn: &Turn, serial: &Serial, shape: &Shape, broken: Option<Failure>) -> Answer {
+        if self.request["stream"] != true && broken.is_none() {
+            return json_answer(&self.whole(turn, serial));
+        }
+        let mut events = self.events(turn, serial, shape);
+        let mut end = End::Whole;
+        match broken {
+            Some(Failure::InStream) => {
+                events.truncate(events.len().div_ceil(2));
+                events.push(failure::in_stream(self.protocol));
+            }
+            Some(Failure::Truncated) => end = End::Cut,
+            Some(Failure::Reset) => end = End::Reset,
+            _ => {}
+        }
+        let mut text = text_of(&events);
+        if self.protocol == Protocol::Completions {
+            text.push_str("data: [DONE]\n\n");
+        }
+        body::events(text, shape, end)
+    }
+
+    fn whole(&self, turn: &Turn, serial: &Serial) -> Value {
+        let request = self.request;
+        match self.protocol {
+            Protocol::Responses => {
+                let items = responses::items(request, turn, serial);
+                responses::answer(request, &serial.id("resp"), turn, &items)
+            }
+            Protocol::Messages => {
+                let blocks = messages::blocks(request, turn, serial);
+                messages::answer(request, &serial.id("msg"), turn, &blocks)
+            }
+            Protocol::Completions => {
+                let message = completions::message(request, self.dialect, turn, serial);
+                completions::answer(request, &serial.id("chatcmpl"), turn, &message)
+            }
+            Protocol::Gemini => {
+                let parts = generate::parts(request, turn, serial);
+                generate::answer(self.model(), &serial.id("resp"), turn, &parts)
+            }
+        }
+    }
+}
+
+fn text_of(events: &[(String, Value)]) -> String {
+    events.iter().map(|(name, data)| written(name, &data.to_string())).collect()
 }
 
 /// Never the same twice, whichever process asks: sessions outlive a provider.
@@ -204,37 +321,9 @@ fn unique() -> String {
     format!("{:x}{:x}", since.as_nanos(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn events_answer(events: &[(String, Value)]) -> Answer {
-    let text: String = events.iter().map(|(name, data)| format!("event: {name}\ndata: {data}\n\n")).collect();
-    answer_with("text/event-stream", text.into())
-}
-
-/// Events without a name.
-fn data_answer(events: impl IntoIterator<Item = String>) -> Answer {
-    let text: String = events.into_iter().map(|data| format!("data: {data}\n\n")).collect();
-    answer_with("text/event-stream", text.into())
-}
-
-fn json_answer(value: &Value) -> Answer {
-    answer_with("application/json", value.to_string().into())
-}
-
-fn answer_with(kind: &'static str, body: Bytes) -> Answer {
-    let mut answer = Answer::new(Full::new(body));
-    answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
-    answer
-}
-
-/// An error that both protocols' clients can read.
-fn error(status: StatusCode, message: &str) -> Answer {
-    let kind = match status {
-        StatusCode::UNAUTHORIZED => "authentication_error",
-        StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-        StatusCode::NOT_FOUND => "not_found_error",
-        _ => "api_error",
-    };
-    let mut answer =
-        json_answer(&json!({"type": "error", "error": {"type": kind, "message": message, "code": kind}}));
-    *answer.status_mut() = status;
+/// An error of no protocol.
+fn plain(status: u16, message: &str) -> Answer {
+    let mut answer = json_answer(&json!({"error": {"message": message}}));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     answer
 }

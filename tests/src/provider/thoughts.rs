@@ -1,0 +1,35 @@
+//! Thoughts are sealed: a signature, or what is encrypted. The seal of a turn has to come
+//! back with its calls exactly as it was given, as the real services want it.
+
+use super::{Script, Turn, conversation::Position};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+/// The seal of a turn. Base64, with what has a meaning in URLs in it, and not short.
+pub(super) fn seal(turn: &Turn) -> String {
+    let mut hash = DefaultHasher::new();
+    ("a scripted seal", &turn.thoughts, turn.redacted).hash(&mut hash);
+    format!("Ev+/{}AQ==", format!("{:016x}", hash.finish()).repeat(9))
+}
+
+/// Whether every seal that came back is one of ours, and every turn since the last prompt has its own.
+/// `sealed` is what has to come back of a turn with thoughts.
+pub(super) fn check(
+    script: &Script,
+    position: &Position,
+    sealed: impl Fn(&Turn) -> Option<String>,
+) -> Result<(), String> {
+    let sealed = |turn: &Turn| Some(turn).filter(|t| !t.thoughts.is_empty()).and_then(&sealed);
+    let known: Vec<String> = script.all().filter_map(sealed).collect();
+    let given = position.steps.iter().flat_map(|s| &s.seals).chain(&position.loose);
+    if let Some(strange) = given.into_iter().find(|s| !known.contains(s)) {
+        return Err(format!("these thoughts were never given out like this: {strange}"));
+    }
+    for step in &position.steps {
+        let wanted = sealed(&script.turn(&position.prompt, step.turn));
+        if wanted.is_some_and(|wanted| !step.seals.contains(&wanted)) {
+            let turn = step.turn;
+            return Err(format!("the calls of turn {turn} came back without the thoughts that led to them"));
+        }
+    }
+    Ok(())
+}
