@@ -2,9 +2,11 @@
 # setup-tests.sh: makes sure of everything that the tests use, and says what it does. Quick when all is there.
 #
 # Installs Debian packages (as root), starts a Docker Engine when none answers (its pid in build/dockerd.pid),
-# puts the real agent CLIs into build/clis and other people's MCP programs into build/mcp, builds an S3 server and a
-# filesystem exerciser into build/tools and build/fsx, the programs into build/bin and the images into the engine.
-# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, runsc, clis, mcp, s3, fsx, bsdtar, massgen.
+# puts the real agent CLIs into build/clis, other people's MCP programs into build/mcp and their clients and servers of
+# model APIs into build/peers, builds an S3 server and a filesystem exerciser into build/tools and build/fsx, the
+# programs into build/bin and the images into the engine.
+# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, runsc, clis, mcp, sdks, litellm,
+# llama, s3, fsx, bsdtar, massgen.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
@@ -18,6 +20,12 @@ MCP_PACKAGES=(
 )
 MCP_PYTHON=mcp==2.3.0
 MASSGEN=massgen==0.1.97
+# The official clients of the model APIs; a proxy that translates between their protocols, with what its server
+# needs of the much more that it can use; and llama.cpp's server, with what writes models for it.
+SDKS=(openai==3.54.0 anthropic==2.12.0 google-genai==3.4.0)
+LITELLM=(litellm==1.106.2 litellm-proxy-extras==0.4.108 'apscheduler<4' backoff cryptography expression fastapi fastapi-sso
+  mcp orjson pyjwt python-multipart redis rich soundfile tomlkit uvicorn websockets)
+LLAMA=(xllamacpp==2026.10.11549 gguf==0.19.0)
 # The newest that this toolchain builds.
 S3S_FS=0.14.1
 FSX=0.3.2
@@ -182,6 +190,19 @@ with zipfile.ZipFile(package) as archive:
 sys.exit(not names)
 PYTHON
   echo "$MASSGEN" >build/massgen/stamp
+# Python packages into a directory of their own. Only wheels: nothing of a package runs while it is installed.
+install_python() {
+  local name=$1 place=build/peers/$1
+  shift
+  skipped "$name" && return 0
+  [ "$(cat "$place.stamp" 2>/dev/null)" != "$*" ] || return 0
+  say "installing $1 and what goes with it into $place"
+  rm -rf "$place" "$place.stamp"
+  mkdir -p build/peers
+  timeout 300 /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir --only-binary :all: \
+    --root-user-action=ignore --target "$place" "$@" >"build/pip-$name.log" 2>&1 ||
+    fail "pip install $1: $(tail -n 5 "build/pip-$name.log")"
+  echo "$*" >"$place.stamp"
 }
 
 # A real S3 server, for what is kept in buckets.
@@ -245,6 +266,9 @@ start_engine
 register_gvisor
 install_clis
 install_mcp
+install_python sdks "${SDKS[@]}"
+install_python litellm "${LITELLM[@]}"
+install_python llama "${LLAMA[@]}"
 install_s3
 install_fsx
 fetch_massgen

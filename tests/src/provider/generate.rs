@@ -15,7 +15,8 @@ pub(super) fn position(request: &Value) -> Position {
         let parts = || content["parts"].as_array().into_iter().flatten();
         if content["role"] == "model" {
             for signature in parts().filter_map(|p| p["thoughtSignature"].as_str()) {
-                position.thought(signature.to_owned());
+                // Bytes in JSON may be written in either alphabet.
+                position.thought(signature.replace('-', "+").replace('_', "/"));
             }
             if parts().any(|p| p["functionCall"].is_object()) {
                 position.called(position.turn);
@@ -73,8 +74,10 @@ pub(super) fn check(request: &Value) -> Result<(), String> {
 /// The parts of a turn.
 pub(super) fn parts(request: &Value, turn: &Turn, serial: &Serial) -> Vec<Value> {
     let mut parts = Vec::new();
+    // Both ways of writing a name are taken.
     let thinking = &request["generationConfig"]["thinkingConfig"];
-    if !turn.thoughts.is_empty() && !turn.redacted && thinking["includeThoughts"] == true {
+    let shown = ["includeThoughts", "include_thoughts"].iter().any(|key| thinking[key] == true);
+    if !turn.thoughts.is_empty() && !turn.redacted && shown {
         parts.push(json!({"text": turn.thoughts, "thought": true}));
     }
     if !turn.text.is_empty() || turn.calls.is_empty() {

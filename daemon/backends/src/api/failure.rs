@@ -303,7 +303,9 @@ fn kind(status: Option<u16>, codes: &[String], message: &str) -> FailureKind {
     if wrong && message.contains("credit balance is too low") {
         return FailureKind::Billing;
     }
-    for (kind, words) in WORDS {
+    // Some say this of everything that is their fault, where the status says more.
+    let vague = |kind| kind == FailureKind::Server && matches!(status, Some(408 | 503 | 504 | 529));
+    for (kind, words) in WORDS.iter().filter(|(kind, _)| !vague(*kind)) {
         if codes.iter().any(|code| words.iter().any(|word| code.eq_ignore_ascii_case(word))) {
             return *kind;
         }

@@ -98,10 +98,9 @@ fn input(ask: &Ask<'_>) -> Result<Vec<Value>, RequestError> {
     Ok(input)
 }
 
-/// Without its id: what is not stored cannot be looked up.
+/// Without its id: what is not stored cannot be looked up. Only a plain text needs none.
 fn message(said: &Text, origin: &Origin) -> Value {
-    let content = json!([{"type": "output_text", "text": said.text}]);
-    let mut message = json!({"type": "message", "role": "assistant", "content": content});
+    let mut message = json!({"type": "message", "role": "assistant", "content": said.text});
     if let Some(phase) = Opaque::of(said.opaque.as_ref(), origin) {
         message["phase"] = phase.clone();
     }

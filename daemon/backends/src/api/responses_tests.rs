@@ -80,7 +80,7 @@ fn an_answer_goes_back_as_it_came() {
         json!([
             {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Read them"}]},
             thought(),
-            {"type": "message", "role": "assistant", "phase": "commentary", "content": [{"type": "output_text", "text": "Reading. 😀"}]},
+            {"type": "message", "role": "assistant", "phase": "commentary", "content": "Reading. 😀"},
             {"type": "function_call", "call_id": "call_1", "name": "read_file", "arguments": "{\"path\":\"ü\"}"},
             {"type": "function_call", "call_id": "call_2", "name": "read_file", "arguments": "{\"path\":\"b\"}"},
             {"type": "function_call_output", "call_id": "call_1", "output": "A"},

@@ -100,20 +100,20 @@ impl Stream {
     /// # Errors
     /// When the answer is not complete, or anything was wrong before.
     pub fn finish(mut self, each: &mut dyn FnMut(Event)) -> Result<Answer, ApiError> {
-        let whole_before = self.begun;
         self.guarded(|this| {
             if this.is_done() {
                 return Ok(());
             }
             let Self { sse, parser, limits, begun, .. } = this;
-            sse.finish(&mut |name, data| {
+            let read = sse.finish(&mut |name, data| {
                 *begun = true;
-                // The last event may have lost its end.
-                match read_event(parser.as_mut(), limits, name, data, each) {
-                    Err(ApiError::Unreadable { .. }) if whole_before => Err(ApiError::Truncated),
-                    other => other,
-                }
-            })
+                read_event(parser.as_mut(), limits, name, data, each)
+            });
+            // The last event may have lost its end, in the middle of a character too.
+            match read {
+                Err(ApiError::Unreadable { .. }) => Err(ApiError::Truncated),
+                other => other,
+            }
         })?;
         if !self.begun {
             return Err(no_stream(&self.head));
