@@ -190,6 +190,8 @@ with zipfile.ZipFile(package) as archive:
 sys.exit(not names)
 PYTHON
   echo "$MASSGEN" >build/massgen/stamp
+}
+
 # Python packages into a directory of their own. Only wheels: nothing of a package runs while it is installed.
 install_python() {
   local name=$1 place=build/peers/$1

@@ -184,7 +184,12 @@ async fn what_is_sent_is_what_their_types_allow() {
             settings.built_in.push(BuiltIn::Code);
         }
         if takes(Setting::WebSearch) {
-            settings.built_in.push(BuiltIn::WebSearch { engine: None, max_results: None, context: None });
+            settings.built_in.push(BuiltIn::WebSearch {
+                engine: None,
+                max_results: None,
+                context: None,
+                prompt: None,
+            });
         }
         for choice in [Choice::Auto, Choice::None, Choice::Required] {
             (model.settings.choice, model.settings.one_call) = (choice, true);
@@ -195,7 +200,11 @@ async fn what_is_sent_is_what_their_types_allow() {
         let bodies: String = provider.requests().iter().map(|r| format!("{}\n", r.body)).collect();
         fs::write(&file, &bodies).unwrap();
         let lost = client(name, "validate", file.to_str().unwrap(), way).await;
-        let strange: Vec<&Value> = lost.as_array().unwrap().iter().filter(|l| **l != json!([])).collect();
+        // Its newest models take none of these, and its types do not have them any more: who sets them
+        // asks for a model that does.
+        let older = if kind == "claude" { json!([".temperature", ".top_k", ".top_p"]) } else { json!([]) };
+        let strange: Vec<&Value> =
+            lost.as_array().unwrap().iter().filter(|l| **l != json!([]) && **l != older).collect();
         assert_eq!(lost.as_array().unwrap().len(), 6, "{kind}");
         assert!(strange.is_empty(), "{kind}: {strange:?}\n{bodies}");
     }

@@ -43,10 +43,23 @@ def fail(base, way):
 
 
 def validate(body, _way):
-    from anthropic.types import message_create_params
+    from anthropic.types import ContentBlockParam, message_create_params
 
-    types = TypeAdapter(message_create_params.MessageCreateParamsStreaming)
-    return common.lost(body, types.dump_python(types.validate_python(body), mode="json", warnings=False))
+    def strange(kind, value):
+        types = TypeAdapter(kind)
+        return common.lost(value, types.dump_python(types.validate_python(value), mode="json", warnings=False))
+
+    # Where a type takes anything that can be iterated, nothing is left of it: the blocks go one by one.
+    found = []
+    for message in body["messages"]:
+        blocks, message["content"] = message["content"], "x"
+        for block in blocks:
+            inner, texts = dict(block), []
+            if block["type"] == "tool_result":
+                texts, inner["content"] = inner["content"], "x"
+            found += strange(ContentBlockParam, inner)
+            found += [place for text in texts for place in strange(ContentBlockParam, text)]
+    return found + strange(message_create_params.MessageCreateParamsStreaming, body)
 
 
 common.main(converse, fail, validate)
