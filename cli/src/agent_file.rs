@@ -49,6 +49,16 @@ pub(crate) async fn check_kept(session: &Session, run: &str) -> Result<AgentFile
     Ok(told(complete(session, file).await?)?.0)
 }
 
+/// The same, with all that the daemon says of the file.
+pub(crate) async fn check_whole(
+    session: &Session,
+    path: &Path,
+) -> Result<(AgentFile, ValidateResponse), CliError> {
+    let (file, answer) = ask(session, path).await?;
+    let (file, _) = told((file, answer.clone()))?;
+    Ok((file, answer))
+}
+
 fn told((file, answer): (AgentFile, ValidateResponse)) -> Result<(AgentFile, Vec<String>), CliError> {
     let errors = problems::errors(&answer);
     eprint!(
@@ -188,6 +198,7 @@ pub(crate) async fn validate_command(
             let look = crate::screen::Look::of(&std::io::stdout());
             crate::out::write(format_args!("{}", problems::render(&file.name, &answer.problems, look)));
             outln!("{}", problems::verdict(&file.name, &answer));
+            crate::out::write(format_args!("{}", problems::models(&answer)));
         }
     }
     Ok(answer.valid)

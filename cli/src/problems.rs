@@ -1,10 +1,11 @@
 //! Problems of an agent file, shown as a compiler shows them.
 
 use crate::{
+    commands::dollars,
     neutral,
     screen::{Look, Tint},
 };
-use cordon_proto::v1::{Problem, ValidateResponse};
+use cordon_proto::v1::{ModelAgent, Problem, ValidateResponse};
 use serde_json::{Value, json};
 
 pub(crate) fn errors(answer: &ValidateResponse) -> usize {
@@ -59,6 +60,37 @@ pub(crate) fn verdict(file: &str, answer: &ValidateResponse) -> String {
     }
 }
 
+/// Who is asked for each agent of a model API, a line each.
+pub(crate) fn models(answer: &ValidateResponse) -> String {
+    answer.models.iter().map(|m| format!("  {}\n", model(m))).collect()
+}
+
+fn model(m: &ModelAgent) -> String {
+    let word = |text: &str| neutral::word(text);
+    let place = match (m.url.as_str(), m.url_from.as_str()) {
+        ("", _) => "nowhere".to_owned(),
+        (url, "") => word(url),
+        (url, from) => format!("{} (by {})", word(url), word(from)),
+    };
+    let names = m.key_variables.iter().map(|k| word(k)).collect::<Vec<_>>().join(" or ");
+    let key = match (m.key_from.as_str(), m.key_needed) {
+        ("", true) => format!("no key in {names}: one is needed, or one kept by `cordon login`"),
+        ("", false) => "no key, and none is needed".to_owned(),
+        (from, _) => format!("the key of {}", word(from)),
+    };
+    let price = match (&m.figures, m.price_known) {
+        (Some(f), true) => {
+            let (read, written) = (dollars(f.input_price), dollars(f.output_price));
+            format!("{read} and {written} dollars per million tokens read and written")
+        }
+        (_, true) => "what it costs is known".to_owned(),
+        (_, false) => "what it costs is not known".to_owned(),
+    };
+    let model = if m.model.is_empty() { "no model".to_owned() } else { word(&m.model) };
+    let tools = m.tools.iter().map(|t| word(t)).collect::<Vec<_>>().join(", ");
+    format!("{}: {} at {place}, {model}, {key}; {price}; tools: {tools}", word(&m.agent), word(&m.backend))
+}
+
 pub(crate) fn json(file: &str, answer: &ValidateResponse) -> Value {
     let problem = |p: &Problem| {
         json!({
@@ -71,7 +103,17 @@ pub(crate) fn json(file: &str, answer: &ValidateResponse) -> Value {
         "valid": answer.valid,
         "agents": answer.agents,
         "variables": answer.variables,
+        "models": answer.models.iter().map(asked).collect::<Vec<_>>(),
         "problems": answer.problems.iter().map(problem).collect::<Vec<_>>(),
+    })
+}
+
+/// Who is asked for an agent, for programs.
+pub(crate) fn asked(m: &ModelAgent) -> Value {
+    json!({
+        "agent": m.agent, "backend": m.backend, "url": m.url, "url_from": m.url_from, "model": m.model,
+        "key_from": m.key_from, "key_variables": m.key_variables, "key_needed": m.key_needed,
+        "tools": m.tools, "price_known": m.price_known, "window": m.figures.as_ref().map(|f| f.window),
     })
 }
 
@@ -80,6 +122,30 @@ mod tests {
     use super::*;
 
     const PLAIN: Look = Look { colour: false, columns: None };
+
+    #[test]
+    fn who_is_asked_is_one_harmless_line() {
+        let mut of = ModelAgent {
+            agent: "a".into(),
+            backend: "openai".into(),
+            url: "https://x.test/\u{1b}[2J".into(),
+            url_from: "OPENAI_BASE_URL".into(),
+            model: "m".into(),
+            key_variables: vec!["OPENAI_API_KEY".into()],
+            key_needed: true,
+            tools: vec!["Cordon's own".into(), "2 MCP servers".into()],
+            ..ModelAgent::default()
+        };
+        let line = model(&of);
+        assert!(
+            line.starts_with("a: openai at https://x.test/\\x1b[2J (by OPENAI_BASE_URL), m, no key in"),
+            "{line}"
+        );
+        assert!(line.ends_with("not known; tools: Cordon's own, 2 MCP servers"), "{line}");
+        of.key_from = "api_key".into();
+        of.price_known = true;
+        assert!(model(&of).contains("the key of api_key; what it costs is known"), "{}", model(&of));
+    }
 
     #[test]
     fn a_problem_looks_like_a_compilers() {

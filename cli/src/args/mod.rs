@@ -196,6 +196,11 @@ pub(crate) enum Command {
         #[arg(short, long, default_value = "", hide_default_value = true)]
         agent: String,
     },
+    /// List the backends that an agent file may name: keys, addresses, models, what each has
+    Backends {
+        /// Only this one, with the models that are known
+        backend: Option<String>,
+    },
     /// Say what this machine can enforce and what is missing
     Doctor {
         /// Build a sandbox for this agent file, and report what is really reachable inside

@@ -52,6 +52,8 @@ fn the_documented_forms_parse() {
         "cordon mcp f.yaml one --wall docker",
         "cordon validate --schema",
         "cordon explain f.yaml /etc/shadow /usr",
+        "cordon backends -o json",
+        "cordon backends openai",
         "cordon doctor --inside f.yaml --wall docker",
         "cordon images build base --bootstrap --ca ca.pem --proxy http://p:1",
         "cordon --socket /s --no-start daemon stop --stop-runs",

@@ -1,8 +1,10 @@
 //! The policy of an agent file: every rule, or what may be done at some paths.
 
 use super::listing::print;
-use crate::{agent_file, args::Output, error::CliError, exit::Exit, neutral, progress, session::Session};
-use cordon_proto::v1::{ExplainRequest, ExplainRow, ExplainVerdict};
+use crate::{
+    agent_file, args::Output, error::CliError, exit::Exit, neutral, problems, progress, session::Session,
+};
+use cordon_proto::v1::{ExplainRequest, ExplainRow, ExplainVerdict, ValidateResponse};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -15,8 +17,10 @@ pub(crate) async fn explain(
     agent: String,
     output: Output,
 ) -> Result<Exit, CliError> {
-    let agent_file = agent_file::check(session, file).await?.0;
+    let (agent_file, checked) = agent_file::check_whole(session, file).await?;
     let asked = !paths.is_empty();
+    let models: Vec<_> =
+        checked.models.iter().filter(|m| agent.is_empty() || m.agent == agent).cloned().collect();
     let request = ExplainRequest { agent_file: Some(agent_file), agent, paths };
     let answer = progress::during("working out the policy", session.agents().explain(request)).await?;
     let found = answer.into_inner().rows;
@@ -30,6 +34,10 @@ pub(crate) async fn explain(
     let heading = ["AGENT", "ACCESS", "PATH", "RULE", "FROM", "LOCAL WALL", "DOCKER WALL"];
     let rows: Vec<_> = found.iter().map(rule).collect();
     print(output, &heading, &rows, &document);
+    if output == Output::Table && !models.is_empty() {
+        let asked = ValidateResponse { models, ..ValidateResponse::default() };
+        crate::out::write(format_args!("Asked are:\n{}", problems::models(&asked)));
+    }
     if output == Output::Table && found.iter().any(|r| r.docker_layer.contains("(*)")) {
         outln!("{NOTE}");
     }

@@ -3,6 +3,7 @@
 mod again;
 mod apply;
 mod attach;
+mod backends;
 mod chat;
 mod diff;
 mod exec;
@@ -29,6 +30,7 @@ use crate::{
     signals::interruptible,
 };
 use again::new_key;
+pub(crate) use backends::dollars;
 use clap::CommandFactory as _;
 use cordon_proto::v1::{RemoveRunRequest, SchemaRequest, StopRunRequest};
 
@@ -68,6 +70,9 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         }
         Command::Explain { file, paths, agent } => {
             explain::explain(&Session::open(global).await?, &file, paths, agent, output).await
+        }
+        Command::Backends { backend } => {
+            backends::backends(&Session::open(global).await?, backend, output).await
         }
         Command::Doctor { inside: None, .. } => system::doctor(&Session::open(global).await?, output).await,
         Command::Doctor { inside: Some(file), wall, agent } => {

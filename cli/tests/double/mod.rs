@@ -320,11 +320,20 @@ impl Agents for Double {
             problems: state.problems.clone(),
             variables: state.variables.clone(),
             agents: if state.agents.is_empty() { vec!["a".into()] } else { state.agents.clone() },
+            models: Vec::new(),
         }))
     }
 
     async fn schema(&self, _: Request<SchemaRequest>) -> Result<Response<SchemaResponse>, Status> {
         Ok(Response::new(SchemaResponse { json: "{\"type\":\"object\"}".into() }))
+    }
+
+    async fn list_backends(
+        &self,
+        _: Request<ListBackendsRequest>,
+    ) -> Result<Response<ListBackendsResponse>, Status> {
+        let codex = BackendInfo { r#type: "codex".into(), kind: "program".into(), ..BackendInfo::default() };
+        Ok(Response::new(ListBackendsResponse { backends: vec![codex] }))
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {

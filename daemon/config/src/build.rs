@@ -16,6 +16,8 @@ mod program;
 mod steps;
 mod tools;
 
+pub(crate) use backend::{host_of, keys_of};
+
 use crate::{
     Agent, AgentFile, DriftPolicy, Source, Timeouts, WriteMode,
     check::Item,

@@ -4,6 +4,7 @@
 
 mod agent;
 mod api;
+mod backends;
 mod build;
 mod check;
 mod excerpt;
@@ -28,6 +29,7 @@ pub use agent::{
     ReplayStep, Timeouts, WriteMode,
 };
 pub use api::{ApiOptions, LmStudio, Media, MediaModel, TurnLimits, WebSearch};
+pub use backends::{Asked, BackendInfo, asked, backends};
 pub use honour::table as keys_table;
 pub use parse::{Parsed, Source, parse, parse_with};
 pub use problem::{Problem, Severity};

@@ -201,7 +201,6 @@ fn values_out_of_range_are_refused() {
         ("max_tokens: 1.5", "max_tokens"),
         ("max_turns: 0", "max_turns"),
         ("max_tokens_total: 0", "max_tokens_total"),
-        ("max_cost_usd: 0", "max_cost_usd"),
         ("context_window: 5", "context_window"),
         ("max_concurrent_tools: 0", "max_concurrent_tools"),
         ("reasoning: {effort: maximal}", "reasoning.effort"),
@@ -225,12 +224,40 @@ fn values_out_of_range_are_refused() {
 }
 
 #[test]
+fn who_is_asked_is_told_without_the_key() {
+    let told = |kind: &str, lines: &str, of: &[(&str, &str)]| {
+        let parsed = parse_as("agent.yaml", file(kind, lines).as_bytes(), of);
+        let variables = common::variables(of);
+        cordon_config::asked(&parsed.file.unwrap().agents[0], &variables).unwrap()
+    };
+    let key = ("OPENAI_API_KEY", "sk-the-key-itself");
+    let got = told("openai", "", &[key, ("OPENAI_BASE_URL", "https://proxy.test/v1")]);
+    assert_eq!((got.url.as_deref(), got.url_from), (Some("https://proxy.test/v1"), Some("OPENAI_BASE_URL")));
+    assert_eq!((got.key_from, got.key_needed, got.price_known), (Some("OPENAI_API_KEY"), true, false));
+    assert!(!format!("{got:?}").contains("the-key-itself"));
+    let got = told("chatcompletion", "base_url: https://openrouter.ai/api/v1", &[key]);
+    assert_eq!((got.key_from, got.keys, got.price_known), (None, &["OPENROUTER_API_KEY"][..], true));
+    let got = told("chatcompletion", "base_url: https://mine.test/v1", &[key]);
+    assert_eq!((got.key_from, got.key_needed), (None, false));
+    let got = told("lmstudio", "port: 77", &[]);
+    assert_eq!((got.url.as_deref(), got.key_needed), (Some("http://localhost:77/v1"), false));
+    let got = told("openai", "api_key: ${OPENAI_API_KEY}", &[key]);
+    assert_eq!((got.key_from, got.url_from), (Some("api_key"), None));
+    let text = file("openai", "").replace("model: m", "model: gpt-5.4");
+    let agent = &parse(&text).file.unwrap().agents[0];
+    let got = cordon_config::asked(agent, &common::variables(&[])).unwrap();
+    assert!(got.figures.is_some_and(|f| f.window > 100_000) && got.price_known);
+}
+
+#[test]
 fn limits_of_a_turn_arrive() {
     let lines = "max_turns: 12\nmax_tokens_total: 500000\nmax_cost_usd: 1.25\ncontext_window: 200000\n\
                  max_concurrent_tools: 3";
     let got = agent_of(&file("openai", lines).replace("model: m", "model: gpt-5.4")).api.limits;
     assert_eq!((got.answers, got.tokens, got.cost_micros), (12, Some(500_000), Some(1_250_000)));
     assert_eq!((got.window, got.at_once), (Some(200_000), 3));
+    fails("openai", "max_cost_usd: 1", "conflict", "max_cost_usd", "max_tokens_total");
+    assert_eq!(options("openrouter", "max_cost_usd: 1").limits.cost_micros, Some(1_000_000));
     assert_eq!(options("openai", "concurrent_tool_execution: false").limits.at_once, 1);
 }
 

@@ -48,6 +48,7 @@ impl Build<'_, '_> {
             limits: self.limits(backend),
             ..ApiOptions::default()
         };
+        self.price(backend, provider, host);
         options.web_search = self.web_search(backend);
         options.media = self.media(backend, orchestrator, provider);
         self.reasoning(backend, server, &mut options);
@@ -289,6 +290,16 @@ impl Build<'_, '_> {
             limits.at_once = 1;
         }
         limits
+    }
+
+    /// A limit on what nobody knows is none.
+    fn price(&mut self, backend: &Item, provider: &'static Provider, host: Option<&str>) {
+        let Some(item) = backend.get("max_cost_usd").filter(|i| i.number().is_some()) else { return };
+        let model = backend.get("model").and_then(Item::text).or(provider.model);
+        if !crate::backends::known(provider, host, model).1 {
+            let message = format!("it is not known what {} costs", Quoted(model.unwrap_or("the model")));
+            self.report.error(&item.at(), "conflict", message, "use `max_tokens_total`");
+        }
     }
 
     /// For `azure_openai` the deployment is the model.

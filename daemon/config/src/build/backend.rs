@@ -63,20 +63,10 @@ impl Build<'_, '_> {
             }
         };
         // Asked for whether or not the file gives a key: a client sends what is wanted.
-        let keys: &[&str] = match kind {
-            BackendKind::Codex => &["OPENAI_API_KEY", "CODEX_API_KEY"],
-            BackendKind::ClaudeCode => {
-                &["CLAUDE_CODE_API_KEY", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"]
-            }
-            BackendKind::GeminiCli => &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
-            BackendKind::Copilot => &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"],
-            BackendKind::Api(provider) => {
-                provider.base_url_variables.iter().for_each(|k| self.variables.want(k));
-                provider.keys
-            }
-            BackendKind::Command | BackendKind::Replay | BackendKind::Ag2 => &[],
-        };
-        keys.iter().for_each(|k| self.variables.want(k));
+        if let BackendKind::Api(provider) = kind {
+            provider.base_url_variables.iter().for_each(|k| self.variables.want(k));
+        }
+        keys_of(kind).iter().for_each(|k| self.variables.want(k));
         Some(kind)
     }
 
@@ -176,12 +166,24 @@ impl Build<'_, '_> {
     }
 }
 
+/// Variables with the key of a backend, in order.
+pub(crate) fn keys_of(kind: BackendKind) -> &'static [&'static str] {
+    match kind {
+        BackendKind::Codex => &["OPENAI_API_KEY", "CODEX_API_KEY"],
+        BackendKind::ClaudeCode => &["CLAUDE_CODE_API_KEY", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"],
+        BackendKind::GeminiCli => &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+        BackendKind::Copilot => &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"],
+        BackendKind::Api(provider) => provider.keys,
+        BackendKind::Command | BackendKind::Replay | BackendKind::Ag2 => &[],
+    }
+}
+
 fn one_of() -> String {
     format!("use one of {}, or a model API: `cordon backends` lists them", PROGRAMS.join(", "))
 }
 
 /// The host of an http URL that was found good.
-pub(super) fn host_of(url: &str) -> Option<&str> {
+pub(crate) fn host_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split('/').next()?;
     match authority.strip_prefix('[') {

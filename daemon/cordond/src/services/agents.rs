@@ -1,4 +1,7 @@
-use super::caller::{Caller, agent_file, inspect};
+use super::{
+    backends,
+    caller::{Caller, agent_file, inspect},
+};
 use crate::status::of_run;
 use cordon_config::{Parsed, Source, parse, schema};
 use cordon_proto::v1::{self, agents_server};
@@ -19,13 +22,21 @@ impl agents_server::Agents for AgentsService {
         Caller::of(&request)?;
         let file = agent_file(request.into_inner().agent_file)?;
         // Looks for context paths.
-        let parsed = tokio::task::spawn_blocking(move || read(&file)).await;
-        let parsed = parsed.map_err(|_| Status::internal("the agent file could not be checked"))?;
+        let parsed = tokio::task::spawn_blocking(move || {
+            let parsed = read(&file);
+            let variables: BTreeMap<String, String> = file.variables.into_iter().collect();
+            let agents = parsed.file.iter().flat_map(|f| &f.agents);
+            let models: Vec<_> = agents.filter_map(|a| backends::model_agent(a, &variables)).collect();
+            (parsed, models)
+        });
+        let (parsed, models) =
+            parsed.await.map_err(|_| Status::internal("the agent file could not be checked"))?;
         Ok(Response::new(v1::ValidateResponse {
             valid: parsed.file.is_some(),
             agents: parsed.file.iter().flat_map(|f| f.agents.iter().map(|a| a.id.clone())).collect(),
             problems: parsed.problems.iter().map(problem).collect(),
             variables: parsed.variables,
+            models,
         }))
     }
 
@@ -34,6 +45,14 @@ impl agents_server::Agents for AgentsService {
         _request: Request<v1::SchemaRequest>,
     ) -> Result<Response<v1::SchemaResponse>, Status> {
         Ok(Response::new(v1::SchemaResponse { json: schema().to_string() }))
+    }
+
+    async fn list_backends(
+        &self,
+        _request: Request<v1::ListBackendsRequest>,
+    ) -> Result<Response<v1::ListBackendsResponse>, Status> {
+        let backends = cordon_config::backends().iter().map(backends::backend).collect();
+        Ok(Response::new(v1::ListBackendsResponse { backends }))
     }
 
     async fn explain(

@@ -2,6 +2,7 @@
 
 mod agents;
 mod attach;
+mod backends;
 mod caller;
 mod changes;
 mod exec;
