@@ -219,8 +219,13 @@ fn values_out_of_range_are_refused() {
     let all = "max_tokens: 2000\nreasoning: {max_tokens: 2000}";
     fails("claude", all, "bad-value", "reasoning.max_tokens", "less than");
     fails("openai", "verbosity: low\ntext: {verbosity: high}", "conflict", "text.verbosity", "take one");
-    let parsed = parse("agents: [{id: a, backend: {type: vllm}}]\n");
+    let base = "base_url: 'http://h:1'";
+    let parsed = parse(&format!("agents: [{{id: a, backend: {{type: chatcompletion, {base}}}}}]\n"));
     assert_eq!(errors(&parsed)[0].key, "agents[0].backend.model");
+    // A server of the user's own is asked.
+    for name in ["vllm", "sglang", "lmstudio", "inference"] {
+        assert!(errors(&parse(&format!("agents: [{{id: a, backend: {{type: {name}}}}}]\n"))).is_empty());
+    }
 }
 
 #[test]

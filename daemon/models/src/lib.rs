@@ -5,11 +5,15 @@ mod ask;
 mod attempt;
 mod client;
 mod fault;
+mod lmstudio;
 mod model;
+mod probe;
 mod retry;
+mod settle;
 #[cfg(test)]
 mod testing;
 
 pub use ask::{Ask, AskError, Asks, Told};
 pub use client::Client;
 pub use model::{Model, Patience};
+pub use settle::{SettleError, settle};

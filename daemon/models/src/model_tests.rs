@@ -120,7 +120,7 @@ async fn silence_ends_an_attempt() {
         vec![sends(OPEN), Does::Hangs],
         vec![sends(OPEN), sends(&chunk("a")), Does::Hangs],
     ] {
-        let server = Server::start(move |n| if n == 0 { quiet.clone() } else { whole("b") }).await;
+        let server = Server::start(move |n, _| if n == 0 { quiet.clone() } else { whole("b") }).await;
         let model =
             model_at(&server.url()).with_patience(Patience { first: ms(80), idle: ms(80), ..hurried() });
         let outcome = ask(&model).await;
@@ -151,7 +151,7 @@ async fn what_breaks_off_is_asked_again_and_nothing_of_it_counts() {
         answered("429 Slow", "retry-after-ms: 1\r\n", "{}"),
     ] {
         let said = format!("{fails:?}");
-        let server = Server::start(move |n| if n < 2 { fails.clone() } else { whole("all") }).await;
+        let server = Server::start(move |n, _| if n < 2 { fails.clone() } else { whole("all") }).await;
         let outcome = ask(&model_at(&server.url())).await;
         assert_eq!(outcome.again().len(), 2, "{said}: {:?} {:?}", outcome.end, outcome.told);
         assert_eq!(outcome.text(), "all");
@@ -268,7 +268,7 @@ async fn many_bytes_pass_and_few_are_kept() {
 
 #[tokio::test]
 async fn twenty_are_answered_at_once() {
-    let server = Server::start(|n| {
+    let server = Server::start(|n, _| {
         let mut does = vec![sends(OPEN)];
         for _ in 0..50 {
             does.extend([sends(&chunk(&format!("{n} "))), Does::Waits(ms(1))]);

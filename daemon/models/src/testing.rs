@@ -48,11 +48,11 @@ impl Drop for Server {
 impl Server {
     /// Does the same upon every request.
     pub(crate) async fn always(does: Vec<Does>) -> Self {
-        Self::start(move |_| does.clone()).await
+        Self::start(move |_, _| does.clone()).await
     }
 
-    /// `script` is given the number of the request, from 0.
-    pub(crate) async fn start(script: impl Fn(usize) -> Vec<Does> + Send + Sync + 'static) -> Self {
+    /// `script` is given the number of the request, from 0, and its first line.
+    pub(crate) async fn start(script: impl Fn(usize, &str) -> Vec<Does> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -79,7 +79,7 @@ impl Server {
 async fn serve(
     mut stream: TcpStream,
     connection: usize,
-    script: &(dyn Fn(usize) -> Vec<Does> + Send + Sync),
+    script: &(dyn Fn(usize, &str) -> Vec<Does> + Send + Sync),
     told: &Mutex<Vec<(usize, String)>>,
 ) -> Option<()> {
     stream.set_nodelay(true).ok()?;
@@ -101,12 +101,13 @@ async fn serve(
         }
         let request = String::from_utf8_lossy(&read[..whole]).into_owned();
         read.drain(..whole);
+        let line = request.lines().next().unwrap_or_default().to_owned();
         let number = {
             let mut told = told.lock().unwrap();
             told.push((connection, request));
             told.len() - 1
         };
-        for does in script(number) {
+        for does in script(number, &line) {
             match does {
                 Does::Sends(bytes) => stream.write_all(&bytes).await.ok()?,
                 Does::Waits(time) => tokio::time::sleep(time).await,

@@ -300,6 +300,12 @@ pub fn provider_of_host(host: &str) -> Option<&'static Provider> {
 }
 
 impl Provider {
+    /// Whether it is a program that its user runs: it needs no key, and what it serves, it says.
+    #[must_use]
+    pub fn is_local_server(&self) -> bool {
+        self.without_key.is_some()
+    }
+
     /// Whether it has a setting.
     #[must_use]
     pub fn takes(&self, setting: Setting) -> bool {

@@ -93,11 +93,14 @@ pub fn target_of(
         }
         return Err(BackendError::NoLogin { backend: provider.name, looked_at, fix });
     }
-    let Some(model) = model.or(provider.model) else {
-        return Err(BackendError::Invalid(format!(
-            "{} has no model of its own: name one with `model`",
-            provider.name
-        )));
+    let model = match model.or(provider.model) {
+        Some(model) => model,
+        // Its server is asked, when the turn begins.
+        None if provider.is_local_server() => "",
+        None => {
+            let why = format!("{} has no model of its own: name one with `model`", provider.name);
+            return Err(BackendError::Invalid(why));
+        }
     };
     let settings = settings(options, model);
     if let Some(setting) = settings.used().into_iter().find(|s| !endpoint.takes(*s)).filter(|_| own) {

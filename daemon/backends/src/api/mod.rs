@@ -39,7 +39,7 @@ pub use cordon_providers::{
 pub use failure::{ApiError, Failure, FailureKind};
 pub use limits::Limits;
 pub use media::takes_media;
-pub use request::{AZURE_VERSION, Endpoint, Request, RequestError, SecretHeader, request};
+pub use request::{AZURE_VERSION, Endpoint, Request, RequestError, SecretHeader, request, secret_header};
 pub use retry::{Decision, GiveUp, RetryPolicy, Tried};
 pub use settings::{BuiltIn, Choice, Settings};
 pub use stream::Stream;

@@ -86,6 +86,8 @@ fn or_variables(name: &str) -> String {
 pub struct Endpoint {
     provider: &'static Provider,
     base: Url,
+    /// Whether somebody said where it is.
+    named: bool,
     azure: Option<Azure>,
 }
 
@@ -126,13 +128,39 @@ impl Endpoint {
         base.set_path(&path);
         let azure = provider.name == "azure_openai" && !path.contains("/openai/v1");
         let version = azure_version.unwrap_or(AZURE_VERSION).to_owned();
-        Ok(Self { provider, base, azure: azure.then_some(Azure { version }) })
+        Ok(Self { provider, base, named: base_url.is_some(), azure: azure.then_some(Azure { version }) })
     }
 
     /// The provider.
     #[must_use]
     pub fn provider(&self) -> &'static Provider {
         self.provider
+    }
+
+    /// Whether somebody said where it is; it is where its provider usually is otherwise.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.named
+    }
+
+    /// The same place, which turned out to be this provider's.
+    #[must_use]
+    pub fn spoken_by(&self, provider: &'static Provider) -> Self {
+        Self { provider, ..self.clone() }
+    }
+
+    /// A path of the same server, beside its base. Every piece is one segment.
+    #[must_use]
+    pub fn beside(&self, pieces: &[&str]) -> Url {
+        let mut root = self.clone();
+        root.base.set_path("");
+        root.at(pieces)
+    }
+
+    /// A piece below the base.
+    #[must_use]
+    pub fn below(&self, piece: &str) -> Url {
+        self.at(&[piece])
     }
 
     /// Variables with the key, in order. For any compatible server they go by its host, so
@@ -330,7 +358,7 @@ pub fn request(
             headers.push(("anthropic-beta", beta.to_owned()));
         }
     }
-    let secret = secret(endpoint, key)?;
+    let secret = secret_header(endpoint, key)?;
     Ok(Request { url, headers, secret, body: body.to_string().into_bytes() })
 }
 
@@ -350,7 +378,11 @@ fn check_names(tools: &[Tool]) -> Result<(), String> {
     Ok(())
 }
 
-fn secret(
+/// The header with the key: for the host of this endpoint, and for no other.
+///
+/// # Errors
+/// When there has to be one and is none, or it has what no header can hold.
+pub fn secret_header(
     endpoint: &Endpoint,
     key: Option<&Secret>,
 ) -> Result<Option<(&'static str, SecretHeader)>, RequestError> {

@@ -132,7 +132,9 @@ impl Build<'_, '_> {
     /// A model API without a model of its own.
     fn some_model(&mut self, backend: &Item, provider: &'static Provider) {
         let given = ["model", "deployment_name", "azure_deployment"];
-        if provider.model.is_none() && given.iter().all(|key| backend.get(key).is_none()) {
+        // A server that its user runs is asked for its model.
+        let open = provider.model.is_none() && !provider.is_local_server();
+        if open && given.iter().all(|key| backend.get(key).is_none()) {
             let message = format!("{} has no model of its own", provider.name);
             self.missing(backend, "model", message, "name one, as the provider calls it");
         }

@@ -21,7 +21,7 @@ use cordon_dialogue::{
     Dialogue, Ended, Given, Kept, Looker, Lookers, Media, TellFailed, Teller, Toolbox, Tools,
 };
 use cordon_mcp::{Host, Inside};
-use cordon_models::{Asks as _, Client, Model};
+use cordon_models::{AskError, Client, Model, SettleError, settle};
 use cordon_proto::v1::{SessionEvent, TurnEnded, TurnStarted, event::Kind};
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -75,9 +75,18 @@ impl Agent {
         let refused = |why: String| Trouble::Backend(redactor.text(&why));
         let target = target(&self.planned.context).map_err(|e| refused(e.to_string()))?;
         let client = life.shared.models().map_err(refused)?;
+        let settled = tokio::select! {
+            settled = settle(target, &agent.api.lmstudio, &client, &life.stop) => settled,
+            () = tokio::time::sleep_until(deadline) => return Ok((End::TimedOut, deadline_of)),
+        };
+        let target = match settled {
+            Ok(target) => target,
+            Err(SettleError::Ask(AskError::Cancelled)) => return Ok((End::Cancelled, String::new())),
+            Err(error) => return Err(refused(error.to_string())),
+        };
         let model = Model::new(target, &client);
-        if agent.api.limits.cost_micros.is_some() && model.cost(&Default::default()).is_none() {
-            let name = agent.model.as_deref().unwrap_or_default();
+        if agent.api.limits.cost_micros.is_some() && !model.price_known() {
+            let name = &model.target().settings.model;
             let why =
                 format!("max_cost_usd cannot hold: nobody knows what {name} costs; use max_tokens_total");
             return Err(refused(why));
