@@ -73,8 +73,20 @@ fn own_keys(kind: BackendKind) -> Vec<&'static str> {
     keys
 }
 
+/// The same for a model API, with what its provider can be told.
 fn settings_of(provider: &'static Provider) -> Vec<&'static str> {
-    Setting::ALL.iter().filter(|s| provider.takes(**s)).map(|s| s.name()).collect()
+    let takes = |setting: Option<Setting>| setting.is_none_or(|s| provider.takes(s));
+    let rows = honour::API_ROWS.iter().filter(|row| takes(row.setting)).map(|row| row.key);
+    let inner = Setting::ALL.iter().filter(|s| provider.takes(**s)).map(|s| s.name());
+    let own = own_keys(BackendKind::Api(provider)).into_iter();
+    let mut keys: Vec<&str> = own.filter(|key| !honour::elsewhere(provider, key)).collect();
+    for key in inner.chain(rows) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys.retain(|key| *key != "enable_web_search" || provider.takes(Setting::WebSearch));
+    keys
 }
 
 /// Who is asked for an agent whose backend is a model API, as far as its file and the variables

@@ -331,6 +331,15 @@ const fn api(key: &'static str, setting: Option<Setting>, how: &'static str) -> 
     ApiRow { key, setting, how }
 }
 
+/// The keys that say where Azure is, for those that reach a model through it.
+pub(crate) const AZURE_KEYS: [&str; 4] =
+    ["azure_endpoint", "azure_deployment", "deployment_name", "api_version"];
+
+/// Whether a key of the first table is another provider's.
+pub(crate) fn elsewhere(provider: &cordon_providers::Provider, key: &str) -> bool {
+    AZURE_KEYS.contains(&key) && provider.name != "azure_openai"
+}
+
 const BY_DAEMON: &str = "by the daemon, between two requests";
 
 /// The keys that only model APIs know. Those inside `reasoning` are checked where it is.

@@ -76,7 +76,7 @@ impl Build<'_, '_> {
             }
         }
         if provider.name != "azure_openai" {
-            for key in ["azure_endpoint", "azure_deployment", "deployment_name", "api_version"] {
+            for key in honour::AZURE_KEYS {
                 let Some(item) = backend.get(key) else { continue };
                 let message = format!("{} cannot honour {}", provider.name, Quoted(key));
                 let help = "backends that have it: azure_openai, codex, copilot";
