@@ -50,6 +50,32 @@ fn every_example_is_valid() {
     }
 }
 
+#[test]
+fn every_example_of_a_model_api_is_valid() {
+    let mut kinds = Vec::new();
+    for entry in fs::read_dir(directory().join("seed/api")).unwrap() {
+        let file = entry.unwrap().path();
+        let parsed = check(&file, &BTreeMap::new());
+        assert_eq!(parsed.problems, [], "{}", file.display());
+        kinds.extend(parsed.file.unwrap().agents.iter().map(|a| a.backend.name()));
+        let value: Value = serde_yaml::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        assert!(accepts(&schema(), &value), "{}", file.display());
+    }
+    kinds.sort_unstable();
+    let all = [
+        "azure_openai",
+        "chatcompletion",
+        "claude",
+        "gemini",
+        "grok",
+        "inference",
+        "lmstudio",
+        "openai",
+        "zai",
+    ];
+    assert_eq!(kinds, all);
+}
+
 /// Follows the parts of JSON schema that `schema` uses.
 fn accepts(schema: &Value, value: &Value) -> bool {
     if let Some(any) = schema["anyOf"].as_array() {
