@@ -7,6 +7,7 @@ mod daemon;
 mod docker;
 mod local;
 mod mcp;
+mod models;
 mod report;
 mod snapshots;
 mod spec;
@@ -42,6 +43,9 @@ async fn main() {
     }
     if wanted("snapshots") {
         snapshots::all(&mut report, rounds.min(3));
+    }
+    if wanted("models") {
+        models::all(&mut report, rounds).await;
     }
     println!("{}", report.table());
     let file = std::env::args().nth(2).unwrap_or_else(|| "build/bench.json".to_owned());
