@@ -7,3 +7,4 @@ pub mod harness;
 pub mod matrix;
 pub mod provider;
 pub mod tokens;
+pub mod vendor;

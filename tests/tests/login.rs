@@ -1,13 +1,14 @@
 //! `cordon login`: the real Codex and Copilot log in with their device codes, the real Gemini CLI
-//! as far as no server of Google's is needed, and programs in their places do what they should not.
+//! with the code of a page, and programs in their places do what they should not.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use cordon_tests::{
     harness::{
-        Host, User, codex, copilot, copilot_cache, gemini, need_image, node, processes_mentioning, skipped,
-        wait_until,
+        Host, User, codex, copilot, copilot_cache, gemini, need_image, need_root, node, processes_mentioning,
+        skipped, wait_until,
     },
     tokens::{GITHUB_TOKEN, TokenServer},
+    vendor::Vendor,
 };
 use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -489,4 +490,31 @@ fn a_key_is_kept_for_agents_and_shown_to_nobody() {
     let _ = Person::runs(&host, &["login", "openai"]).ends();
     let _ = host.cordon(["logout", "openai"]).expect_code(0);
     assert_eq!(logins(&host).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_real_gemini_logs_in_with_the_code_of_the_page() {
+    if skipped("clis") || skipped("root") {
+        return;
+    }
+    need_root();
+    let mut host = Host::without_daemon(User::Tester);
+    let names = ["oauth2.googleapis.com", "www.googleapis.com", "cloudcode-pa.googleapis.com"];
+    let vendor = Vendor::begin(&host.path("vendor"), &names);
+    let programs = host.path("programs");
+    fs::create_dir(&programs).unwrap();
+    std::os::unix::fs::symlink(gemini(), programs.join("gemini")).unwrap();
+    std::os::unix::fs::symlink(node(), programs.join("node")).unwrap();
+    host.set_env("PATH", &format!("{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", programs.display()));
+    host.start_daemon();
+    let mut person = Person::runs(&host, &["login", "gemini_cli"]);
+    person.until(&host, "Enter the authorization code");
+    person.types("the-code-of-the-page\r");
+    let (code, seen) = person.ends();
+    assert_eq!(code, 0, "{seen}\n--- {:?}\n--- daemon\n{}", vendor.seen(), host.log());
+    assert!(seen.contains("logged in") && vendor.seen().contains(&"logged in".to_owned()), "{seen}");
+    let file = kept_of(&host, "gemini_cli").join("login/oauth_creds.json");
+    assert!(fs::read_to_string(file).unwrap().contains("refresh-token-0"));
+    let listed = logins(&host);
+    assert_eq!((&listed[0]["backend"], &listed[0]["renewable"]), (&"gemini_cli".into(), &true.into()));
 }

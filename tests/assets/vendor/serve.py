@@ -42,6 +42,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             else:
                 seen("refused")
                 status, out = 400, b'{"error":"invalid_grant"}'
+        elif path == "/token":
+            known = b"code=the-code-of-the-page" in body
+            seen("logged in" if known else "refused")
+            status = 200 if known else 400
+            out = json.dumps({"access_token": "access-token-0", "refresh_token": "refresh-token-0", "expires_in": 3599,
+                              "token_type": "Bearer"} if known else {"error": "invalid_grant"}).encode()
         elif path == "/v1/messages":
             seen("asked with " + (self.headers.get("authorization") or "nothing"))
             kind = "text/event-stream"

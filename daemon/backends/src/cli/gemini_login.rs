@@ -69,6 +69,8 @@ fn signing_in(surroundings: &Surroundings<'_>) -> Result<SigningIn, BackendError
             ("GEMINI_CLI_NO_RELAUNCH", "true"),
             ("GEMINI_TELEMETRY_ENABLED", "false"),
             ("GEMINI_SANDBOX", "false"),
+            // What this machine trusts, beside what Node brings: there may be a proxy on the way.
+            ("NODE_USE_SYSTEM_CA", "1"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec(),
