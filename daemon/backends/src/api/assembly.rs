@@ -3,7 +3,7 @@
 
 use super::{
     Answer, ApiError, Arguments, Broken, Call, Event, Item, Limits, Opaque, Origin, Reasoning, Stop, Text,
-    Usage, Written, limits::NAME,
+    Usage, Written, limits::NAME, value::weight,
 };
 use crate::text::clip;
 use serde_json::Value;
@@ -131,7 +131,7 @@ impl Assembly {
 
     /// Keeps what only the provider understands; `size` is at least that of its text.
     pub(super) fn keep(&mut self, json: Value, size: usize) -> Result<Slot, ApiError> {
-        self.charge(size)?;
+        self.charge(size.saturating_add(weight(&json)))?;
         self.open(Piece::Kept(json))
     }
 
@@ -166,7 +166,7 @@ impl Assembly {
 
     /// What has to go back with a part; `size` is at least that of its text.
     pub(super) fn seal(&mut self, slot: Slot, json: Value, size: usize) -> Result<(), ApiError> {
-        self.charge(size)?;
+        self.charge(size.saturating_add(weight(&json)))?;
         match self.slots.get_mut(slot) {
             Some(Piece::Text(_, opaque) | Piece::Reasoning(_, opaque)) => *opaque = Some(json),
             Some(Piece::Call(call)) => call.opaque = Some(json),
@@ -292,6 +292,7 @@ impl Assembly {
 
     /// A call is written. Nothing at all counts as no arguments.
     pub(super) fn close_call(&mut self, slot: Slot, each: Sink<'_>) -> Result<(), ApiError> {
+        let mut values = 0;
         let call = self.call(slot)?;
         if call.end == End::Open {
             let empty = call.text.trim().is_empty();
@@ -301,6 +302,7 @@ impl Assembly {
             // Read again at the end: a second copy of it all would double what is kept.
             call.end = match Arguments::parse(std::mem::take(&mut call.text)) {
                 Ok(arguments) => {
+                    values = arguments.object().values().map(weight).sum();
                     call.text = arguments.into();
                     End::Whole { empty }
                 }
@@ -310,7 +312,7 @@ impl Assembly {
         call.closed = true;
         let broken = if let End::Broken(broken) = &call.end { Some(broken.clone()) } else { None };
         each(Event::CallEnd { index: call.index, broken });
-        Ok(())
+        self.charge(values)
     }
 
     /// Closes the calls that are not closed yet, in their order.

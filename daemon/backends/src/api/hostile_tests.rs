@@ -127,6 +127,35 @@ fn answers_of_any_size_cost_no_more_than_the_limits() {
     }
 }
 
+/// `[],` is three bytes on the wire, and many times that in memory.
+#[test]
+fn what_goes_back_to_a_provider_is_weighed_with_its_values() {
+    let many = vec![json!([]); 10_000];
+    for protocol in ALL {
+        let event = |n: usize| match protocol {
+            Protocol::Responses => {
+                json!({"type": "response.output_item.done", "output_index": n, "item": {"type": "web_search_call", "a": many}})
+            }
+            Protocol::Chat => {
+                json!({"choices": [{"delta": {"reasoning_details": [{"type": "x", "index": n, "a": many}]}}]})
+            }
+            Protocol::Messages => {
+                json!({"type": "content_block_start", "index": n, "content_block": {"type": "redacted_thinking", "a": many}})
+            }
+            Protocol::Generate => json!({"candidates": [{"content": {"parts": [{"executableCode": many}]}}]}),
+        };
+        let pieces: Vec<Vec<u8>> = (0..60).map(|n| sse(&[event(n)])).collect();
+        let heard = hear(protocol, pieces.iter().map(Vec::as_slice));
+        assert!(matches!(heard.end, Err(ApiError::TooMuch { what: "bytes to be kept", .. })), "{protocol}");
+    }
+    let arguments = format!("{{\"a\":{}}}", json!(vec![json!([]); 100_000]));
+    let call = |n: usize| json!({"choices": [{"delta": {"tool_calls": [{"index": n, "id": "", "function": {"name": "t", "arguments": arguments}}]}}]});
+    let mut pieces: Vec<Vec<u8>> = (0..8).map(|n| sse(&[call(n)])).collect();
+    pieces.push(sse(&[json!({"choices": [{"delta": {}, "finish_reason": "stop"}]})]));
+    let heard = hear(Protocol::Chat, pieces.iter().map(Vec::as_slice));
+    assert!(matches!(heard.end, Err(ApiError::TooMuch { what: "bytes to be kept", .. })));
+}
+
 #[test]
 fn what_is_no_stream_is_told_by_what_it_is() {
     for protocol in ALL {

@@ -77,6 +77,19 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 }
 
+/// What a value takes beside its text, roughly.
+const VALUE: usize = 64;
+
+/// What the values in a value take beside their text: `[],` is three bytes of it.
+pub(super) fn weight(value: &Value) -> usize {
+    VALUE
+        + match value {
+            Value::Array(items) => items.iter().map(weight).sum(),
+            Value::Object(members) => members.values().map(weight).sum(),
+            _ => 0,
+        }
+}
+
 /// A member that is a text and not empty.
 pub(super) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key).and_then(Value::as_str).filter(|t| !t.is_empty())

@@ -4,7 +4,7 @@ use super::super::{
     Answer, ApiError, Failure, Limits, Origin, Stop, Usage,
     assembly::{Assembly, Sink, Slot},
     stream::Parser,
-    value::{append, count, list, text},
+    value::{append, count, list, text, weight},
 };
 use crate::text::{MAX_LINE, clip};
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ impl Reader {
         }
         let details = list(delta, "reasoning_details");
         if !details.is_empty() {
-            self.answer.grow(size)?;
+            self.answer.grow(details.iter().map(weight).fold(size, usize::saturating_add))?;
             for detail in details {
                 self.detail(detail, plain.is_none(), each)?;
             }
