@@ -27,7 +27,8 @@ pub fn is_link_local(address: IpAddr) -> bool {
 }
 
 /// Metadata services whose addresses are not link-local: they look private, or like anybody's.
-const METADATA: [&str; 3] = ["100.100.100.200", "fd00:ec2::254", "168.63.129.16"];
+const METADATA: [&str; 6] =
+    ["100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254", "fd00:42::42"];
 
 /// Whether an address is where a cloud tells its machines their secrets, or could be: all of what
 /// is link-local counts.
@@ -186,6 +187,9 @@ mod tests {
             "100.100.100.200",
             "168.63.129.16",
             "fd00:ec2::254",
+            "fd20:ce::254",
+            "fd00:42::42",
+            "192.0.0.192",
             "::ffff:169.254.169.254",
             "::ffff:100.100.100.200",
             "64:ff9b::168.63.129.16",
