@@ -1,9 +1,10 @@
 //! Calls of one answer.
 
-use crate::{TellFailed, ToolFailed, asking::cut, planning, toolbox::Came, turn::Dialogue};
+use crate::{TellFailed, ToolFailed, asking::cut, bounds, planning, toolbox::Came, turn::Dialogue};
 use cordon_backends::api::{Arguments, Call, CallResult, Item, Part, Usage, Written};
 use cordon_proto::v1::{ToolCallEvent, WarningEvent, event::Kind};
 use futures_util::{StreamExt as _, stream};
+use std::sync::atomic::Ordering;
 
 /// A result of a tool that is not Cordon's own is put into the workspace when it is longer.
 const LARGE: usize = 64 << 10;
@@ -43,7 +44,7 @@ impl Dialogue<'_> {
     async fn one(&self, call: Call) -> Result<(Item, Spent), CallsFailed> {
         let came = match self.admitted(&call) {
             Ok((own, arguments)) => match self.given.tools.call(&own, arguments.object().clone()).await {
-                Ok(came) => self.bounded(&call, &own, came).await?,
+                Ok(came) => self.fitting(self.bounded(&call, &own, bounds::gathered(came)).await?),
                 Err(ToolFailed::NotCalled(why)) => self.refused(&call, &why).await?,
                 Err(ToolFailed::Broken(why)) => return Err(CallsFailed::Broken(why)),
             },
@@ -52,6 +53,22 @@ impl Dialogue<'_> {
         let parts = came.parts.into_iter().map(|part| self.hidden(part)).collect();
         let result = CallResult { id: call.id, name: call.name, parts, failed: came.failed };
         Ok((Item::Result(result), came.spent))
+    }
+
+    /// The result, or word that there is no room for it. Nobody waits for the others of one answer:
+    /// each takes its room when it comes.
+    fn fitting(&self, came: Came) -> Came {
+        let size = bounds::bytes_of_parts(&came.parts);
+        if self.held.fetch_add(size, Ordering::Relaxed).saturating_add(size) <= self.room.full {
+            return came;
+        }
+        self.held.fetch_sub(size, Ordering::Relaxed);
+        Came {
+            parts: vec![Part::Text(format!(
+                "The result has {size} bytes, for which there is no room. Ask for less."
+            ))],
+            ..came
+        }
     }
 
     /// The tool that is meant, when it may be called with this.
@@ -73,12 +90,14 @@ impl Dialogue<'_> {
 
     /// A call that was not made is told of here: nobody else saw it.
     async fn refused(&self, call: &Call, why: &str) -> Result<Came, TellFailed> {
+        // Redacted before it is cut: half a secret is one, too.
+        let plain = |text: &str| self.given.redactor.text(text);
         let event = ToolCallEvent {
-            id: call.id.chars().take(TOLD).collect(),
-            name: call.name.chars().take(TOLD).collect(),
+            id: plain(&call.id).chars().take(TOLD).collect(),
+            name: plain(&call.name).chars().take(TOLD).collect(),
             arguments: String::new(),
             status: "failed".to_owned(),
-            result: cut(why),
+            result: cut(&plain(why)),
         };
         self.tell(vec![Kind::ToolCall(event)]).await?;
         Ok(Came::text(why, true))

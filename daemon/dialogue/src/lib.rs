@@ -4,6 +4,7 @@
 //! and touches no file: models and tools are given, and what happens is told to a [`Teller`].
 
 mod asking;
+mod bounds;
 mod budget;
 mod calls;
 mod compact;

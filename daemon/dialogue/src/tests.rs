@@ -194,8 +194,8 @@ impl Default for Turn {
 }
 
 impl Turn {
-    async fn take(&self, model: &Scripted, conversation: Conversation) -> Ended {
-        let given = Given {
+    fn given<'a>(&'a self, model: &'a Scripted) -> Given<'a> {
+        Given {
             model,
             tools: &self.tools,
             teller: &self.heard,
@@ -204,8 +204,11 @@ impl Turn {
             redactor: Redactor::new(&["sk-secret".to_owned()]),
             cancel: &self.cancel,
             deadline: Instant::now() + self.within,
-        };
-        Dialogue::new(given, conversation).turn("do it").await.unwrap()
+        }
+    }
+
+    async fn take(&self, model: &Scripted, conversation: Conversation) -> Ended {
+        Dialogue::new(self.given(model), conversation).turn("do it").await.unwrap()
     }
 }
 
@@ -331,6 +334,56 @@ async fn a_large_result_lies_in_the_workspace_and_the_model_has_a_pointer() {
     let kept = turn.tools.kept.lock().unwrap();
     assert_eq!(kept.len(), 1);
     assert!(kept[0].1.len() > 200_000 && !kept[0].1.contains("sk-secret"));
+}
+
+/// Its server counts nothing, and there is no window.
+#[tokio::test]
+async fn a_conversation_outgrows_no_daemon() {
+    let large = |id: &str| call(id, "execute_command", json!({"size": 40_000}));
+    let calls = ["a", "b", "c"].map(large).to_vec();
+    let model = Scripted::new(vec![
+        answer(Stop::End, calls),
+        answer(Stop::End, vec![text("so far")]),
+        answer(Stop::End, vec![text("done")]),
+    ]);
+    let turn = Turn { limits: TurnLimits { at_once: 1, ..TurnLimits::default() }, ..Turn::default() };
+    let mut dialogue = Dialogue::new(turn.given(&model), Conversation::default());
+    dialogue.room = bounds::Room { most: 60_000, full: 90_000 };
+    let ended = dialogue.turn("do it").await.unwrap();
+    assert_eq!(ended.outcome, Outcome::Success, "{ended:?}");
+    assert!(
+        turn.heard
+            .kept()
+            .items
+            .iter()
+            .any(|i| matches!(i, Item::User(parts) if bounds::bytes_of_parts(parts) < 60_000))
+    );
+    assert!(model.asked.lock().unwrap().iter().all(|(asked, ..)| bounds::bytes_of(&asked.items) < 100_000));
+    let before = results(&model.asked(1));
+    assert!(before.iter().any(|r| r.1.contains("there is no room")), "{}", before.len());
+
+    // What cannot be made shorter is the end.
+    let model = Scripted::new(vec![
+        answer(Stop::End, vec![large("a")]),
+        answer(Stop::End, vec![text(&"y".repeat(70_000))]),
+    ]);
+    let mut dialogue = Dialogue::new(turn.given(&model), Conversation::default());
+    dialogue.room = bounds::Room { most: 30_000, full: 90_000 };
+    let ended = dialogue.turn("do it").await.unwrap();
+    assert_eq!(ended.outcome, Outcome::AgentFailed);
+    assert!(ended.message.contains("cannot be made shorter"), "{}", ended.message);
+}
+
+#[tokio::test]
+async fn a_key_that_is_called_like_a_tool_is_told_to_nobody() {
+    let model = Scripted::new(vec![
+        answer(Stop::End, vec![call("sk-secret", "sk-secret", json!({}))]),
+        answer(Stop::End, vec![text("done")]),
+    ]);
+    let turn = Turn::default();
+    turn.take(&model, Conversation::default()).await;
+    let told = format!("{:?}", turn.heard.0.lock().unwrap());
+    assert!(told.contains("There is no tool") && !told.contains("sk-secret"), "{told}");
 }
 
 fn shown(own: &str) -> String {

@@ -1,6 +1,7 @@
 use crate::{
     TellFailed, Teller, Toolbox,
     asking::{self, cut},
+    bounds,
     budget::Budget,
     calls::CallsFailed,
     compact, kept,
@@ -15,7 +16,10 @@ use cordon_config::TurnLimits;
 use cordon_models::{Ask, AskError, Asks};
 use cordon_proto::v1::{Outcome, WarningEvent, event::Kind};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +77,9 @@ pub struct Dialogue<'a> {
     budget: Budget,
     /// Counts the answers of the conversation.
     pub(crate) serial: u64,
+    /// About how many bytes the conversation takes, with the results that are to come into it.
+    pub(crate) held: AtomicUsize,
+    pub(crate) room: bounds::Room,
     /// Tokens of the conversation and how many things had been said, when a server last counted.
     counted: Option<(u64, usize)>,
 }
@@ -107,7 +114,19 @@ impl<'a> Dialogue<'a> {
         }
         let serial = conversation.items.len() as u64;
         let budget = Budget::new(given.limits.clone());
-        Self { given, conversation, offered, names, own, budget, serial, counted: None }
+        let held = AtomicUsize::new(bounds::bytes_of(&conversation.items));
+        Self {
+            given,
+            conversation,
+            offered,
+            names,
+            own,
+            budget,
+            serial,
+            held,
+            room: bounds::ROOM,
+            counted: None,
+        }
     }
 
     /// Takes the turn.
@@ -128,8 +147,12 @@ impl<'a> Dialogue<'a> {
             if let Some(why) = self.budget.reached() {
                 return Ok(Ended::new(Outcome::AgentFailed, why));
             }
-            if let Some(ended) = self.fit(false).await? {
+            if let Some(ended) = self.fit(self.is_large()).await? {
                 return Ok(ended);
+            }
+            if self.is_large() {
+                let words = "the conversation is larger than 64 MB, and cannot be made shorter";
+                return Ok(Ended::new(Outcome::AgentFailed, words));
             }
             let answer = match self.ask(Choice::Auto).await? {
                 Ok(answer) => answer,
@@ -144,6 +167,10 @@ impl<'a> Dialogue<'a> {
                 Next::End(ended) => return Ok(ended),
             }
         }
+    }
+
+    fn is_large(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > self.room.most
     }
 
     async fn answered(
@@ -246,6 +273,10 @@ impl<'a> Dialogue<'a> {
     async fn say(&mut self, items: Vec<Item>) -> Result<(), TellFailed> {
         for item in items {
             self.tell(vec![kept::said(&item, false, &self.given.redactor)]).await?;
+            // A result took its room when it came.
+            if !matches!(item, Item::Result(_)) {
+                self.held.fetch_add(bounds::bytes_of([&item]), Ordering::Relaxed);
+            }
             self.conversation.items.push(item);
         }
         Ok(())
@@ -329,6 +360,7 @@ impl<'a> Dialogue<'a> {
             };
             self.conversation.items = compact::shortened(&self.conversation, &summary, from);
         }
+        self.held = AtomicUsize::new(bounds::bytes_of(&self.conversation.items));
         for (number, item) in self.conversation.items.iter().enumerate() {
             self.tell(vec![kept::said(item, number == 0, &self.given.redactor)]).await?;
         }
