@@ -1,7 +1,7 @@
 use crate::testing::{context, turn};
 use crate::{Context, KEY_FILE, Kept, LOGIN_KINDS, LoginKind, LoginServers, LoginSource, Step, Surroundings};
 use crate::{backend, login::testing::token};
-use cordon_config::BackendKind;
+use cordon_config::{BackendKind, Secret};
 use cordon_sandbox::WallKind;
 use proptest::prelude::*;
 use serde_json::json;
@@ -79,6 +79,28 @@ fn of_every_program_the_same_order_holds() {
         put(&context.logins.join(name).join(KEY_FILE), "two\nlines");
         let unusable = backend(kind.backend).needs(&context).unwrap_err().to_string();
         assert!(unusable.contains("line break") && !unusable.contains("two"), "{name}: {unusable}");
+    }
+}
+
+#[test]
+fn a_key_of_the_file_goes_where_the_file_says_also_for_another_model() {
+    let home = tempfile::tempdir().unwrap();
+    for name in ["chatcompletion", "openai", "claude"] {
+        let provider = crate::api::provider(name).unwrap();
+        let mut context = context(BackendKind::Api(provider), home.path());
+        context.agent.base_url = Some("https://inhouse.test/v1".into());
+        context.agent.api_key = Some(Secret::new("sk-inhouse".into()));
+        let of = |name: &str, base| {
+            let other = crate::api::provider(name).unwrap();
+            crate::api::target_of(&context, other, base, Some("m2"))
+        };
+        let same = of(name, None).unwrap();
+        assert_eq!(same.endpoint.host().0, "inhouse.test", "{name}");
+        assert_eq!(same.key.unwrap().reveal(), "sk-inhouse");
+        // Another provider gets neither.
+        let other = of("vllm", None).unwrap();
+        assert_eq!(other.endpoint.host().0, "localhost");
+        assert!(other.key.is_none_or(|key| key.reveal() != "sk-inhouse"));
     }
 }
 

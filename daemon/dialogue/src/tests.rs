@@ -340,9 +340,9 @@ async fn a_large_result_lies_in_the_workspace_and_the_model_has_a_pointer() {
 #[tokio::test]
 async fn a_conversation_outgrows_no_daemon() {
     let large = |id: &str| call(id, "execute_command", json!({"size": 40_000}));
-    let calls = ["a", "b", "c"].map(large).to_vec();
     let model = Scripted::new(vec![
-        answer(Stop::End, calls),
+        answer(Stop::End, vec![large("a")]),
+        answer(Stop::End, vec![large("b"), large("c")]),
         answer(Stop::End, vec![text("so far")]),
         answer(Stop::End, vec![text("done")]),
     ]);
@@ -359,7 +359,7 @@ async fn a_conversation_outgrows_no_daemon() {
             .any(|i| matches!(i, Item::User(parts) if bounds::bytes_of_parts(parts) < 60_000))
     );
     assert!(model.asked.lock().unwrap().iter().all(|(asked, ..)| bounds::bytes_of(&asked.items) < 100_000));
-    let before = results(&model.asked(1));
+    let before = results(&model.asked(2));
     assert!(before.iter().any(|r| r.1.contains("there is no room")), "{}", before.len());
 
     // What cannot be made shorter is the end.

@@ -60,14 +60,15 @@ pub fn target_of(
     };
     let port = (provider.name == "lmstudio").then_some(options.lmstudio.port).flatten();
     let local = port.map(|port| format!("http://localhost:{port}/v1"));
+    // Of the agent file all is for the backend that it names: its key, and with it its address.
+    let own = provider_of(&context.agent) == Some(provider);
+    let base_url = base_url.or_else(|| context.agent.base_url.as_deref().filter(|_| own));
     let base = base_url.or(local.as_deref()).or_else(|| variable(provider.base_url_variables));
     let version = options.azure_version.as_deref().or_else(|| {
         (provider.name == "azure_openai").then(|| variable(&["AZURE_OPENAI_API_VERSION"])).flatten()
     });
     let endpoint = Endpoint::new(provider, base, version).map_err(|e| invalid(&e))?;
     let variables = endpoint.key_variables();
-    // A key in the agent file is for the backend that the file names.
-    let own = provider_of(&context.agent) == Some(provider);
     let key = if own { credential::key(context, variables)? } else { variable(variables).map(str::to_owned) };
     // One that Cordon keeps is shown to its provider's own hosts alone.
     let keeper = provider_of_host(endpoint.host().0).filter(|_| !endpoint.is_clear());
