@@ -21,7 +21,7 @@ const TEXT: usize = 64 << 10;
 /// Pieces of one result.
 const PIECES: usize = 100;
 /// Pictures and sounds of one result: what a file of 16 MB takes.
-const MEDIA: usize = 24 << 20;
+pub(crate) const MEDIA: usize = 24 << 20;
 /// What a value or a piece takes beside its text, roughly.
 const VALUE: usize = 64;
 

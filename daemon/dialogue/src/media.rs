@@ -1,7 +1,7 @@
 //! Tools that have another model look at what the agent may read: the file goes through the
 //! sandbox's own tools, and so through the policy, and its content to the model.
 
-use crate::{Came, ToolFailed, ToolInfo, Toolbox, toolbox::came};
+use crate::{Came, ToolFailed, ToolInfo, Toolbox, asking::cut, bounds, toolbox::came};
 use async_trait::async_trait;
 use cordon_backends::{
     Redactor,
@@ -116,8 +116,14 @@ impl Media {
         };
         let kind = KINDS.iter().find(|(tool, _, _)| *tool == name).map(|(_, kind, _)| *kind);
         let mut parts = vec![Part::Text(question.to_owned())];
+        let mut left = bounds::MEDIA;
         for path in paths {
-            parts.extend(self.read(path, kind, arguments).await?);
+            let more = self.read(path, kind, arguments).await?;
+            let Some(rest) = left.checked_sub(bounds::bytes_of_parts(&more)) else {
+                return Ok(Came::text("the files are too large together: name fewer of them", true));
+            };
+            left = rest;
+            parts.extend(more);
         }
         for part in &parts {
             if let Part::Media { mime, .. } = part
@@ -187,6 +193,8 @@ impl Media {
                 });
                 let text = texts.collect::<Vec<_>>().join("\n");
                 let cost = answer.usage.cost_micros.or_else(|| looker.model.cost(&answer.usage));
+                // The words of a server, which may be any.
+                let text = cut(&text);
                 let text = if text.is_empty() { "(the model said nothing)".to_owned() } else { text };
                 Came { spent: Some((answer.usage, cost)), ..Came::text(text, false) }
             }
