@@ -3,10 +3,13 @@
 use crate::{Network, PathEntry, PathSource, Runtime, SandboxSpec};
 use cordon_policy::Access;
 use cordon_proto::guest as pb;
-use std::{os::unix::ffi::OsStrExt as _, path::Path};
+use std::{ops::RangeInclusive, os::unix::ffi::OsStrExt as _, path::Path};
 
-/// Output that the guest keeps of each process while nobody reads.
-const OUTPUT_BUFFER: u64 = 4 << 20;
+/// Output that the guest keeps of each process while nobody reads. Some programs lose at their end
+/// what has not been taken from them, and print 30 MB in one event before it.
+const OUTPUT_BUFFER: RangeInclusive<u64> = 4 << 20..=64 << 20;
+/// It counts as the sandbox's memory: of what that may have, no more than this part.
+const OUTPUT_PART: u64 = 16;
 
 /// Where programs and their libraries are. Optional, because images differ.
 const PROGRAMS: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt"];
@@ -58,10 +61,14 @@ pub(crate) fn boot(spec: &SandboxSpec) -> pb::Boot {
                 target: target(&forward.host, forward.target_port),
             })
             .collect(),
-        output_buffer_bytes: OUTPUT_BUFFER,
+        output_buffer_bytes: output_buffer(spec.limits.memory_bytes),
         local: None,
         call: is_gvisor(spec),
     }
+}
+
+fn output_buffer(memory: u64) -> u64 {
+    (memory / OUTPUT_PART).clamp(*OUTPUT_BUFFER.start(), *OUTPUT_BUFFER.end())
 }
 
 /// What the tools inside decide by: the same rules that the rest of the wall was made from.
@@ -181,6 +188,15 @@ fn granted(entry: &PathEntry) -> Option<pb::Access> {
 mod tests {
     use super::*;
     use crate::{PathKind, fixture};
+
+    #[test]
+    fn what_nobody_has_read_is_kept_within_the_sandboxs_memory() {
+        for (memory, kept) in
+            [(64 << 20, 4 << 20), (512 << 20, 32 << 20), (4 << 30, 64 << 20), (u64::MAX, 64 << 20)]
+        {
+            assert_eq!(output_buffer(memory), kept);
+        }
+    }
 
     #[test]
     fn the_guests_own_directory_is_never_granted() {
