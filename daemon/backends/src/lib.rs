@@ -22,6 +22,7 @@ mod lines;
 mod login;
 mod process;
 mod program;
+mod python;
 mod redact;
 mod replay;
 mod servers;
@@ -43,6 +44,7 @@ pub use kept::{
     LoginSource, Renewal, Room, SigningIn, Surroundings, login_kind,
 };
 pub use keys::{KEY_FILE, check as check_key, kept as kept_key};
+pub use python::{Python, python_at, python_on};
 pub use redact::{REDACTED, Redactor};
 pub use session::{session_paths, session_paths_of};
 pub use shells::key_in_shells;
@@ -60,6 +62,7 @@ pub fn backend(kind: BackendKind) -> &'static dyn Backend {
         BackendKind::Copilot => &cli::copilot::Copilot,
         BackendKind::Command => &command::Command,
         BackendKind::Replay => &replay::Replay,
-        BackendKind::Api(_) | BackendKind::Ag2 => &api::ModelApi,
+        BackendKind::Ag2 => &cli::ag2::Ag2,
+        BackendKind::Api(_) => &api::ModelApi,
     }
 }

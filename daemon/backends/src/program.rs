@@ -269,7 +269,7 @@ fn expand(root: &Path, pattern: &str) -> Vec<PathBuf> {
     found
 }
 
-fn outside_system(path: PathBuf) -> Vec<PathBuf> {
+pub(crate) fn outside_system(path: PathBuf) -> Vec<PathBuf> {
     if SYSTEM.iter().any(|s| path.starts_with(s)) { Vec::new() } else { vec![path] }
 }
 
@@ -277,7 +277,7 @@ fn is_executable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-fn is_native(path: &Path) -> bool {
+pub(crate) fn is_native(path: &Path) -> bool {
     let mut magic = [0; 4];
     // Whoever arranged the search path may have put a FIFO there.
     let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits();

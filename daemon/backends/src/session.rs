@@ -16,15 +16,16 @@ pub fn session_paths(kind: BackendKind) -> &'static [&'static str] {
             &[".gemini/projects.json", ".gemini/tmp/*/.project_root", ".gemini/tmp/*/chats"]
         }
         BackendKind::Copilot => &[".copilot/session-state"],
-        BackendKind::Command | BackendKind::Replay | BackendKind::Api(_) | BackendKind::Ag2 => &[],
+        BackendKind::Ag2 => &[".cordon-ag2/sessions"],
+        BackendKind::Command | BackendKind::Replay | BackendKind::Api(_) => &[],
     }
 }
 
 /// As [`session_paths`], of the backend with this `type:`.
 #[must_use]
 pub fn session_paths_of(name: &str) -> &'static [&'static str] {
-    use BackendKind::{ClaudeCode, Codex, Copilot, GeminiCli};
-    let kind = [Codex, ClaudeCode, GeminiCli, Copilot].into_iter().find(|kind| kind.name() == name);
+    use BackendKind::{Ag2, ClaudeCode, Codex, Copilot, GeminiCli};
+    let kind = [Codex, ClaudeCode, GeminiCli, Copilot, Ag2].into_iter().find(|kind| kind.name() == name);
     kind.map_or(&[], session_paths)
 }
 

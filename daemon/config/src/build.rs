@@ -1,6 +1,7 @@
 //! The second pass: typed items become agents. What a value means, and how values
 //! fit together, is checked here; their types were before.
 
+mod ag2;
 mod agent;
 mod api;
 mod backend;

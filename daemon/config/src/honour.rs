@@ -38,10 +38,29 @@ impl Row {
             BackendKind::Copilot => &self.copilot,
             BackendKind::Command => &self.command,
             BackendKind::Replay => &self.replay,
-            BackendKind::Api(_) | BackendKind::Ag2 => &self.api,
+            BackendKind::Api(_) => &self.api,
+            BackendKind::Ag2 if AG2_KEYS.contains(&self.key) => &AG2,
+            BackendKind::Ag2 => &NOT_AG2,
         }
     }
 }
+
+/// What agents of `ag2` know beside their own maps.
+const AG2_KEYS: [&str; 11] = [
+    "model",
+    "api_key",
+    "base_url",
+    "system_message",
+    "cli_path",
+    "env",
+    "timeout",
+    "egress",
+    "command_line_docker_credentials",
+    "command_line_docker_runtime",
+    "command_line_docker_packages",
+];
+const AG2: How = By("as it stands, or where its own maps say nothing else");
+const NOT_AG2: How = Not("say it in `llm_config` or `agent_config`, or take it out: ag2 has no Cordon tools");
 
 const NO_MODEL: &str = "name the model to the program itself, in `command`";
 const NO_KEY: &str = "the program reads it itself: use `command_line_docker_credentials`";

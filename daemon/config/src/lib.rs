@@ -34,7 +34,8 @@ pub use honour::table as keys_table;
 pub use parse::{Parsed, Source, parse, parse_with};
 pub use problem::{Problem, Severity};
 pub use program::{
-    AdditionalMount, Azure, CredentialMount, Credentials, Packages, PermissionMode, ProgramOptions, Runtime,
+    AdditionalMount, Ag2, Azure, CredentialMount, Credentials, Packages, PermissionMode, ProgramOptions,
+    Runtime,
 };
 pub use schema::schema;
 pub use secret::Secret;

@@ -2,7 +2,8 @@
 
 use crate::Secret;
 use cordon_policy::Place;
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use serde_json::{Map, Value};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 /// What a CLI program is told in its own words. A program that cannot honour one of these
 /// refuses it by name.
@@ -18,11 +19,29 @@ pub struct ProgramOptions {
     pub permission_mode: Option<PermissionMode>,
     /// `cli_path`: the program itself, for the local wall; absolute.
     pub path: Option<PathBuf>,
+    /// `agent_config` or `group_config` of `type: ag2`.
+    pub ag2: Option<Ag2>,
     /// Set where the model is reached through Azure.
     pub azure: Option<Azure>,
     /// `trust_repository`: settings, hooks and servers that the workspace brings for the program
     /// take effect.
     pub trust_repository: bool,
+}
+
+/// Agents of the Python package `ag2`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ag2 {
+    /// One agent, or a group with `agents`; checked, every `llm_config` a list of maps.
+    pub agents: Map<String, Value>,
+    /// What of the above must never be shown.
+    pub secrets: Vec<Secret>,
+}
+
+impl fmt::Debug for Ag2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Keys stand among it.
+        f.debug_struct("Ag2").field("agents", &self.agents.keys()).finish_non_exhaustive()
+    }
 }
 
 /// `permission_mode`.

@@ -4,6 +4,20 @@ pub enum HostError {
     /// The sandbox's own tools.
     #[error("the sandbox's own tools are not there: {0}")]
     Guest(#[source] ServerError),
+    /// The interpreter of custom tools.
+    #[error(
+        "custom_tools need Python, and {python} inside the sandbox: {source}. Install python3 there \
+         (docker: command_line_docker_packages), or name an interpreter with custom_tools_python"
+    )]
+    NoInterpreter {
+        /// As in the agent file, or the one that is looked for.
+        python: String,
+        /// What happened.
+        source: ServerError,
+    },
+    /// A custom tool.
+    #[error("custom_tools cannot be used: {0}. Repair the tool, or take it out of the agent file")]
+    CustomTools(String),
 }
 
 /// What is wrong with one server. Words of a server in it are cut and escaped.

@@ -1,11 +1,11 @@
 use crate::{
-    CALL, CallError, CallResult, HostError, ObserverFailed, READY, ServerError, arguments,
+    CALL, CallError, CallResult, HostError, ObserverFailed, READY, ServerError, arguments, custom,
     filter::Filter,
     http::{Reach, Target},
     inside,
     launch::Launch,
     names,
-    server::Server,
+    server::{Names, Server},
     tools,
 };
 use async_trait::async_trait;
@@ -103,14 +103,24 @@ impl Host {
         let mut warnings = Vec::new();
         let mut users = Vec::new();
         let network: Arc<dyn Network> = Arc::new(SystemNetwork);
-        for given in &options.servers {
+        // Those of an agent's own program are listed among its servers, too.
+        let is_custom = |name: &str| !options.custom.is_empty() && name == custom::CUSTOM_TOOLS_SERVER;
+        for given in options.servers.iter().filter(|s| !is_custom(&s.name)) {
             match user_server(given, &inside, &network) {
                 Ok(server) => users.push((server, Filter::new(given.allowed.as_deref(), &given.excluded))),
                 Err(error) => warnings.push(format!("the MCP server {} has no tools: {error}", given.name)),
             }
         }
+        let custom = custom::server(&inside, options);
         let all = Filter::new(options.allowed.as_deref(), &options.excluded);
-        Self::of(own, users, &all, warnings, observer).await
+        let mut host = Self::of(own, users, &all, warnings, observer).await?;
+        if let Some(server) = custom {
+            let mut listed = server.start().await;
+            let tools = listed.as_mut().map(std::mem::take).unwrap_or_default();
+            custom::outcome(&server, options, listed.map(drop)).await?;
+            host.add(server, &Filter::default(), &all, tools);
+        }
+        Ok(host)
     }
 
     pub(crate) async fn of(
@@ -159,14 +169,21 @@ impl Host {
     }
 
     fn add(&mut self, server: Server, filter: &Filter, all: &Filter, listed: Vec<rmcp::model::Tool>) {
-        let fault = if server.name.is_some() { names::fault } else { names::plain_fault };
+        let fault = match (&server.name, server.names) {
+            (None, _) => names::plain_fault,
+            (Some(_), Names::Composed) => names::fault,
+            (Some(_), Names::Plain) => names::custom_fault,
+        };
         let (taken, told) = tools::taken(listed, fault);
         let who = server.name.as_ref().map_or("the sandbox".to_owned(), |n| format!("the MCP server {n}"));
         self.warnings.extend(told.into_iter().map(|what| format!("{who}: {what}")));
         let number = self.servers.len();
         for mut tool in taken {
             let own = tool.name.to_string();
-            let shown = server.name.as_ref().map_or(own.clone(), |name| names::composed(name, &own));
+            let shown = match (&server.name, server.names) {
+                (Some(name), Names::Composed) => names::composed(name, &own),
+                _ => own.clone(),
+            };
             if !filter.lets(&own, &shown) || !all.lets(&own, &shown) {
                 continue;
             }

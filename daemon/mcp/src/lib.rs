@@ -5,6 +5,7 @@
 //! knows no run and no journal: who wants to know of calls gives an [`Observer`].
 
 mod arguments;
+mod custom;
 mod denial;
 mod error;
 mod filter;
@@ -22,6 +23,10 @@ mod weigh;
 #[cfg(test)]
 mod tests;
 
+pub use custom::{
+    CUSTOM_TOOLS_PROGRAM, CUSTOM_TOOLS_READY, CUSTOM_TOOLS_SERVER, CUSTOM_TOOLS_VARIABLE, PYTHON,
+    check_custom_tools, custom_tools_config,
+};
 pub use denial::ToolDenial;
 pub use error::{CallError, HostError, ObserverFailed, ServerError};
 pub use host::{Host, Inside, Observer, Tool};

@@ -3,6 +3,7 @@
 /// The longest name that a server may give a tool.
 const LONGEST: usize = 100;
 const PREFIX: &str = "mcp__";
+const CUSTOM: &str = "custom_tool__";
 
 /// Words that clients take for commands of their own.
 const RESERVED: [&str; 20] = [
@@ -44,7 +45,14 @@ pub(crate) fn fault(tool: &str) -> Option<&'static str> {
 
 /// The same for the guest's own, whose names stand without a prefix.
 pub(crate) fn plain_fault(tool: &str) -> Option<&'static str> {
-    fault(tool).or_else(|| tool.starts_with(PREFIX).then_some("the name looks like another server's"))
+    let others = tool.starts_with(PREFIX) || tool.starts_with(CUSTOM);
+    fault(tool).or_else(|| others.then_some("the name looks like another server's"))
+}
+
+/// The same for custom tools, which all begin alike, so that none is taken for another's.
+pub(crate) fn custom_fault(tool: &str) -> Option<&'static str> {
+    fault(tool)
+        .or_else(|| (!tool.starts_with(CUSTOM)).then_some("the name of a custom tool begins otherwise"))
 }
 
 /// The name under which a tool of a user's server is known: `mcp__SERVER__TOOL`.

@@ -15,12 +15,22 @@ use tokio::sync::Mutex;
 pub(crate) struct Server {
     /// None: the guest's own.
     pub(crate) name: Option<String>,
+    pub(crate) names: Names,
     launch: Launch,
     ready_within: Duration,
     call_within: Duration,
     /// What no message may hold.
     hidden: Vec<String>,
     state: Mutex<State>,
+}
+
+/// How its tools are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// As `mcp__SERVER__TOOL`, unless they are the guest's.
+    Composed,
+    /// As the server names them.
+    Plain,
 }
 
 struct State {
@@ -41,7 +51,19 @@ impl Server {
         };
         let why = ServerError::Start("it was not started".to_owned());
         let state = Mutex::new(State { up: None, why });
-        Self { name, launch, ready_within, call_within, hidden, state }
+        let names = Names::Composed;
+        Self { name, names, launch, ready_within, call_within, hidden, state }
+    }
+
+    pub(crate) fn named(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// What it said of itself when it was started.
+    pub(crate) async fn instructions(&self) -> Option<String> {
+        let state = self.state.lock().await;
+        state.up.as_ref()?.running.peer().peer_info()?.instructions.clone()
     }
 
     /// Starts it and asks for its tools.

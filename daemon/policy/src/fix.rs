@@ -132,6 +132,9 @@ impl Policy {
                 Source::Credential => {
                     return Err(Never("a login is the program's to read and nobody's to write"));
                 }
+                Source::CustomTool => {
+                    return Err(Never("a custom tool cannot be changed by whom it is for"));
+                }
                 Source::Program => {
                     return Err(Never("a backend's program cannot be changed by what it runs"));
                 }

@@ -31,6 +31,8 @@ pub enum Source {
     Program,
     /// A login file, mounted for the backend.
     Credential,
+    /// A Python file of the user's, with a function that the agent may call.
+    CustomTool,
     /// No rule speaks of the path.
     Nothing,
 }
@@ -42,7 +44,7 @@ pub struct UnknownSource(pub String);
 
 impl Source {
     /// Every source.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Workspace,
         Self::PeersView,
         Self::ContextPath,
@@ -56,6 +58,7 @@ impl Source {
         Self::Temporary,
         Self::Program,
         Self::Credential,
+        Self::CustomTool,
         Self::Nothing,
     ];
 
@@ -76,6 +79,7 @@ impl Source {
             Self::Temporary => "temporary",
             Self::Program => "program",
             Self::Credential => "credential",
+            Self::CustomTool => "custom-tool",
             Self::Nothing => "nothing",
         }
     }
@@ -128,6 +132,7 @@ impl fmt::Display for Source {
             Self::Temporary => "private temporary files",
             Self::Program => "the backend's program",
             Self::Credential => "login file",
+            Self::CustomTool => "custom tool",
             Self::Nothing => "no rule allows it",
         })
     }

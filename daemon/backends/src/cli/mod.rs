@@ -1,5 +1,7 @@
 //! Agent programs that are run as they are.
 
+pub(crate) mod ag2;
+mod ag2_events;
 pub(crate) mod claude_code;
 mod claude_events;
 pub(crate) mod claude_login;

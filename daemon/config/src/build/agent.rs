@@ -52,7 +52,8 @@ impl Build<'_, '_> {
         let command = self.command(backend, kind);
         let steps = self.steps(backend, kind);
         let tools = self.tools(backend, egress.as_deref());
-        let program = self.program(backend, kind, mode, orchestrator);
+        let mut program = self.program(backend, kind, mode, orchestrator);
+        program.ag2 = self.ag2(item, backend, kind);
         let credentials =
             backend.get("command_line_docker_credentials").map(|c| self.credentials(c)).unwrap_or_default();
         self.honoured(item, backend, kind);

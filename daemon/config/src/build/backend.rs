@@ -174,9 +174,25 @@ pub(crate) fn keys_of(kind: BackendKind) -> &'static [&'static str] {
         BackendKind::GeminiCli => &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
         BackendKind::Copilot => &["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"],
         BackendKind::Api(provider) => provider.keys,
-        BackendKind::Command | BackendKind::Replay | BackendKind::Ag2 => &[],
+        BackendKind::Ag2 => &AG2_KEYS,
+        BackendKind::Command | BackendKind::Replay => &[],
     }
 }
+
+/// Of all the providers that agents of `type: ag2` may have.
+const AG2_KEYS: [&str; 11] = [
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "GOOGLE_GEMINI_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "MISTRAL_API_KEY",
+    "GROQ_API_KEY",
+    "TOGETHER_API_KEY",
+    "DEEPSEEK_API_KEY",
+    "CEREBRAS_API_KEY",
+    "AZURE_OPENAI_API_KEY",
+];
 
 fn one_of() -> String {
     format!("use one of {}, or a model API: `cordon backends` lists them", PROGRAMS.join(", "))

@@ -22,6 +22,7 @@ impl Build<'_, '_> {
         let planning = self.planning(backend, kind, orchestrator);
         let flag = |key: &str| backend.get(key).and_then(Item::flag);
         ProgramOptions {
+            ag2: None,
             web_search: flag("enable_web_search"),
             timeout: backend.get("timeout").and_then(|t| self.seconds(t)),
             disallowed: backend.get("disallowed_tools").map(|l| self.tool_rules(l)).unwrap_or_default(),

@@ -15,7 +15,7 @@ impl Build<'_, '_> {
     pub(super) fn tools(&mut self, backend: &Item, egress: Option<&[HostRule]>) -> ToolOptions {
         let defaults = ToolOptions::default();
         let flag = |key: &str, other: bool| backend.get(key).and_then(Item::flag).unwrap_or(other);
-        ToolOptions {
+        let options = ToolOptions {
             offer_own: flag("enable_mcp_command_line", defaults.offer_own),
             read_before_delete: flag("enforce_read_before_delete", defaults.read_before_delete),
             only_writing_file_tools: flag("exclude_file_operation_mcps", defaults.only_writing_file_tools),
@@ -26,7 +26,13 @@ impl Build<'_, '_> {
             excluded: backend.get("exclude_tools").map(|l| self.names(l)).unwrap_or_default(),
             allowed_commands: self.patterns(backend.get("command_line_allowed_commands")),
             blocked_commands: self.patterns(backend.get("command_line_blocked_commands")),
+        };
+        if !options.custom.is_empty() && options.servers.iter().any(|s| s.name == "custom_tools") {
+            let message = "there is an MCP server `custom_tools`, as these are called, too".to_owned();
+            let item = backend.get("custom_tools").unwrap_or(backend);
+            self.report.error(&item.at(), "conflict", message, "give the server another name");
         }
+        options
     }
 
     /// Names of tools, as they are or as `mcp__SERVER__TOOL`.

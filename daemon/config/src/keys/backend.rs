@@ -211,6 +211,19 @@ pub(crate) static BACKEND: Scope = Scope {
             ),
             later("output_schema"),
             on("mcp_servers", Shape::Either(&Shape::Map(&MCP_SERVER)), "Further MCP servers, by name."),
+            on(
+                "agent_config",
+                Shape::Any,
+                "Type `ag2`: one agent, with `name`, `llm_config`, `system_message`.",
+            ),
+            on("group_config", Shape::Any, "Type `ag2`: several, with `llm_config`, `agents` and `pattern`."),
+            on("agent_type", Shape::Any, "Type `ag2`, without `agent_config`: `assistant` or `conversable`."),
+            on("llm_config", Shape::Any, "Type `ag2`, without `agent_config`: a model, or a list of them."),
+            on(
+                "code_execution_config",
+                Shape::Any,
+                "Type `ag2`: runs what an agent writes, in the workspace.",
+            ),
             on("custom_tools", Shape::List(&Shape::Map(&CUSTOM_TOOL)), CUSTOM_TOOLS),
             on(
                 "custom_tools_python",
@@ -262,9 +275,6 @@ pub(crate) static BACKEND: Scope = Scope {
                 Shape::Flag,
                 "LM Studio: its server is started, and the model fetched and loaded, by your program `lms`.",
             ),
-            later("llm_config"),
-            later("agent_config"),
-            later("group_config"),
         ],
         &[
             ignored("voting_*", COORDINATES),

@@ -159,6 +159,7 @@ impl Agent {
             }));
             self.log.tell(kinds, Durability::Soon).await?;
         }
+        self.check_custom_tools(&ready).await?;
         if let Some(live) = &mut *life.entry.live() {
             live.guests.insert(self.planned.sandbox.labels.agent.clone(), ready.sandbox.guest.clone());
         }

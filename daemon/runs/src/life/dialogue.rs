@@ -4,7 +4,7 @@ use super::{
     Life,
     agent::{Agent, Ready, Trouble, warning},
     log::Log,
-    tools::Recorder,
+    tools::{Recorder, no_host},
 };
 use crate::{
     journal::{Durability, JournalError, JournalReader},
@@ -100,7 +100,7 @@ impl Agent {
             egress: agent.egress.clone().unwrap_or_default(),
         };
         let host = Host::start(inside, &agent.tools, recorder.clone()).await;
-        let host = host.map_err(|e| Trouble::Lost(redactor.text(&e.to_string())))?;
+        let host = host.map_err(|e| no_host(&e, &redactor))?;
         let warnings = host.warnings().iter().map(|w| warning("mcp", &redactor.text(w))).collect();
         self.log.tell(warnings, Durability::Soon).await?;
         self.set_state(life, State::Running).await;

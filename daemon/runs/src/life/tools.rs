@@ -7,11 +7,12 @@ use super::{
 };
 use crate::{
     journal::{Durability, JournalError},
+    plan::starts_its_own,
     record::{End, State},
 };
 use async_trait::async_trait;
 use cordon_backends::Redactor;
-use cordon_mcp::{CallResult, Host, Inside, Observer, ObserverFailed};
+use cordon_mcp::{CallResult, Host, HostError, Inside, Observer, ObserverFailed, check_custom_tools};
 use cordon_proto::v1::{Denial, ToolCallEvent, event::Kind};
 use serde_json::{Map, Value};
 use std::sync::{
@@ -67,6 +68,24 @@ impl Agent {
         }
     }
 
+    /// Sees to it that an agent's own program will find its custom tools, before it begins.
+    pub(super) async fn check_custom_tools(&self, ready: &Ready) -> Result<(), Trouble> {
+        let agent = &self.planned.context.agent;
+        if self.resume.is_some() || !starts_its_own(agent.backend) {
+            return Ok(());
+        }
+        let checked = check_custom_tools(&self.inside(ready), &agent.tools).await;
+        checked.map_err(|e| no_host(&e, &Redactor::new(&self.planned.needs.secrets)))
+    }
+
+    fn inside(&self, ready: &Ready) -> Inside {
+        Inside {
+            guest: ready.sandbox.guest.clone(),
+            workspace: self.planned.workspace.path.clone(),
+            egress: self.planned.context.agent.egress.clone().unwrap_or_default(),
+        }
+    }
+
     async fn serve_to(
         &self,
         life: &Life,
@@ -75,19 +94,23 @@ impl Agent {
         recorder: Arc<Recorder>,
     ) -> Result<(), Trouble> {
         let agent = &self.planned.context.agent;
-        let inside = Inside {
-            guest: ready.sandbox.guest.clone(),
-            workspace: self.planned.workspace.path.clone(),
-            egress: agent.egress.clone().unwrap_or_default(),
-        };
+        let inside = self.inside(ready);
         let redactor = Redactor::new(&self.planned.needs.secrets);
         let host = Host::start(inside, &agent.tools, recorder).await;
-        let host = host.map_err(|e| Trouble::Lost(redactor.text(&e.to_string())))?;
+        let host = host.map_err(|e| no_host(&e, &redactor))?;
         let warnings = host.warnings().iter().map(|w| warning("mcp", &redactor.text(w))).collect();
         self.log.tell(warnings, Durability::Soon).await?;
         self.set_state(life, State::Running).await;
         let (read, write) = tokio::io::split(link.0);
         Arc::new(host).serve(read, write).await.map_err(|e| Trouble::Client(redactor.text(&e)))
+    }
+}
+
+pub(super) fn no_host(error: &HostError, redactor: &Redactor) -> Trouble {
+    let words = redactor.text(&error.to_string());
+    match error {
+        HostError::Guest(_) => Trouble::Lost(words),
+        HostError::NoInterpreter { .. } | HostError::CustomTools(_) => Trouble::Backend(words),
     }
 }
 

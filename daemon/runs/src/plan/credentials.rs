@@ -162,7 +162,7 @@ impl View<'_> {
         }
     }
 
-    fn readable(
+    pub(super) fn readable(
         &self,
         what: &'static str,
         path: &Path,

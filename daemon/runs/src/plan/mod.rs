@@ -3,6 +3,7 @@
 
 mod contexts;
 mod credentials;
+mod custom;
 mod error;
 mod guards;
 mod linked;
@@ -18,6 +19,7 @@ mod workspace;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use custom::starts_its_own;
 pub use error::PlanError;
 pub use peers::Peers;
 pub use placeholders::remove_placeholders;
@@ -146,7 +148,7 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
     });
     let workspace = workspace::resolve(host, request)?;
     let home = PathBuf::from(HOME);
-    let context = Context {
+    let mut context = Context {
         agent: agent.clone(),
         wall,
         workspace: workspace.path.clone(),
@@ -156,7 +158,8 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         variables: request.variables.clone(),
         program_path: host.program_path.clone(),
     };
-    let needs = match backend(agent.backend).needs(&context) {
+    let custom = custom::prepare(&mut context, request.purpose)?;
+    let mut needs = match backend(agent.backend).needs(&context) {
         Err(BackendError::NoLogin { .. } | BackendError::UnusableLogin { .. })
             if request.purpose != Purpose::Start =>
         {
@@ -165,6 +168,7 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
         Err(BackendError::NoProgram { .. }) if request.purpose == Purpose::Look => Needs::default(),
         needs => needs?,
     };
+    custom.join(&mut needs);
     let network = network::choose(agent, wall, &needs)?;
 
     let mut placeholders = placeholders::Made::default();
@@ -175,6 +179,7 @@ pub fn plan(host: &Host, request: &Request<'_>) -> Result<Planned, PlanError> {
     view.add_peers(&peers);
     view.guard(&mut placeholders)?;
     view.add_backend(&needs, wall, workspace.identity)?;
+    view.add_custom_tools(&context)?;
     view.add_credentials(&needs, workspace.identity)?;
     view.narrow_linked()?;
     let contexts::Built { rules, watched, sources, warnings: said } = view.build();
