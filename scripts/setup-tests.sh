@@ -5,8 +5,8 @@
 # puts the real agent CLIs into build/clis, other people's MCP programs into build/mcp and their clients and servers of
 # model APIs into build/peers, builds an S3 server and a filesystem exerciser into build/tools and build/fsx, the
 # programs into build/bin and the images into the engine.
-# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, runsc, clis, mcp, sdks, litellm,
-# llama, s3, fsx, bsdtar, massgen.
+# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, runsc, clis, mcp, sdks, llama,
+# s3, fsx, bsdtar, massgen.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
@@ -20,11 +20,8 @@ MCP_PACKAGES=(
 )
 MCP_PYTHON=mcp==2.3.0
 MASSGEN=massgen==0.1.97
-# The official clients of the model APIs; a proxy that translates between their protocols, with what its server
-# needs of the much more that it can use; and llama.cpp's server, with what writes models for it.
+# The official clients of the model APIs; and llama.cpp's server, with what writes models for it.
 SDKS=(openai==3.54.0 anthropic==2.12.0 google-genai==3.4.0)
-LITELLM=(litellm==1.106.2 litellm-proxy-extras==0.4.108 'apscheduler<4' backoff cryptography expression fastapi fastapi-sso
-  mcp orjson pyjwt python-multipart redis rich soundfile tomlkit uvicorn websockets)
 LLAMA=(xllamacpp==2026.10.11549 gguf==0.19.0)
 # The newest that this toolchain builds.
 S3S_FS=0.14.1
@@ -269,7 +266,6 @@ register_gvisor
 install_clis
 install_mcp
 install_python sdks "${SDKS[@]}"
-install_python litellm "${LITELLM[@]}"
 install_python llama "${LLAMA[@]}"
 install_s3
 install_fsx

@@ -22,6 +22,7 @@ pub(crate) struct Model {
     endpoint: Endpoint,
     pub(crate) settings: Settings,
     pub(crate) tools: Vec<Tool>,
+    pub(crate) key: String,
 }
 
 /// What came of asking once.
@@ -38,11 +39,11 @@ impl Model {
         let provider = provider(kind).unwrap_or_else(|| panic!("no provider {kind}"));
         let endpoint = Endpoint::new(provider, Some(base_url), None).unwrap();
         let settings = Settings { model: "scripted-model".to_owned(), ..Settings::default() };
-        Self { endpoint, settings, tools: vec![tool("look"), tool("note")] }
+        Self { endpoint, settings, tools: vec![tool("look"), tool("note")], key: "planted-key".to_owned() }
     }
 
     pub(crate) async fn ask(&self, conversation: &Conversation) -> Heard {
-        let key = Secret::new("planted-key".to_owned());
+        let key = Secret::new(self.key.clone());
         let asked = request(&self.endpoint, Some(&key), conversation, &self.tools, &self.settings).unwrap();
         let (host, port) = self.endpoint.host();
         let stream = TcpStream::connect((host, port)).await.unwrap();

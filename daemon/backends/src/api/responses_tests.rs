@@ -265,3 +265,28 @@ proptest! {
         }
     }
 }
+
+/// As llama.cpp's server has it: items have ids, and nobody counts them.
+#[test]
+fn items_without_a_number_are_told_apart_by_their_ids() {
+    let call = |id: &str, n: u8, status: &str, arguments: &str| {
+        json!({"type": "function_call", "id": format!("fc_{id}"), "call_id": id, "name": "flip",
+            "status": status, "arguments": arguments, "n": n})
+    };
+    let delta = |id: &str, text: &str| json!({"type": "response.function_call_arguments.delta", "item_id": format!("fc_{id}"), "delta": text});
+    let events = [
+        json!({"type": "response.output_item.added", "item": call("a", 0, "in_progress", "")}),
+        json!({"type": "response.output_item.added", "item": call("b", 1, "in_progress", "")}),
+        delta("b", "{\"on\":"),
+        delta("a", "{}"),
+        delta("b", "true}"),
+        json!({"type": "response.output_item.done", "item": call("a", 0, "completed", "{}")}),
+        json!({"type": "response.output_item.done", "item": call("b", 1, "completed", "{\"on\":true}")}),
+        json!({"type": "response.completed", "response": {"id": "r", "model": "m", "output": []}}),
+    ];
+    let heard = hear(Protocol::Responses, [&sse(&events)[..]]);
+    assert_eq!(heard.whole_calls(), [("flip", "{}"), ("flip", "{\"on\":true}")]);
+    // And nothing at all that says which.
+    let nameless = [json!({"type": "response.output_text.delta", "delta": "x"})];
+    assert!(matches!(hear(Protocol::Responses, [&sse(&nameless)[..]]).end, Err(ApiError::Unreadable { .. })));
+}

@@ -19,9 +19,14 @@ pub(in super::super) struct Reader {
     answer: Assembly,
     open: HashMap<u64, (Kind, Slot)>,
     closed: HashSet<u64>,
+    /// Where the items are that are called by their ids.
+    ids: HashMap<String, u64>,
     refusal: String,
     stop: Option<Stop>,
 }
+
+/// Items that nobody counts are counted from here.
+const UNCOUNTED: u64 = 1 << 32;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
@@ -48,9 +53,33 @@ impl Reader {
             answer: Assembly::new(origin, limits, serial),
             open: HashMap::new(),
             closed: HashSet::new(),
+            ids: HashMap::new(),
             refusal: String::new(),
             stop: None,
         }
+    }
+
+    /// Which item an event is about: by its number, or where a server does not count, by its id.
+    fn index(&mut self, event: &Value) -> Result<u64, ApiError> {
+        let id = text(event, "item_id").or_else(|| event.get("item").and_then(|item| text(item, "id")));
+        let known = id.and_then(|id| self.ids.get(id)).copied();
+        let Some(index) = count(event, "output_index").or(known) else {
+            let id = id.ok_or_else(|| ApiError::unreadable("a piece of an item without its index"))?;
+            return self.name(id, UNCOUNTED + self.ids.len() as u64);
+        };
+        match id.filter(|_| known.is_none()) {
+            Some(id) => self.name(id, index),
+            None => Ok(index),
+        }
+    }
+
+    fn name(&mut self, id: &str, index: u64) -> Result<u64, ApiError> {
+        if self.ids.len() >= self.answer.most_items() {
+            return Err(ApiError::too_much("parts", self.answer.most_items()));
+        }
+        self.answer.grow(id.len())?;
+        self.ids.insert(id.to_owned(), index);
+        Ok(index)
     }
 
     fn begin(&mut self, index: u64, kind: Kind, item: &Value, each: Sink<'_>) -> Result<Slot, ApiError> {
@@ -73,7 +102,7 @@ impl Reader {
 
     /// More words or thoughts. Not every server announces what they belong to.
     fn words(&mut self, event: &Value, kind: Kind, each: Sink<'_>) -> Result<(), ApiError> {
-        let index = index(event)?;
+        let index = self.index(event)?;
         let slot = match self.open.get(&index) {
             Some((found, slot)) if *found == kind => *slot,
             Some(_) => return Err(ApiError::unreadable("a piece of another kind than its item")),
@@ -82,8 +111,9 @@ impl Reader {
         self.answer.write(slot, text(event, "delta").unwrap_or_default(), each)
     }
 
-    fn call(&self, event: &Value) -> Result<Slot, ApiError> {
-        match self.open.get(&index(event)?) {
+    fn call(&mut self, event: &Value) -> Result<Slot, ApiError> {
+        let index = self.index(event)?;
+        match self.open.get(&index) {
             Some((Kind::Call, slot)) => Ok(*slot),
             _ => Err(ApiError::unreadable("arguments of a call that is not open")),
         }
@@ -194,10 +224,6 @@ fn read_usage(usage: &Value) -> Usage {
     }
 }
 
-fn index(event: &Value) -> Result<u64, ApiError> {
-    count(event, "output_index").ok_or_else(|| ApiError::unreadable("a piece of an item without its index"))
-}
-
 fn incomplete(response: &Value) -> Stop {
     match response.get("incomplete_details").and_then(|d| text(d, "reason")).unwrap_or("incomplete") {
         "max_output_tokens" => Stop::Length,
@@ -217,18 +243,22 @@ impl Parser for Reader {
             }
             "response.output_item.added" => {
                 let item = event.get("item").unwrap_or(&none);
-                self.begin(index(event)?, Kind::of(item), item, each).map(|_| ())
+                let index = self.index(event)?;
+                self.begin(index, Kind::of(item), item, each).map(|_| ())
             }
             "response.output_text.delta" | "response.refusal.delta" => self.words(event, Kind::Message, each),
             "response.reasoning_text.delta" | "response.reasoning_summary_text.delta" => {
                 self.words(event, Kind::Reasoning, each)
             }
-            "response.reasoning_summary_part.added" => match self.open.get(&index(event)?) {
-                Some((Kind::Reasoning, slot)) if !self.answer.is_empty(*slot) => {
-                    self.answer.write(*slot, "\n\n", each)
+            "response.reasoning_summary_part.added" => {
+                let index = self.index(event)?;
+                match self.open.get(&index) {
+                    Some((Kind::Reasoning, slot)) if !self.answer.is_empty(*slot) => {
+                        self.answer.write(*slot, "\n\n", each)
+                    }
+                    _ => Ok(()),
                 }
-                _ => Ok(()),
-            },
+            }
             "response.function_call_arguments.delta" => {
                 let slot = self.call(event)?;
                 self.answer.arguments(slot, text(event, "delta").unwrap_or_default(), each)
@@ -239,7 +269,8 @@ impl Parser for Reader {
             }
             "response.output_item.done" => {
                 let item = event.get("item").unwrap_or(&none);
-                self.item(index(event)?, item, size, each)
+                let index = self.index(event)?;
+                self.item(index, item, size, each)
             }
             "response.completed" => self.end(Stop::End, response, size, each),
             "response.incomplete" => self.end(incomplete(response), response, size, each),
