@@ -201,6 +201,7 @@ impl Turn {
             teller: &self.heard,
             limits: self.limits.clone(),
             planning: self.planning,
+            planning_words: None,
             redactor: Redactor::new(&["sk-secret".to_owned()]),
             cancel: &self.cancel,
             deadline: Instant::now() + self.within,

@@ -43,6 +43,8 @@ pub struct Given<'a> {
     pub limits: TurnLimits,
     /// Nothing is changed.
     pub planning: bool,
+    /// What the model is told of that, in place of Cordon's own words.
+    pub planning_words: Option<String>,
     /// What neither the model nor anybody else is shown.
     pub redactor: Redactor,
     /// When nobody wants it any more.
@@ -110,7 +112,8 @@ impl<'a> Dialogue<'a> {
         }
         if given.planning {
             let before = if conversation.system.is_empty() { "" } else { "\n\n" };
-            conversation.system = format!("{}{before}{}", conversation.system, planning::WORDS);
+            let words = given.planning_words.as_deref().unwrap_or(planning::WORDS);
+            conversation.system = format!("{}{before}{words}", conversation.system);
         }
         let serial = conversation.items.len() as u64;
         let budget = Budget::new(given.limits.clone());

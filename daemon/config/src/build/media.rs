@@ -45,6 +45,14 @@ impl Build<'_, '_> {
             }
             return None;
         }
+        for kind in ["image", "audio"] {
+            let name = |end: &str| format!("{kind}_generation_{end}");
+            let given = ["backend", "model"].into_iter().find_map(|end| backend.get(&name(end)));
+            if let Some(item) = given {
+                let message = format!("Cordon makes no {kind} yet: the agent gets no tool for it");
+                self.report.warn(&item.at(), "not-supported-yet", message, "");
+            }
+        }
         for model in [&image, &audio, &video, &draws, &speaks].into_iter().flatten() {
             let provider = model.provider;
             provider

@@ -120,6 +120,7 @@ impl Agent {
             teller: &teller,
             limits: agent.api.limits.clone(),
             planning: agent.api.planning,
+            planning_words: agent.api.planning_words.clone(),
             redactor: redactor.clone(),
             cancel: &life.stop,
             deadline,

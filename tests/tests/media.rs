@@ -1,0 +1,90 @@
+//! What an agent whose model is reached through an API lets other models look at, and what an
+//! interrupt leaves.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use cordon_proto::v1::{Event, Outcome, Run};
+use cordon_tests::{
+    harness::{Host, Ran, User, denials, processes_mentioning, wait_until},
+    provider::{Call, Provider, Script, Turn},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{fs, path::Path, time::Duration};
+
+const KEY: &str = "planted-key-0123456789-abcdefghij";
+
+fn agent(id: &str, kind: (&str, &str), provider: &Provider, cwd: &Path, more: &str) -> String {
+    let base_url = provider.base_url();
+    let (kind, end) = kind;
+    let cwd = cwd.display();
+    format!(
+        "  - id: {id}\n    system_message: Be brief.\n    backend:\n      type: {kind}\n      model: scripted-model\n      base_url: {base_url}{end}\n      api_key: ${{PLANTED_KEY}}\n      cwd: {cwd}\n{more}"
+    )
+}
+
+fn file(host: &Host, agents: &[String]) -> String {
+    host.agent_file("a.yaml", &format!("agents:\n{}", agents.concat())).display().to_string()
+}
+
+fn cordon(host: &Host, args: &[&str]) -> Ran {
+    host.finish(host.command("cordon").args(args).env("PLANTED_KEY", KEY))
+}
+
+async fn last(host: &Host) -> (Run, Vec<Event>) {
+    let mut runs = host.api().await.list().await;
+    runs.sort_by_key(|r| r.started_unix_ms);
+    let run = runs.pop().unwrap();
+    let events = host.api().await.events(&run.id, false).await;
+    (run, events)
+}
+
+fn says(text: &str, calls: Vec<Call>) -> Turn {
+    Turn { text: text.to_owned(), calls, ..Turn::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_interrupts_does_not_wait_and_nothing_is_left() {
+    let host = Host::start_as(User::Tester);
+    let ws = host.tree("ws");
+    let turns = vec![says("Slowly.", vec![Call::Shell("touch started; exec sleep 360921".to_owned())])];
+    let provider = Provider::start(Script { turns, ..Script::default() }).await.unwrap();
+    let text = file(&host, &[agent("helper", ("gemini", "/v1beta"), &provider, &ws, "")]);
+    let mut client =
+        host.command("cordon").args(["run", &text, "x"]).env("PLANTED_KEY", KEY).spawn().unwrap();
+    assert!(wait_until(Duration::from_secs(60), || ws.join("started").is_file()), "{}", host.log());
+    kill(Pid::from_raw(i32::try_from(client.id()).unwrap()), Signal::SIGINT).unwrap();
+    assert_eq!(client.wait().unwrap().code(), Some(130));
+    assert!(processes_mentioning("sleep 360921").is_empty());
+    let (run, _) = last(&host).await;
+    assert_eq!(run.outcome(), Outcome::Cancelled);
+    // What was said stays: the call has an answer, and the next turn goes on.
+    let _ = cordon(&host, &["run", "--resume", &run.id, "go on"]).expect_code(0);
+    let said = provider.requests().last().unwrap().body.to_string();
+    assert!(said.contains("the turn was stopped"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_looks_at_what_the_agent_may_read_and_at_nothing_else() {
+    let host = Host::start_as(User::Tester);
+    let ws = host.tree("ws");
+    host.put(&ws.join("p.png"), b"\x89PNG\r\n\x1a\nrest");
+    let outside = host.path("q.png");
+    fs::write(&outside, b"\x89PNG\r\n\x1a\ncanary").unwrap();
+    let look = |path: &Path| Call::Tool {
+        name: "understand_image".to_owned(),
+        arguments: serde_json::json!({ "path": path, "prompt": "what-colour" }),
+    };
+    let turns = vec![says("I look.", vec![look(&ws.join("p.png")), look(&outside)])];
+    let provider = Provider::start(Script { turns, ..Script::default() }).await.unwrap();
+    let more = "      enable_multimodal_tools: true\n";
+    let text = file(&host, &[agent("helper", ("claude", ""), &provider, &ws, more)]);
+    let _ = cordon(&host, &["run", &text, "x"]).expect_code(0);
+    let (_, events) = last(&host).await;
+    assert_eq!(denials(&events).len(), 1);
+    let requests = provider.requests();
+    let looked: Vec<_> = requests.iter().filter(|r| r.body.to_string().contains("image/png")).collect();
+    assert_eq!(looked.len(), 1, "the picture went to the model once, and to nobody else");
+    assert!(looked[0].body.to_string().contains("what-colour"));
+}
