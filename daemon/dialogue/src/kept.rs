@@ -107,9 +107,7 @@ mod tests {
             opaque: None,
         });
         let mut kept = Kept::default();
-        for item in [user("gone")] {
-            kept.see(&event(said(&item, false, &redactor)));
-        }
+        kept.see(&event(said(&user("gone"), false, &redactor)));
         kept.see(&event(said(&user("key sk-abc\"def"), true, &redactor)));
         let told = event(said(&call, false, &redactor));
         assert!(!String::from_utf8_lossy(&told.item).contains("abc"), "{told:?}");

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use cordon_backends::api::{Part, Usage};
-use cordon_mcp::{CallError, CallResult, Host};
+use cordon_mcp::{CallError, CallResult, Host, ServerError};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -84,6 +84,16 @@ impl Tools {
         Self { host, workspace, more }
     }
 
+    /// Without the sandbox's own tools no model can do anything: it is not asked for nothing.
+    async fn own_lives(&self) -> Result<(), ToolFailed> {
+        match self.host.call_own("list_allowed_directories", Map::new()).await {
+            Err(error @ (ServerError::Ended(_) | ServerError::Start(_))) => {
+                Err(ToolFailed::Broken(format!("the tools of the sandbox are gone: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn has(&self, name: &str) -> bool {
         self.host.list_tools().iter().any(|t| t.name() == name)
     }
@@ -122,7 +132,12 @@ impl Toolbox for Tools {
             }
         }
         match self.host.call(name, arguments).await {
-            Ok(result) => Ok(came(&result)),
+            Ok(result) => {
+                if self.host.is_own(name) && result.is_error() && !result.is_own() {
+                    self.own_lives().await?;
+                }
+                Ok(came(&result))
+            }
             Err(error @ CallError::Unrecorded(_)) => Err(ToolFailed::Broken(error.to_string())),
             Err(error) => Err(ToolFailed::NotCalled(error.to_string())),
         }

@@ -24,6 +24,12 @@ impl CallResult {
         Self { inner, own: false }
     }
 
+    /// Whether the sandbox's own tools answered.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.own
+    }
+
     /// Whether the tool says that it failed.
     #[must_use]
     pub fn is_error(&self) -> bool {
