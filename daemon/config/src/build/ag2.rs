@@ -157,7 +157,7 @@ fn executor(code: &Map<String, Json>) -> Result<(), Fault> {
     };
     if options
         .get("work_dir")
-        .is_some_and(|dir| !dir.as_str().is_some_and(|dir| !dir.split('/').any(|part| part == "..")))
+        .is_some_and(|dir| dir.as_str().is_none_or(|dir| dir.split('/').any(|part| part == "..")))
     {
         return Err(("`work_dir` is no path, or has `..` in it".to_owned(), "it is below the workspace"));
     }
