@@ -82,11 +82,11 @@ fn settle(context: &Context) -> Result<Settled, BackendError> {
     Ok(settled)
 }
 
+/// What is done with every model that is configured.
+type Each<'a> = &'a mut dyn FnMut(&mut Map<String, Value>) -> Result<(), BackendError>;
+
 /// Every model of every `llm_config`.
-fn walk(
-    value: &mut Value,
-    each: &mut dyn FnMut(&mut Map<String, Value>) -> Result<(), BackendError>,
-) -> Result<(), BackendError> {
+fn walk(value: &mut Value, each: Each<'_>) -> Result<(), BackendError> {
     match value {
         Value::Object(map) => map.iter_mut().try_for_each(|(key, inner)| match inner {
             Value::Array(models) if key == "llm_config" => {
