@@ -6,7 +6,7 @@
 # model APIs into build/peers, builds an S3 server and a filesystem exerciser into build/tools and build/fsx, the
 # programs into build/bin and the images into the engine.
 # CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, runsc, clis, mcp, sdks, llama,
-# s3, fsx, bsdtar, massgen.
+# ag2, s3, fsx, bsdtar, massgen.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
@@ -23,6 +23,8 @@ MASSGEN=massgen==0.1.97
 # The official clients of the model APIs; and llama.cpp's server, with what writes models for it.
 SDKS=(openai==3.54.0 anthropic==2.12.0 google-genai==3.4.0)
 LLAMA=(xllamacpp==2026.10.11549 gguf==0.19.0)
+# The last line of releases that has classic agents.
+AG2='ag2[openai]==0.14.0'
 # The newest that this toolchain builds.
 S3S_FS=0.14.1
 FSX=0.3.2
@@ -204,6 +206,19 @@ install_python() {
   echo "$*" >"$place.stamp"
 }
 
+# AG2, as a user has it: an interpreter of its own, which a sandbox is shown.
+install_ag2() {
+  skipped ag2 && return 0
+  [ "$(cat build/ag2-venv/stamp 2>/dev/null)" != "$AG2" ] || return 0
+  say "installing $AG2 into build/ag2-venv"
+  rm -rf build/ag2-venv
+  /usr/bin/python3 -m venv --without-pip build/ag2-venv || fail "python3 -m venv failed"
+  timeout 300 /usr/bin/python3 -m pip --python build/ag2-venv/bin/python3 install --quiet --disable-pip-version-check \
+    --no-cache-dir --only-binary :all: --root-user-action=ignore "$AG2" >build/pip-ag2.log 2>&1 ||
+    fail "pip install $AG2: $(tail -n 5 build/pip-ag2.log)"
+  echo "$AG2" >build/ag2-venv/stamp
+}
+
 # A real S3 server, for what is kept in buckets.
 install_s3() {
   skipped s3 && return 0
@@ -267,6 +282,7 @@ install_clis
 install_mcp
 install_python sdks "${SDKS[@]}"
 install_python llama "${LLAMA[@]}"
+install_ag2
 install_s3
 install_fsx
 fetch_massgen

@@ -24,6 +24,9 @@ pub struct Script {
     /// Refuses what the real services refuse in a conversation, such as a call without its result.
     #[serde(default)]
     pub strict: bool,
+    /// Requests without tools are no asides: they are played as well.
+    #[serde(default)]
+    pub without_tools: bool,
 }
 
 /// How answers come over the wire. By default each text is one event, and all of them one piece.

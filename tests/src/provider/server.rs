@@ -174,8 +174,11 @@ impl Ask<'_> {
         if let Err(wrong) = self.check(&play.script, &position) {
             return failure::error(self.protocol, 400, false, &wrong);
         }
-        let turn =
-            if tools { play.script.turn(&position.prompt, position.turn) } else { Turn::text(Script::ASIDE) };
+        let turn = if tools || play.script.without_tools {
+            play.script.turn(&position.prompt, position.turn)
+        } else {
+            Turn::text(Script::ASIDE)
+        };
         let serial = Serial::new(position.turn, unique());
         match play.failure(&position, &turn) {
             None => self.play(&turn, &serial, &play.script.shape, None),
