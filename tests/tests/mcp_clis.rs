@@ -4,7 +4,7 @@
 
 use cordon_proto::v1::{Event, ToolCallEvent, event::Kind};
 use cordon_tests::{
-    harness::{Cli, Host, KEY, More, Ran, User, Where, agent_text, need_image, skipped},
+    harness::{Cli, Host, KEY, More, Ran, User, Where, agent_text, has_runtime, need_image, skipped},
     provider::{Provider, Script, Turn},
 };
 use serde_json::json;
@@ -269,4 +269,31 @@ async fn a_server_that_does_not_start_is_told_and_hangs_nothing() {
         assert!(warnings.contains("broken"), "{label}\n{warnings}");
         // Neither program waits for the one that says nothing, and a short turn does not tell of it.
     }
+}
+
+/// Where the kernel inside lacks what the tools need, no agent begins that is offered them; where it
+/// does not, they work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_gvisor_the_guests_own_tools_work_or_nothing_begins() {
+    if skipped("clis") || skipped("docker") || !has_runtime("runsc") {
+        return;
+    }
+    need_image(Cli::ClaudeCode.image());
+    let mut host = Host::with_clis(User::Tester);
+    host.start_daemon();
+    let ws = host.tree("ws");
+    let call = Turn::mcp("cordon", "list_directory", json!({ "path": ws.display().to_string() }));
+    let provider = Provider::start(Script::of([call, Turn::text("It is done.")])).await.unwrap();
+    let lines = "      enable_mcp_command_line: true\n";
+    let done = run(&host, Cli::ClaudeCode, Where::Gvisor, &provider, &ws, lines).await;
+    let said = format!("{}{}", done.ran.stdout, done.ran.stderr);
+    if done.ran.code == 0 {
+        assert!(done.calls().iter().any(|c| c.status == "completed"), "{said}");
+        return;
+    }
+    for words in ["enable_mcp_command_line", "runsc", "openat2", "newer gVisor"] {
+        assert!(said.contains(words), "{words:?} is not in: {said}");
+    }
+    assert!(!said.contains("turn 1 ("), "it began: {said}");
+    assert!(provider.requests().is_empty(), "the model was asked");
 }

@@ -4,6 +4,10 @@
 
 use cordon_tools::{Table, Tools, serve, standard};
 use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior, setsid};
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags, openat2},
+    io::Errno,
+};
 use std::{
     error::Error,
     fs::File,
@@ -20,6 +24,7 @@ const LIMIT: u64 = 64 << 20;
 const GRACE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+    kernel()?;
     // The commands that it runs are of the same user, and have no business in its memory.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // What a command leaves behind when it ends comes here, and is ended with it.
@@ -35,6 +40,18 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     });
     runtime.shutdown_timeout(GRACE);
     Ok(served?)
+}
+
+/// Without this call the tools cannot open a thing safely. Said at the start, whoever starts them
+/// hears of it before they are used.
+fn kernel() -> io::Result<()> {
+    match openat2(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS) {
+        Err(Errno::NOSYS) => Err(io::Error::other(
+            "the kernel of this sandbox has no openat2, without which the tools open nothing: it is that of \
+             an older gVisor, or of Linux before 5.6",
+        )),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 fn table() -> io::Result<Vec<u8>> {

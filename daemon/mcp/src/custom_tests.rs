@@ -367,7 +367,8 @@ fn each_deed_alone_is_survived() {
         let (worked, text) = program.call(deed, &json!({}));
         assert!(text.len() < 9 << 20, "{deed}: {} bytes", text.len());
         assert!(begun.elapsed() < Duration::from_secs(20), "{deed}");
-        let expected = ["prints", "writes", "huge", "endless", "forks", "starts", "odd"].contains(&deed);
+        // One that writes to every descriptor may end its own process, and only that.
+        let expected = ["prints", "huge", "endless", "forks", "starts", "odd"].contains(&deed);
         if expected || ["exits", "leaves", "loops", "sleeps", "raises", "kills"].contains(&deed) {
             assert_eq!(worked, expected, "{deed}: {text:.300}");
         }

@@ -311,6 +311,7 @@ impl Agent {
                 (work(recovered.driver, recovered.covered), begin)
             }
             None => {
+                self.offers_what_works(ready).await?;
                 let driver = self.new_driver(&life.prompt).map_err(Trouble::Backend)?;
                 let name = self.planned.context.agent.backend.name();
                 turn.announce(work(driver, Covered::default()), name).await?

@@ -11,6 +11,7 @@ mod intake;
 mod keep;
 mod launch;
 mod log;
+mod offered;
 mod process;
 mod rebuild;
 mod terminal;
