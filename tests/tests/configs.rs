@@ -32,7 +32,7 @@ fn examples(host: &Host) -> Vec<PathBuf> {
         let owner = format!("{0}:{0}", host.agent_uid());
         assert!(Command::new("chown").args(["-R", &owner]).arg(&to).status().unwrap().success());
     }
-    let mut found: Vec<PathBuf> = [to.clone(), to.join("seed")]
+    let mut found: Vec<PathBuf> = [to.clone(), to.join("seed"), to.join("seed/api")]
         .iter()
         .flat_map(|dir| fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()))
         .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
@@ -123,7 +123,8 @@ async fn run_all(wanted: impl Fn(&str) -> bool) {
     for file in examples(&host) {
         let text = fs::read_to_string(&file).unwrap();
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-        if [INSTALLS, QUICKSTART, SERVED, AG2].contains(&name.as_str()) || !wanted(&text) {
+        let api = file.parent().is_some_and(|dir| dir.ends_with("seed/api"));
+        if api || [INSTALLS, QUICKSTART, SERVED, AG2].contains(&name.as_str()) || !wanted(&text) {
             continue;
         }
         let cli = cli_of(&text);
@@ -159,6 +160,55 @@ async fn run_all(wanted: impl Fn(&str) -> bool) {
             assert!(told.contains("guide.md"), "{name}: a mount is missing: {told}");
             assert!(told.contains("NPM_TOKEN"), "{name}: a variable is missing: {told}");
         }
+    }
+}
+
+/// The file of a model API with the provider's address in it. Which server is an `inference`'s is
+/// asked of it, and only `OpenRouter`'s own host has its searches: both are named by type instead.
+fn pointed_api(text: &str, provider: &Provider) -> String {
+    let address = provider.base_url();
+    let text = text
+        .replace("type: inference", "type: sglang")
+        .replace("type: chatcompletion", "type: openrouter")
+        .replace("port: 1234", &format!("port: {}", provider.addr.port()))
+        .replace("https://resource.openai.azure.com", &address);
+    let mut out = String::new();
+    let placed = ["azure_endpoint:", "port:"].iter().any(|key| text.contains(key));
+    let end = match text.lines().find_map(|line| line.trim().strip_prefix("type: ")) {
+        Some("claude") => "",
+        Some("gemini") => "/v1beta",
+        _ => "/v1",
+    };
+    for line in text.lines().filter(|line| !line.trim().starts_with("base_url:")) {
+        out += &format!("{line}\n");
+        if line.trim().starts_with("type: ") {
+            out += "      api_key: ${OPENAI_API_KEY}\n";
+            if !placed {
+                out += &format!("      base_url: {address}{end}\n");
+            }
+        }
+    }
+    out
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_of_a_model_api_runs() {
+    let mut host = Host::with_clis(User::Tester);
+    host.start_daemon();
+    let provider = Provider::start(script(Path::new("/nowhere"))).await.unwrap();
+    let files =
+        examples(&host).into_iter().filter(|f| f.parent().is_some_and(|dir| dir.ends_with("seed/api")));
+    let files: Vec<PathBuf> = files.collect();
+    assert!(files.len() >= 9, "{files:?}");
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        host.put(&file, pointed_api(&text, &provider));
+        let ran = client(&host, &["run", file.to_str().unwrap(), "note it"]);
+        assert_eq!(ran.code, 0, "{}: {}\n{}", file.display(), ran.stdout, ran.stderr);
+        let run = host.api().await.list().await.into_iter().max_by_key(|r| r.started_unix_ms).unwrap();
+        let note =
+            fs::read_to_string(Path::new(&run.agents[0].workspace).join("note.txt")).unwrap_or_default();
+        assert_eq!(note, "it-works\n", "{}: {}", file.display(), ran.stdout);
     }
 }
 
