@@ -100,13 +100,23 @@ pub(crate) fn refused_by_mode(program: &str, tool: &str, input: &Value) -> Kind 
     })
 }
 
+const NOT_FOUND: (&str, &str) = ("not-found", "check model and base_url");
+
+/// Whether it is the words of a provider that has no such model: some programs show no status
+/// with them.
+fn names_no_model(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    message.contains("the model ") && message.contains("does not exist")
+}
+
 /// A failure that the provider behind the program reported, with what to do about it.
 pub(crate) fn provider_error(status: Option<u64>, message: &str) -> Kind {
     let (reason, fix) = match status.or_else(|| status_in(message)) {
         Some(401 | 403) => {
             ("authentication", "check the API key, or log in again with the program outside Cordon")
         }
-        Some(404) => ("not-found", "check model and base_url"),
+        Some(404) => NOT_FOUND,
+        None if names_no_model(message) => NOT_FOUND,
         Some(429) => ("rate-limited", "wait, or use an account with a higher limit"),
         Some(500..=599) => ("provider-unavailable", "try again later"),
         _ => ("agent-error", ""),

@@ -56,7 +56,7 @@ pub enum Failure {
 impl Failure {
     /// The answer of a failure that is an answer of its own.
     pub(super) fn refusal(self, protocol: Protocol, model: &str) -> Option<Answer> {
-        let no_model = format!("the model `{model}` does not exist");
+        let no_model = format!("The model `{model}` does not exist or you do not have access to it.");
         let (status, message) = match self {
             Self::Refuse => (401, "the key is not valid"),
             Self::UnknownModel => (404, no_model.as_str()),
