@@ -11,7 +11,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 const KEY: &str = "planted-key-0123456789-abcdefghij";
 
@@ -70,13 +70,13 @@ async fn a_model_looks_at_what_the_agent_may_read_and_at_nothing_else() {
     let host = Host::start_as(User::Tester);
     let ws = host.tree("ws");
     host.put(&ws.join("p.png"), b"\x89PNG\r\n\x1a\nrest");
-    let outside = host.path("q.png");
-    fs::write(&outside, b"\x89PNG\r\n\x1a\ncanary").unwrap();
+    // Nobody inside sees whether it is there.
+    let outside = Path::new("/root/q.png");
     let look = |path: &Path| Call::Tool {
         name: "understand_image".to_owned(),
         arguments: serde_json::json!({ "path": path, "prompt": "what-colour" }),
     };
-    let turns = vec![says("I look.", vec![look(&ws.join("p.png")), look(&outside)])];
+    let turns = vec![says("I look.", vec![look(&ws.join("p.png")), look(outside)])];
     let provider = Provider::start(Script { turns, ..Script::default() }).await.unwrap();
     let more = "      enable_multimodal_tools: true\n";
     let text = file(&host, &[agent("helper", ("claude", ""), &provider, &ws, more)]);
