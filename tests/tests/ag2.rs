@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 /// The environment that has the package.
 fn python() -> PathBuf {
     let own = std::env::var_os("CORDON_TEST_AG2").map(PathBuf::from);
-    let venv = own.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/ag2-venv"));
+    let venv =
+        own.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("build").join("ag2-venv"));
     let python = venv.join("bin/python3");
     assert!(
         python.try_exists().unwrap(),
