@@ -8,6 +8,7 @@ mod bounds;
 mod budget;
 mod calls;
 mod compact;
+mod fit;
 mod kept;
 mod media;
 mod names;

@@ -4,17 +4,18 @@ use crate::{
     bounds,
     budget::Budget,
     calls::CallsFailed,
-    compact, kept,
+    fit::too_long,
+    kept,
     names::Names,
     planning,
 };
 use cordon_backends::{
     Redactor,
-    api::{Answer, ApiError, Choice, Conversation, FailureKind, Item, Part, Stop, Tool},
+    api::{Answer, Choice, Conversation, Item, Part, Stop, Tool},
 };
 use cordon_config::TurnLimits;
 use cordon_models::{Ask, AskError, Asks};
-use cordon_proto::v1::{Outcome, WarningEvent, event::Kind};
+use cordon_proto::v1::{Outcome, event::Kind};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -27,9 +28,6 @@ use tokio_util::sync::CancellationToken;
 const CORRECTIONS: u32 = 3;
 /// How often a turn goes on after an answer that was cut at its limit of tokens.
 const CONTINUED: u32 = 8;
-/// Of a window, so much may be full before it is emptied, and is kept of the last things said.
-const FULL: (u64, u64) = (4, 5);
-const KEPT: u64 = 4;
 
 /// What a turn is given.
 pub struct Given<'a> {
@@ -63,7 +61,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    fn new(outcome: Outcome, message: impl Into<String>) -> Self {
+    pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         Self { outcome, message: message.into() }
     }
 }
@@ -71,8 +69,8 @@ impl Ended {
 /// A conversation that goes on by one turn.
 pub struct Dialogue<'a> {
     pub(crate) given: Given<'a>,
-    conversation: Conversation,
-    offered: Vec<Tool>,
+    pub(crate) conversation: Conversation,
+    pub(crate) offered: Vec<Tool>,
     pub(crate) names: Names,
     /// Tools of Cordon's own.
     pub(crate) own: BTreeSet<String>,
@@ -83,7 +81,7 @@ pub struct Dialogue<'a> {
     pub(crate) held: AtomicUsize,
     pub(crate) room: bounds::Room,
     /// Tokens of the conversation and how many things had been said, when a server last counted.
-    counted: Option<(u64, usize)>,
+    pub(crate) counted: Option<(u64, usize)>,
 }
 
 /// What comes after an answer.
@@ -289,7 +287,7 @@ impl<'a> Dialogue<'a> {
         if kinds.is_empty() { Ok(()) } else { self.given.teller.tell(kinds).await }
     }
 
-    async fn ask(&mut self, choice: Choice) -> Result<Result<Answer, AskError>, TellFailed> {
+    pub(crate) async fn ask(&mut self, choice: Choice) -> Result<Result<Answer, AskError>, TellFailed> {
         self.serial += 1;
         let ask = Ask {
             conversation: &self.conversation,
@@ -314,7 +312,7 @@ impl<'a> Dialogue<'a> {
         (Instant::now() >= self.given.deadline).then(|| Ended::new(Outcome::TimedOut, String::new()))
     }
 
-    fn failed(&self, error: &AskError) -> Ended {
+    pub(crate) fn failed(&self, error: &AskError) -> Ended {
         let outcome = match error {
             AskError::Cancelled => return Ended::new(Outcome::Cancelled, String::new()),
             AskError::TimedOut => Outcome::TimedOut,
@@ -323,97 +321,4 @@ impl<'a> Dialogue<'a> {
         };
         Ended::new(outcome, cut(&self.given.redactor.text(&error.to_string())))
     }
-
-    /// Tokens of what would be sent now.
-    fn size(&self) -> u64 {
-        let items = &self.conversation.items;
-        match self.counted {
-            Some((tokens, at)) => {
-                tokens.saturating_add(compact::tokens_of(items.get(at..).unwrap_or_default()))
-            }
-            None => compact::tokens_before(&self.conversation.system, &self.offered)
-                .saturating_add(compact::tokens_of(items)),
-        }
-    }
-
-    /// Makes the conversation shorter when it does not fit; `must`: its server says that it does not.
-    async fn fit(&mut self, must: bool) -> Result<Option<Ended>, TellFailed> {
-        let window = self.given.limits.window.or_else(|| self.given.model.window());
-        let size = self.size();
-        let full = window.map(|window| window / FULL.1 * FULL.0);
-        if !must && full.is_none_or(|full| size < full) {
-            return Ok(None);
-        }
-        let goal = full.filter(|full| *full < size).unwrap_or(size / 2);
-        let before = (self.conversation.items.len(), size);
-        let elided = compact::elide(&mut self.conversation);
-        self.counted = None;
-        // What a server said is too much is not believed to be little enough by a guess.
-        let enough = elided && self.size() < goal && !must;
-        let mut words = "old results of tools were shortened";
-        if !enough {
-            words = "it goes on from a summary of the model's own";
-            let Some(from) = self.cut_at(goal) else {
-                let words = "the conversation is longer than the model's window, and cannot be made shorter";
-                return Ok(Some(Ended::new(Outcome::AgentFailed, words)));
-            };
-            let summary = match self.summary().await? {
-                Ok(summary) => summary,
-                Err(ended) => return Ok(Some(ended)),
-            };
-            self.conversation.items = compact::shortened(&self.conversation, &summary, from);
-        }
-        self.held = AtomicUsize::new(bounds::bytes_of(&self.conversation.items));
-        for (number, item) in self.conversation.items.iter().enumerate() {
-            self.tell(vec![kept::said(item, number == 0, &self.given.redactor)]).await?;
-        }
-        let message = format!(
-            "the conversation came near the model's window (about {} tokens): {words}; {} things said became {}",
-            before.1,
-            before.0,
-            self.conversation.items.len(),
-        );
-        self.tell(vec![Kind::Warning(WarningEvent { reason: "compacted".to_owned(), message })]).await?;
-        Ok(None)
-    }
-
-    fn cut_at(&self, goal: u64) -> Option<usize> {
-        let from = compact::tail(&self.conversation.items, goal / KEPT);
-        // Nothing before it could be left out.
-        (from > 1).then_some(from)
-    }
-
-    async fn summary(&mut self) -> Result<Result<String, Ended>, TellFailed> {
-        let whole = self.conversation.clone();
-        self.conversation.items.push(Item::User(vec![Part::Text(compact::ASK.to_owned())]));
-        let mut answer = self.ask(Choice::None).await?;
-        // Too long even to be summarised: without its middle it is not.
-        for _ in 0..3 {
-            if !answer.as_ref().is_err_and(too_long) {
-                break;
-            }
-            let items = &self.conversation.items;
-            let room = compact::tokens_of(items) / 2;
-            let from = compact::tail(items, room).max(1);
-            self.conversation.items =
-                compact::shortened(&self.conversation, "(What was said first is lost.)", from);
-            answer = self.ask(Choice::None).await?;
-        }
-        self.conversation = whole;
-        Ok(match answer {
-            Ok(answer) => {
-                let text = answer.items.iter().filter_map(|item| match item {
-                    Item::Text(text) => Some(text.text.as_str()),
-                    _ => None,
-                });
-                Ok(text.collect::<Vec<_>>().join("\n"))
-            }
-            Err(error) => Err(self.failed(&error)),
-        })
-    }
-}
-
-fn too_long(error: &AskError) -> bool {
-    matches!(error, AskError::Failed { error: ApiError::Refused(failure), .. }
-        if failure.kind == FailureKind::ContextTooLong)
 }
