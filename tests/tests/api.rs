@@ -181,14 +181,14 @@ async fn every_backend_repairs_the_project_behind_the_local_wall() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_protocol_repairs_the_project_in_docker() {
+async fn every_backend_repairs_the_project_in_docker() {
     if skipped("docker") {
         return;
     }
     need_docker();
     need_image("debian:bookworm-slim");
     let host = Host::start();
-    for kind in PROTOCOLS {
+    for (kind, ..) in TYPES {
         let image = "      command_line_docker_image: debian:bookworm-slim\n";
         repairs(&host, kind, &More { place: Where::Docker, backend: image }).await;
     }
