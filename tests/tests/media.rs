@@ -1,5 +1,5 @@
-//! What an agent whose model is reached through an API lets other models look at, and what an
-//! interrupt leaves.
+//! What an agent whose model is reached through an API lets other models look at, what planning offers,
+//! where large results go, and what an interrupt leaves.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use cordon_proto::v1::{Event, Outcome, Run};
@@ -87,4 +87,59 @@ async fn a_model_looks_at_what_the_agent_may_read_and_at_nothing_else() {
     let looked: Vec<_> = requests.iter().filter(|r| r.body.to_string().contains("image/png")).collect();
     assert_eq!(looked.len(), 1, "the picture went to the model once, and to nobody else");
     assert!(looked[0].body.to_string().contains("what-colour"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_result_of_the_users_function_lies_in_the_workspace() {
+    let host = Host::start_as(User::Tester);
+    let ws = host.tree("ws");
+    host.put(
+        &host.path("files/many.py"),
+        "def many(n: int) -> str:\n    \"\"\"Many lines.\"\"\"\n    return 'a line\\n' * n + 'the end'\n",
+    );
+    let many =
+        Call::Tool { name: "custom_tool__many".to_owned(), arguments: serde_json::json!({ "n": 40_000 }) };
+    let turns = vec![says("I ask.", vec![many])];
+    let provider = Provider::start(Script { turns, ..Script::default() }).await.unwrap();
+    let more =
+        "      custom_tools:\n        - name: many\n          path: many.py\n          function: many\n";
+    let text = file(&host, &[agent("helper", ("openai", "/v1"), &provider, &ws, more)]);
+    let ran = cordon(&host, &["run", &text, "x"]);
+    assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
+    let told = provider.requests()[1].body.to_string();
+    assert!(told.len() < 60_000 && told.contains("the end"), "{} bytes: {told:.2000}", told.len());
+    let kept: Vec<_> =
+        std::fs::read_dir(ws.join(".tool_results")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(kept.len(), 1);
+    assert!(told.contains(&kept[0].display().to_string()), "the model has its place: {told:.2000}");
+    assert!(std::fs::read_to_string(&kept[0]).unwrap().len() > 250_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn planning_looks_and_changes_nothing() {
+    let host = Host::start_as(User::Tester);
+    let ws = host.tree("ws");
+    host.put(&ws.join("a.txt"), "as it is\n");
+    let tool = |name: &str, arguments| Call::Tool { name: name.to_owned(), arguments };
+    let path = ws.join("a.txt").display().to_string();
+    let turns = vec![says(
+        "I plan.",
+        vec![
+            tool("read_text_file", serde_json::json!({ "path": path })),
+            tool("write_file", serde_json::json!({ "path": path, "content": "other" })),
+            tool("execute_command", serde_json::json!({ "command": "rm a.txt" })),
+        ],
+    )];
+    let provider = Provider::start(Script { turns, ..Script::default() }).await.unwrap();
+    let agents = agent("helper", ("claude", ""), &provider, &ws, "");
+    let text = format!("agents:\n{agents}orchestrator:\n  coordination:\n    enable_planning_mode: true\n");
+    let text = host.agent_file("a.yaml", &text).display().to_string();
+    let _ = cordon(&host, &["run", &text, "x"]).expect_code(0);
+    assert_eq!(std::fs::read_to_string(ws.join("a.txt")).unwrap(), "as it is\n");
+    let requests = provider.requests();
+    let offered = requests[0].body["tools"].to_string();
+    assert!(offered.contains("read_text_file") && !offered.contains("write_file"), "{offered}");
+    let told = requests[1].body.to_string();
+    assert!(told.contains("as it is"), "{told}");
+    assert_eq!(told.matches("planning mode is active, and nothing").count(), 2, "{told}");
 }
