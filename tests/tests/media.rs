@@ -78,7 +78,7 @@ async fn a_model_looks_at_what_the_agent_may_read_and_at_nothing_else() {
     };
     let turns = vec![says("I look.", vec![look(&ws.join("p.png")), look(outside)])];
     let provider = Provider::start(Script { turns, ..Script::default() }).await.unwrap();
-    let more = "      enable_multimodal_tools: true\n";
+    let more = "      enable_multimodal_tools: true\n      exclude_tools: [understand_file]\n";
     let text = file(&host, &[agent("helper", ("claude", ""), &provider, &ws, more)]);
     let _ = cordon(&host, &["run", &text, "x"]).expect_code(0);
     let (_, events) = last(&host).await;
@@ -87,6 +87,8 @@ async fn a_model_looks_at_what_the_agent_may_read_and_at_nothing_else() {
     let looked: Vec<_> = requests.iter().filter(|r| r.body.to_string().contains("image/png")).collect();
     assert_eq!(looked.len(), 1, "the picture went to the model once, and to nobody else");
     assert!(looked[0].body.to_string().contains("what-colour"));
+    let offered = requests[0].body["tools"].to_string();
+    assert!(offered.contains("understand_image") && !offered.contains("understand_file"), "{offered}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,7 +115,7 @@ impl Toolbox for Tools {
             .collect();
         for more in &self.more {
             for tool in more.tools() {
-                if !all.iter().any(|t| t.name == tool.name) {
+                if self.host.shows(&tool.name) && !all.iter().any(|t| t.name == tool.name) {
                     all.push(tool);
                 }
             }

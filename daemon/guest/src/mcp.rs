@@ -24,9 +24,9 @@ const LIMIT: u64 = 64 << 20;
 const GRACE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
-    kernel()?;
-    // The commands that it runs are of the same user, and have no business in its memory.
+    // The commands that it runs are of the same user, and have no business in its memory: before all else.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    kernel()?;
     // What a command leaves behind when it ends comes here, and is ended with it.
     set_child_subreaper(Some(getpid()))?;
     // Who started it on a terminal shares that terminal with no command. A group's leader cannot

@@ -81,6 +81,8 @@ pub struct Host {
     tools: Vec<Tool>,
     /// By the name that is shown: the server and its own name for the tool.
     index: BTreeMap<String, (usize, String)>,
+    /// What the agent file lets be seen of all tools.
+    shown: Filter,
     warnings: Vec<String>,
     observer: Arc<dyn Observer>,
     calls: Semaphore,
@@ -134,6 +136,7 @@ impl Host {
             servers: Vec::new(),
             tools: Vec::new(),
             index: BTreeMap::new(),
+            shown: all.clone(),
             warnings,
             observer,
             calls: Semaphore::new(AT_ONCE),
@@ -205,6 +208,12 @@ impl Host {
     #[must_use]
     pub fn list_tools(&self) -> &[Tool] {
         &self.tools
+    }
+
+    /// Whether the agent file lets a tool of this name be seen that no server has.
+    #[must_use]
+    pub fn shows(&self, name: &str) -> bool {
+        self.shown.lets(name, name)
     }
 
     /// Whether a tool of this name is one of the sandbox's own.
