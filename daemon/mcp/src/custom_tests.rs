@@ -242,14 +242,16 @@ fn a_tool_that_cannot_be_loaded_is_named_with_the_reason() {
 fn calls_run_side_by_side_and_a_slow_one_is_stopped() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("slow.py");
-    let text = "import time, asyncio\nseen = []\n\
-                def sync(): time.sleep(0.4); seen.append(1); return len(seen)\n\
-                async def later(): await asyncio.sleep(0.4); return 'later'\n\
+    // Nobody of five gets on before all five are there.
+    let text = "import threading, asyncio\nseen, five, waiting, all_here = [], threading.Barrier(5), [], None\n\
+                def sync(): five.wait(); seen.append(1); return len(seen)\n\
+                async def later():\n    global all_here\n    all_here = all_here or asyncio.Event()\n    \
+                waiting.append(1)\n    if len(waiting) == 5: all_here.set()\n    \
+                await all_here.wait()\n    return 'later'\n\
                 async def never(): await asyncio.Event().wait()\n";
     std::fs::write(&file, text).unwrap();
-    let mut program = Program::start(&["sync", "later", "never"].map(|f| tool(&file, f)), 1.5);
+    let mut program = Program::start(&["sync", "later", "never"].map(|f| tool(&file, f)), 4.0);
     program.initialize();
-    let begun = Instant::now();
     for _ in 0..5 {
         program.send("tools/call", &json!({"name": "custom_tool__sync"}));
         program.send("tools/call", &json!({"name": "custom_tool__later"}));
@@ -257,9 +259,8 @@ fn calls_run_side_by_side_and_a_slow_one_is_stopped() {
     let mut found: Vec<String> = (0..10).map(|_| said(&program.answer()["result"]).1).collect();
     found.sort();
     assert_eq!(found, ["1", "2", "3", "4", "5", "later", "later", "later", "later", "later"]);
-    assert!(begun.elapsed() < Duration::from_millis(1400), "{:?}", begun.elapsed());
     let (worked, text) = program.call("never", &json!({}));
-    assert!(!worked && text.contains("did not return within 1.5 s"), "{text}");
+    assert!(!worked && text.contains("did not return within 4"), "{text}");
     // What is cancelled is answered by nobody, and what the tools remember is still there.
     let id = program.send("tools/call", &json!({"name": "custom_tool__never"}));
     let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}});
