@@ -244,7 +244,7 @@ fn calls_run_side_by_side_and_a_slow_one_is_stopped() {
     let file = dir.path().join("slow.py");
     // Nobody of five gets on before all five are there.
     let text = "import threading, asyncio\nseen, five, waiting, all_here = [], threading.Barrier(5), [], None\n\
-                def sync(): five.wait(); seen.append(1); return len(seen)\n\
+                def sync():\n    if len(seen) < 5: five.wait()\n    seen.append(1)\n    return len(seen)\n\
                 async def later():\n    global all_here\n    all_here = all_here or asyncio.Event()\n    \
                 waiting.append(1)\n    if len(waiting) == 5: all_here.set()\n    \
                 await all_here.wait()\n    return 'later'\n\
