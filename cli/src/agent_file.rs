@@ -81,7 +81,11 @@ async fn complete(session: &Session, mut file: AgentFile) -> Result<(AgentFile, 
     if answer.variables.is_empty() {
         return Ok((file, answer));
     }
-    file.variables = gather(&answer.variables, Path::new(&file.directory))?;
+    file.variables = {
+        // Also where it is only mentioned: that costs a line in the environment, and nothing else.
+        let file_has_key = file.content.windows(7).any(|word| word == b"api_key");
+        gather(&answer.variables, Path::new(&file.directory), file_has_key)?
+    };
     let answer = validate(session, &file).await?;
     Ok((file, answer))
 }
@@ -92,34 +96,70 @@ async fn validate(session: &Session, file: &AgentFile) -> Result<ValidateRespons
     Ok(answer.into_inner())
 }
 
-/// They say where a key is sent: a directory that somebody happens to be in must not.
-const NOT_FROM_HERE: [&str; 4] =
-    ["OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_VERSION"];
+/// They say where a key is sent, each with the variables that may hold that key.
+const WHERE: [(&str, &[&str]); 4] = [
+    ("OPENAI_BASE_URL", &["OPENAI_API_KEY"]),
+    ("ANTHROPIC_BASE_URL", &["ANTHROPIC_API_KEY"]),
+    ("AZURE_OPENAI_ENDPOINT", &["AZURE_OPENAI_API_KEY"]),
+    ("AZURE_OPENAI_API_VERSION", &["AZURE_OPENAI_API_KEY"]),
+];
+
+/// A file that says where a key goes has to bring the key too: a repository may have a `.env`, and
+/// what is the person's must not go to whom the repository names. So the key must be in the file,
+/// and none in the environment or the agent file that would be sent instead.
+fn may_say_where(
+    keys: &[&str],
+    file: &BTreeMap<String, String>,
+    environment: impl Fn(&str) -> Option<String>,
+    file_has_key: bool,
+) -> bool {
+    let some = |value: &String| !value.trim().is_empty();
+    let brings = keys.iter().any(|key| file.get(*key).is_some_and(some));
+    brings && !file_has_key && !keys.iter().any(|key| environment(key).is_some())
+}
 
 /// The environment first, then `.env` beside the agent file, then `.env` here. What comes from
 /// here is said: a repository may bring one, and with it a key that is not the person's.
-fn gather(names: &[String], directory: &Path) -> Result<HashMap<String, String>, CliError> {
+fn gather(
+    names: &[String],
+    directory: &Path,
+    file_has_key: bool,
+) -> Result<HashMap<String, String>, CliError> {
     let beside = read_dotenv(&directory.join(".env"))?;
     let here = match std::env::current_dir() {
         Ok(here) if here != directory => read_dotenv(Path::new(".env"))?,
         _ => BTreeMap::new(),
     };
+    let environment_has = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok());
     let (asked, names): (Vec<&String>, Vec<&String>) = names.iter().partition(|n| n.contains(':'));
     let find = |name: &String| {
-        let own = std::env::var_os(name).and_then(|value| value.into_string().ok());
+        let own = environment_has(name);
+        let place = WHERE.iter().find(|(address, _)| address == name);
+        let from_beside = || {
+            let value = beside.get(name)?;
+            if place.is_some_and(|(_, keys)| !may_say_where(keys, &beside, environment_has, file_has_key)) {
+                eprintln!(
+                    "cordon: {name} in .env beside the agent file is left out: it says where a key goes, and the key \
+                     that would go there is not from that .env; set {name} in the environment, or base_url in the \
+                     agent file"
+                );
+                return None;
+            }
+            Some(value.clone())
+        };
         let from_here = || {
             let value = here.get(name)?;
-            if NOT_FROM_HERE.contains(&name.as_str()) {
+            if place.is_some() {
                 eprintln!(
                     "cordon: {name} in .env of the current directory is left out: it says where a key goes; set it \
-                     in the environment, or in .env beside the agent file"
+                     in the environment, or base_url in the agent file"
                 );
                 return None;
             }
             eprintln!("cordon: {name} is taken from .env of the current directory");
             Some(value.clone())
         };
-        let value = own.or_else(|| beside.get(name).cloned()).or_else(from_here);
+        let value = own.or_else(from_beside).or_else(from_here);
         value.map(|value| (name.clone(), value))
     };
     let mut found: HashMap<String, String> = names.into_iter().filter_map(find).collect();
@@ -233,7 +273,7 @@ mod tests {
         let dir = scratch("env");
         std::fs::write(dir.join(".env"), "PATH=no\nCORDON_TEST_KEY=yes\nOTHER=secret\n").unwrap();
         let names = ["PATH", "CORDON_TEST_KEY", "CORDON_TEST_UNSET"].map(str::to_owned);
-        let found = gather(&names, &dir).unwrap();
+        let found = gather(&names, &dir, false).unwrap();
         assert_eq!(found.get("CORDON_TEST_KEY").map(String::as_str), Some("yes"));
         assert_eq!(found.get("PATH"), std::env::var("PATH").ok().as_ref());
         assert_eq!(found.len(), 2);
@@ -241,10 +281,44 @@ mod tests {
     }
 
     #[test]
-    fn no_directory_that_somebody_is_in_says_where_a_key_goes() {
-        let urls = cordon_providers::PROVIDERS.iter().flat_map(|p| p.base_url_variables);
-        let missing: Vec<_> = urls.filter(|name| !NOT_FROM_HERE.contains(name)).collect();
-        assert!(missing.is_empty(), "{missing:?}");
+    fn every_variable_that_says_where_a_key_goes_is_known_with_the_keys() {
+        for provider in cordon_providers::PROVIDERS {
+            for name in provider.base_url_variables {
+                let known = WHERE.iter().find(|(address, _)| address == name);
+                let (_, keys) = known.unwrap_or_else(|| panic!("{name}"));
+                assert_eq!(*keys, provider.keys, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_from_a_file_of_variables_gets_only_the_key_of_that_file() {
+        let file = |text: &str| dotenv::parse(text).variables;
+        let none = |_: &str| None;
+        let own = |name: &str| (name == "A_KEY").then(|| "mine".to_owned());
+        let both = file("URL=https://h\nA_KEY=k");
+        assert!(may_say_where(&["B_KEY", "A_KEY"], &both, none, false));
+        assert!(!may_say_where(&["B_KEY", "A_KEY"], &both, own, false), "the environment's would be sent");
+        assert!(!may_say_where(&["A_KEY"], &both, none, true), "the agent file's would be sent");
+        assert!(!may_say_where(&["A_KEY"], &file("URL=https://h"), none, false), "a kept one would be sent");
+        assert!(!may_say_where(&["A_KEY"], &file("URL=https://h\nA_KEY=' '"), none, false));
+        assert!(!may_say_where(&["A_KEY"], &file("URL=https://h\nB_KEY=k"), none, false));
+    }
+
+    #[test]
+    fn an_address_without_its_key_is_left_out() {
+        let dir = scratch("where");
+        let env = "OPENAI_BASE_URL=https://h\nANTHROPIC_BASE_URL=https://h\nANTHROPIC_API_KEY=theirs\n";
+        std::fs::write(dir.join(".env"), env).unwrap();
+        let names = ["OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"].map(str::to_owned);
+        let told = |file_has_key| {
+            let mut found: Vec<_> = gather(&names, &dir, file_has_key).unwrap().into_keys().collect();
+            found.sort();
+            found
+        };
+        assert_eq!(told(false), ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"]);
+        assert_eq!(told(true), ["ANTHROPIC_API_KEY"]);
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
@@ -252,7 +326,7 @@ mod tests {
         let dir = scratch("several");
         std::fs::write(dir.join("a.env"), "A='one \"two\"'\nB=3\n").unwrap();
         let names = ["env-file:a.env", "env-file:none.env", "environment:", "other:x"].map(str::to_owned);
-        let found = gather(&names, &dir).unwrap();
+        let found = gather(&names, &dir, false).unwrap();
         assert_eq!(found.len(), 2, "{:?}", found.keys());
         let told: BTreeMap<String, String> = serde_json::from_str(&found["env-file:a.env"]).unwrap();
         assert_eq!((told["A"].as_str(), told["B"].as_str(), told.len()), ("one \"two\"", "3", 2));

@@ -17,6 +17,9 @@ pub(crate) enum CliError {
     TooLarge { what: String, limit: u64 },
     #[error("{0}")]
     Input(String),
+    /// A program that this client was told to run.
+    #[error("{0}")]
+    Program(String),
     /// The problems were printed already.
     #[error("{file} has {errors} {}", if *errors == 1 { "error" } else { "errors" })]
     Invalid { file: String, errors: usize },
@@ -61,7 +64,7 @@ impl CliError {
                 Code::Cancelled => Exit::Cancelled,
                 _ => Exit::Daemon,
             },
-            Self::Output(_) | Self::Terminal(_) => Exit::Failed,
+            Self::Program(_) | Self::Output(_) | Self::Terminal(_) => Exit::Failed,
             Self::NoDaemon { .. } | Self::Start { .. } | Self::Lost { .. } => Exit::Daemon,
         }
     }

@@ -2,11 +2,13 @@
 
 mod attach;
 mod chat;
+mod lmstudio;
 mod login;
 mod trees;
 
 pub(crate) use attach::Attach;
 pub(crate) use chat::Chat;
+pub(crate) use lmstudio::{LmStudio, Port};
 pub(crate) use login::Login;
 pub(crate) use trees::{Apply, Colour, Diff, DiffStyle, Drift, Fork, Snapshots, Workspaces};
 
@@ -201,6 +203,13 @@ pub(crate) enum Command {
         /// Only this one, with the models that are known
         backend: Option<String>,
     },
+    /// Find, start or install LM Studio on this machine, and get models for it
+    ///
+    /// It is done with LM Studio's own program `lms`, with your rights and outside of any sandbox,
+    /// because you typed it: an agent file with `lmstudio_start` asks a server that is running, and
+    /// starts none. `lms` is looked for on PATH, then in ~/.lmstudio/bin.
+    #[command(subcommand, name = "lmstudio")]
+    LmStudio(LmStudio),
     /// Say what this machine can enforce and what is missing
     Doctor {
         /// Build a sandbox for this agent file, and report what is really reachable inside

@@ -10,6 +10,7 @@ mod exec;
 mod explain;
 mod images;
 mod listing;
+mod lmstudio;
 mod login;
 mod login_key;
 mod logs;
@@ -74,6 +75,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Backends { backend } => {
             backends::backends(&Session::open(global).await?, backend, output).await
         }
+        Command::LmStudio(command) => interruptible(lmstudio::dispatch(command, output)).await,
         Command::Doctor { inside: None, .. } => system::doctor(&Session::open(global).await?, output).await,
         Command::Doctor { inside: Some(file), wall, agent } => {
             system::doctor_inside(&Session::open(global).await?, &file, wall, agent, output).await

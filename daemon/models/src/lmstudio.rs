@@ -101,18 +101,19 @@ async fn older(probe: &Probe<'_>, model: &str) -> Result<(), SettleError> {
     if model.is_empty() || loaded {
         return Ok(());
     }
-    let get = if found.is_some() { String::new() } else { format!("lms get {model} && ") };
-    let why =
-        format!("it is older than 0.4.0 and cannot be told to; run `{get}lms load {model}`, or update it");
+    let get = if found.is_some() { String::new() } else { format!("cordon lmstudio get {model}` and `") };
+    let why = format!(
+        "it is older than 0.4.0 and cannot be told to; run `{get}cordon lmstudio load {model}`, or update it"
+    );
     Err(told(probe, &format!("load {model:?}"), &why))
 }
 
 fn not_there(probe: &Probe<'_>, why: &str) -> SettleError {
     let (host, port) = probe.endpoint.host();
     SettleError::LmStudio(format!(
-        "LM Studio does not answer at {host}:{port} ({why}). Its program is not run from here: an agent file \
-         starts nothing on this machine. Start it with `lms server start --port {port}`; `lms` comes with \
-         LM Studio, in ~/.lmstudio/bin. The model is then downloaded and loaded by `lmstudio_start`"
+        "LM Studio does not answer at {host}:{port} ({why}). An agent file starts nothing on this machine; you do: \
+         `cordon lmstudio start --port {port}` (`cordon lmstudio install` where there is none). The model is \
+         then downloaded and loaded by `lmstudio_start`"
     ))
 }
 

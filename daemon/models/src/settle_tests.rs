@@ -151,7 +151,7 @@ async fn lm_studio_gets_and_loads_a_model_when_it_is_told_to() {
     }
     let old = server(&[("GET /api/v0/models", r#"{"data":[{"id":"out","state":"not-loaded"}]}"#)]).await;
     let error = settle_at("lmstudio", &old, "new", true).await.unwrap_err().to_string();
-    assert!(error.contains("lms get new && lms load new"), "{error}");
+    assert!(error.contains("`cordon lmstudio get new` and `cordon lmstudio load new`"), "{error}");
 }
 
 #[tokio::test]
@@ -163,5 +163,5 @@ async fn where_no_lm_studio_is_it_is_said_how_there_is_one() {
     let options = LmStudio { port: None, start: true };
     let settled = settle(target, &options, &Client::new().unwrap(), &CancellationToken::new()).await;
     let error = settled.unwrap_err().to_string();
-    assert!(error.contains(&format!("lms server start --port {port}")), "{error}");
+    assert!(error.contains(&format!("cordon lmstudio start --port {port}")), "{error}");
 }
