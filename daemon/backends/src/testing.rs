@@ -19,6 +19,7 @@ pub(crate) fn context(backend: BackendKind, owner_home: &Path) -> Context {
             base_url: None,
             api_key: None,
             cwd: None,
+            cwd_place: Place { file: "agent.yaml".into(), line: 1, column: 1 },
             context_paths: Vec::new(),
             mode: ExecutionMode::Docker,
             docker: DockerOptions {

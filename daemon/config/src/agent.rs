@@ -172,10 +172,19 @@ pub struct ContextPath {
     pub write: bool,
     /// How it is written, when it is: its own `write_mode`, else the orchestrator's.
     pub write_mode: WriteMode,
-    /// `protected_paths`, relative to `path` or absolute inside it.
-    pub protected: Vec<PathBuf>,
+    /// `protected_paths`.
+    pub protected: Vec<Protected>,
     /// Steering or secret names (relative) that this context path allows on purpose.
     pub allow: Vec<PathBuf>,
+    /// Where the user wrote it.
+    pub place: Place,
+}
+
+/// One entry of `protected_paths`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protected {
+    /// Relative to the context path, or absolute inside it.
+    pub path: PathBuf,
     /// Where the user wrote it.
     pub place: Place,
 }
@@ -224,6 +233,8 @@ pub struct Agent {
     pub api_key: Option<Secret>,
     /// `backend.cwd` as written: relative ones live in the daemon's state directory.
     pub cwd: Option<PathBuf>,
+    /// Where the workspace is named: at `backend.cwd`, else where the agent begins.
+    pub cwd_place: Place,
     /// `context_paths` of the agent and of the orchestrator; the latter wins.
     pub context_paths: Vec<ContextPath>,
     /// Which wall.

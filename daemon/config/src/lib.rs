@@ -25,7 +25,7 @@ mod tree;
 mod variables;
 
 pub use agent::{
-    Agent, AgentFile, BackendKind, ContextPath, DockerOptions, DriftPolicy, Effort, ExecutionMode,
+    Agent, AgentFile, BackendKind, ContextPath, DockerOptions, DriftPolicy, Effort, ExecutionMode, Protected,
     ReplayStep, Timeouts, WriteMode,
 };
 pub use api::{ApiOptions, LmStudio, Media, MediaModel, TurnLimits, WebSearch};

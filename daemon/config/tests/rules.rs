@@ -449,7 +449,7 @@ fn context_paths() {
     assert_eq!(context.path.to_str(), Some("/project/src"));
     assert!(context.write);
     assert_eq!(
-        context.protected.iter().map(|p| p.to_str().unwrap()).collect::<Vec<_>>(),
+        context.protected.iter().map(|p| p.path.to_str().unwrap()).collect::<Vec<_>>(),
         ["a", "/project/src/b"]
     );
     assert_eq!(context.allow.iter().map(|p| p.to_str().unwrap()).collect::<Vec<_>>(), [".vscode"]);

@@ -130,7 +130,7 @@ impl Policy {
                 },
                 Source::PeersView => return Err(Never("the trees of other agents are theirs alone")),
                 Source::Credential => {
-                    return Err(Never("a login is the program's to read and nobody's to write"));
+                    return Err(Never("credentials are read-only, but for additional_mounts with mode: rw"));
                 }
                 Source::CustomTool => {
                     return Err(Never("a custom tool cannot be changed by whom it is for"));

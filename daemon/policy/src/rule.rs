@@ -131,7 +131,7 @@ impl fmt::Display for Source {
             Self::Home => "private home",
             Self::Temporary => "private temporary files",
             Self::Program => "the backend's program",
-            Self::Credential => "login file",
+            Self::Credential => "credentials",
             Self::CustomTool => "custom tool",
             Self::Nothing => "no rule allows it",
         })

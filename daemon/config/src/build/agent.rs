@@ -66,6 +66,7 @@ impl Build<'_, '_> {
             base_url,
             api_key,
             cwd,
+            cwd_place: self.place(backend.get("cwd").unwrap_or(item)),
             context_paths: shared.iter().cloned().chain(own).collect(),
             mode: mode.unwrap_or(ExecutionMode::Local),
             docker,

@@ -1,5 +1,5 @@
 use super::Build;
-use crate::{ContextPath, check::Item, report::Quoted};
+use crate::{ContextPath, Protected, check::Item, report::Quoted};
 use std::{
     collections::HashMap,
     path::{Component, Path, PathBuf},
@@ -47,6 +47,7 @@ impl Build<'_, '_> {
         let protected =
             entry.get("protected_paths").map(|p| self.inside(p, inside, false)).unwrap_or_default();
         let allow = entry.get("allow").map(|a| self.inside(a, inside, true)).unwrap_or_default();
+        let allow = allow.into_iter().map(|named| named.path).collect();
         let write = entry.get("permission").and_then(Item::text) == Some("write");
         let write_mode = self.write_mode(entry);
         if let (false, Some(mode)) = (write, entry.get("write_mode")) {
@@ -101,7 +102,7 @@ impl Build<'_, '_> {
     }
 
     /// Paths inside a context path. With `relative`, absolute ones are made so.
-    fn inside(&mut self, list: &Item, root: Option<&Path>, relative: bool) -> Vec<PathBuf> {
+    fn inside(&mut self, list: &Item, root: Option<&Path>, relative: bool) -> Vec<Protected> {
         let mut paths = Vec::new();
         for item in list.items() {
             let Some(text) = item.text() else { continue };
@@ -126,7 +127,8 @@ impl Build<'_, '_> {
                 self.report.error(&item.at(), "bad-value", message, "use `permission` for the whole of it");
                 continue;
             }
-            paths.push(if relative || !path.is_absolute() { below } else { path.to_path_buf() });
+            let path = if relative || !path.is_absolute() { below } else { path.to_path_buf() };
+            paths.push(Protected { path, place: self.place(item) });
         }
         paths
     }
@@ -134,5 +136,6 @@ impl Build<'_, '_> {
 
 fn is_same(one: &ContextPath, other: &ContextPath) -> bool {
     let mode = !one.write || one.write_mode == other.write_mode;
-    one.write == other.write && mode && one.protected == other.protected && one.allow == other.allow
+    let names = |of: &ContextPath| of.protected.iter().map(|p| p.path.clone()).collect::<Vec<_>>();
+    one.write == other.write && mode && names(one) == names(other) && one.allow == other.allow
 }

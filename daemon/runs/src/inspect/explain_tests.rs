@@ -7,7 +7,7 @@ const FILE: &str = "agent:
   backend:
     type: command
     command: [\"true\"]
-    cwd: work
+    cwd: work  # line 6
 orchestrator:
   context_paths:
     - path: CONTEXT
@@ -71,7 +71,12 @@ fn a_rule_says_where_it_is_from_and_who_enforces_it_in_each_wall() {
     assert_eq!(context.local_layer, "mount view, landlock, staged");
     assert_eq!(context.docker_layer, "mount view, landlock(*), staged");
     let workspace = row(&planned.workspace.path);
-    assert_eq!(workspace.local_layer, "mount view, landlock");
+    assert_eq!(
+        (workspace.local_layer.as_str(), workspace.origin.as_str()),
+        ("mount view, landlock", "a.yaml:6")
+    );
+    let kept = row(&place.join("project/keep"));
+    assert_eq!((kept.rule.as_str(), kept.origin.as_str()), ("protected path", "a.yaml:11"));
     let peers = row(&place.join("state/views/r/0"));
     assert_eq!((peers.access.as_str(), peers.rule.as_str()), ("read", "peers view"));
     assert_eq!(context.layer, context.local_layer);
@@ -81,6 +86,10 @@ fn a_rule_says_where_it_is_from_and_who_enforces_it_in_each_wall() {
     assert_eq!(shadow.local_layer, "not in the mount view");
     assert_eq!(shadow.docker_layer, "the image's own permissions");
     assert_eq!(row(Path::new("/usr")).docker_layer, "read-only image, landlock(*)");
+    let layers =
+        |path| [&row(Path::new(path)).local_layer, &row(Path::new(path)).docker_layer].map(String::as_str);
+    assert_eq!(layers("/dev/null"), ["private /dev, landlock", "the engine's /dev, landlock(*)"]);
+    assert_eq!(layers("/proc"), ["private /proc, landlock", "the engine's masked /proc, landlock(*)"]);
     assert_eq!(rows.len(), planned.policy.rules().count());
 }
 
@@ -97,7 +106,7 @@ fn a_path_gets_a_verdict_for_each_operation_and_what_would_allow_it() {
     let write = verdict(0, "write");
     assert!(!write.allowed && write.rule.contains("protected path"), "{write:?}");
     assert!(write.would_allow.contains("protected_paths"), "{write:?}");
-    assert_eq!(write.origin.split(':').next(), Some("a.yaml"));
+    assert_eq!(write.origin, "a.yaml:11");
     let outside = verdict(1, "read");
     assert!(!outside.allowed && outside.would_allow.contains("context_paths"), "{outside:?}");
     assert_eq!(rows[1].access, "none");

@@ -85,8 +85,10 @@ impl<'a> View<'a> {
     /// at: what is said of a name depends on which tree it is in.
     pub(super) fn add_roots(&mut self, contexts: &'a [ContextPath]) -> Result<(), PlanError> {
         let path = self.workspace.path.clone();
-        self.rule(&path, Access::Write, Origin::built_in(Source::Workspace));
-        self.places.insert(path.clone(), self.request.agent.place.clone());
+        let agent = self.request.agent;
+        let place = agent.cwd.is_some().then(|| agent.cwd_place.clone());
+        self.rule(&path, Access::Write, Origin { source: Source::Workspace, place });
+        self.places.insert(path.clone(), agent.cwd_place.clone());
         self.roots.push(Root { path: path.clone(), context: None, is_directory: true });
         self.watched.push(path);
         let mut first: HashMap<PathBuf, &ContextPath> = HashMap::new();
@@ -142,7 +144,7 @@ impl<'a> View<'a> {
         }
         let (first, first_at) = match earlier {
             Some(earlier) => (permission(earlier.write), &earlier.place),
-            None if path == self.workspace.path => ("the workspace", &self.request.agent.place),
+            None if path == self.workspace.path => ("the workspace", &self.request.agent.cwd_place),
             None => return Ok(()),
         };
         if earlier.map_or(context.write, |earlier| earlier.write == context.write) {

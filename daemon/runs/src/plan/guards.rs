@@ -2,7 +2,7 @@
 //! agents, and names that look like secrets.
 
 use super::{PlanError, Purpose, contexts::View, placeholders::Made, protected};
-use cordon_config::ContextPath;
+use cordon_config::{ContextPath, Protected};
 use cordon_policy::{Access, Origin, Source};
 use cordon_sandbox::PathKind;
 use cordon_snapshots::{EntryKind, Index};
@@ -29,14 +29,14 @@ impl View<'_> {
             if context.is_none() && self.workspace.made {
                 continue;
             }
-            let place = context.map_or(&self.request.agent.place, |c| &c.place).clone();
+            let place = context.map_or(&self.request.agent.cwd_place, |c| &c.place).clone();
             let writable = context.is_none_or(|c| c.write);
             let index = self.look_into(&root, writable).map_err(|e| e.at(&place))?;
             let Some(context) = context else { continue };
             let index = &index;
             self.carve(context, &root, index).map_err(|e| e.at(&place))?;
             for name in &context.protected {
-                self.protect(context, &root, name, index, made).map_err(|e| e.at(&place))?;
+                self.protect(context, &root, name, index, made).map_err(|e| e.at(&name.place))?;
             }
             if context.write {
                 self.hold_absent(context, &root, index, made)?;
@@ -134,13 +134,13 @@ impl View<'_> {
         &mut self,
         context: &ContextPath,
         root: &Path,
-        name: &Path,
+        name: &Protected,
         index: &Index,
         made: &mut Made,
     ) -> Result<(), PlanError> {
-        let bad =
-            |why: &str| PlanError::path("protected path", name, why, "Name a path inside the context path");
-        let given = context.path.join(name);
+        let fix = "Name a path inside the context path";
+        let bad = |why: &str| PlanError::path("protected path", &name.path, why, fix);
+        let given = context.path.join(&name.path);
         let relative = given
             .strip_prefix(&context.path)
             .or_else(|_| given.strip_prefix(root))
@@ -150,7 +150,7 @@ impl View<'_> {
         {
             return Err(bad("it leaves its context path, or is all of it"));
         }
-        let origin = guard(Source::ProtectedPath, context);
+        let origin = Origin { source: Source::ProtectedPath, place: Some(name.place.clone()) };
         let path = root.join(relative);
         if self.root_of(&path) == Some(&path)
             && let Some(other) = self.roots.iter().find(|r| r.path == path)
@@ -158,12 +158,12 @@ impl View<'_> {
         {
             let (second, place) = match other.context {
                 Some(context) => ("a context path with permission: write", &context.place),
-                None => ("the workspace", &self.request.agent.place),
+                None => ("the workspace", &self.request.agent.cwd_place),
             };
             return Err(PlanError::Contradiction {
                 path,
                 first: "a protected path",
-                first_at: Box::new(context.place.clone()),
+                first_at: Box::new(name.place.clone()),
                 second,
                 second_at: Box::new(place.clone()),
                 fix: "Take one of them out",
