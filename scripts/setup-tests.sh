@@ -5,8 +5,8 @@
 # puts the real agent CLIs into build/clis, other people's MCP programs into build/mcp and their clients and servers of
 # model APIs into build/peers, builds an S3 server and a filesystem exerciser into build/tools and build/fsx, the
 # programs into build/bin and the images into the engine.
-# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, runsc, clis, mcp, sdks, llama,
-# ag2, s3, fsx, bsdtar, massgen.
+# CORDON_TEST_SKIP, a list with commas, names groups that need not be there: docker, runsc, clis, mcp, sdks, litellm,
+# llama, ag2, s3, fsx, bsdtar, massgen.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build
@@ -197,13 +197,20 @@ install_python() {
   shift
   skipped "$name" && return 0
   [ "$(cat "$place.stamp" 2>/dev/null)" != "$*" ] || return 0
-  say "installing $1 and what goes with it into $place"
+  say "installing $name and what goes with it into $place"
   rm -rf "$place" "$place.stamp"
   mkdir -p build/peers
   timeout 300 /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir --only-binary :all: \
     --root-user-action=ignore --target "$place" "$@" >"build/pip-$name.log" 2>&1 ||
-    fail "pip install $1: $(tail -n 5 "build/pip-$name.log")"
+    fail "pip install $name: $(tail -n 5 "build/pip-$name.log")"
   echo "$*" >"$place.stamp"
+}
+
+# A proxy that translates between the protocols of the model APIs.
+install_litellm() {
+  local packages
+  mapfile -t packages < <(grep -v '^#' scripts/litellm.txt)
+  install_python litellm --no-deps "${packages[@]}"
 }
 
 # AG2, as a user has it: an interpreter of its own, which a sandbox is shown.
@@ -281,6 +288,7 @@ register_gvisor
 install_clis
 install_mcp
 install_python sdks "${SDKS[@]}"
+install_litellm
 install_python llama "${LLAMA[@]}"
 install_ag2
 install_s3

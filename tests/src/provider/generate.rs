@@ -7,6 +7,41 @@ use super::{
 };
 use serde_json::{Value, json};
 
+/// A request with every name in one of the two ways that the service reads.
+pub(super) fn named(request: &Value) -> Value {
+    let of = |list: &Value, each: &dyn Fn(&Value) -> Value| match list {
+        Value::Array(items) => items.iter().map(each).collect(),
+        other => other.clone(),
+    };
+    let mut request = camel(request);
+    request["tools"] = of(&request["tools"], &camel);
+    request["contents"] = of(&request["contents"], &|content| {
+        let mut content = content.clone();
+        content["parts"] = of(&content["parts"], &camel);
+        content
+    });
+    request
+}
+
+/// An object with its own names in camel case: what is below is somebody else's.
+fn camel(value: &Value) -> Value {
+    let Value::Object(map) = value else { return value.clone() };
+    let name = |name: &String| {
+        let mut words = name.split('_');
+        let first = words.next().unwrap_or_default().to_owned();
+        words.fold(first, |all, word| {
+            let mut letters = word.chars();
+            all + &letters
+                .next()
+                .map(|c| c.to_ascii_uppercase())
+                .into_iter()
+                .chain(letters)
+                .collect::<String>()
+        })
+    };
+    map.iter().map(|(key, inner)| (name(key), inner.clone())).collect::<serde_json::Map<_, _>>().into()
+}
+
 /// Reads where the conversation stands. Not every client sends the ids of calls back: the
 /// model's contents that hold calls are counted.
 pub(super) fn position(request: &Value) -> Position {

@@ -145,7 +145,7 @@ async fn gemini(play: &Play, path: &str, body: &Value) -> Answer {
         return json_answer(&json!({"totalTokens": 100}));
     }
     // Where the others say it in the body, this one says it in the path.
-    let mut request = body.clone();
+    let mut request = generate::named(body);
     request["model"] = json!(name);
     request["stream"] = json!(method == "streamGenerateContent");
     Ask { protocol: Protocol::Gemini, dialect: Dialect::Silent, request: &request }.answer(play).await

@@ -4,9 +4,10 @@
 use super::{Script, Turn, conversation::Position};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// What Gemini's service takes for thoughts that were another model's (`skip_thought_signature_validator`, as base64
-/// reads it): the real CLI sends it.
-const NOT_OURS: &str = "skip/thought/signature/validator";
+/// What Gemini's service takes for thoughts that were another model's: `skip_thought_signature_validator`, as base64
+/// reads it, which the real CLI sends, and in base64, which others do.
+const NOT_OURS: [&str; 2] =
+    ["skip/thought/signature/validator", "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="];
 
 /// The seal of a turn. Base64, with what has a meaning in URLs in it, and not short.
 pub(super) fn seal(turn: &Turn) -> String {
@@ -25,7 +26,7 @@ pub(super) fn check(
     let sealed = |turn: &Turn| Some(turn).filter(|t| !t.thoughts.is_empty()).and_then(&sealed);
     let known: Vec<String> = script.all().filter_map(sealed).collect();
     let given = position.steps.iter().flat_map(|s| &s.seals).chain(&position.loose);
-    if let Some(strange) = given.into_iter().find(|s| !known.contains(s) && *s != NOT_OURS) {
+    if let Some(strange) = given.into_iter().find(|s| !known.contains(s) && !NOT_OURS.contains(&s.as_str())) {
         return Err(format!("these thoughts were never given out like this: {strange}"));
     }
     for step in &position.steps {
