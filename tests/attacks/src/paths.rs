@@ -1,5 +1,6 @@
 //! "Paths and links": attacks on the tools that take a path, and on the walls by every name that a path can have.
 
+pub mod alike;
 mod calls;
 pub mod links;
 pub mod names;
@@ -31,6 +32,7 @@ macro_rules! path_attacks {
             fs_07_hard_link_and_programs => $crate::paths::links::HARD_GUARDED,
             fs_09_spelled_in_other_ways => $crate::paths::names::SPELLED,
             fs_09_protected_names_spelled_in_other_ways => $crate::paths::names::SPELLED_INSIDE,
+            fs_11_look_alikes => $crate::paths::alike::LOOK_ALIKES,
             fs_12_no_names_at_all => $crate::paths::names::BROKEN,
             fs_13_magic_links => $crate::paths::special::MAGIC,
             fs_14_leaked_descriptors => $crate::paths::special::DESCRIPTORS,

@@ -10,6 +10,8 @@ mod degraded;
 mod neighbours;
 #[path = "kernel/nested.rs"]
 mod nested;
+#[path = "kernel/starts.rs"]
+mod starts;
 #[path = "kernel/stop.rs"]
 mod stop;
 #[path = "kernel/terminal.rs"]
