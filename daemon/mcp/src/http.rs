@@ -1,7 +1,7 @@
 //! A server outside, reached over HTTP by the daemon. The address that is checked is the
 //! address that is dialled: names go through [`Checked`], and a redirect leads nowhere.
 
-use crate::{LONGEST_MESSAGE, ServerError};
+use crate::{LONGEST_MESSAGE, ServerError, paced::Paced};
 use cordon_config::Secret;
 use cordon_egress::{Network, is_metadata, is_public};
 use reqwest::{
@@ -94,7 +94,7 @@ impl Target {
         [Some(self.url.as_str().to_owned()), query].into_iter().flatten().filter(|h| !h.is_empty()).collect()
     }
 
-    pub(crate) async fn transport(&self) -> Result<StreamableHttpClientTransport<Client>, ServerError> {
+    pub(crate) async fn transport(&self) -> Result<StreamableHttpClientTransport<Paced>, ServerError> {
         self.check().await?;
         let resolver = Checked { reach: self.reach.clone(), network: self.network.clone() };
         let client = Client::builder()
@@ -110,7 +110,7 @@ impl Target {
             .custom_headers(self.headers.clone())
             .max_sse_event_size(LONGEST_MESSAGE)
             .max_json_response_size(LONGEST_MESSAGE);
-        Ok(StreamableHttpClientTransport::with_client(client, config))
+        Ok(StreamableHttpClientTransport::with_client(Paced::new(client), config))
     }
 
     /// Refuses with words of its own before anything is tried. A literal address meets no

@@ -14,6 +14,7 @@ mod http;
 mod inside;
 mod launch;
 mod names;
+mod paced;
 mod result;
 mod serve;
 mod server;

@@ -51,9 +51,14 @@ impl Client {
     pub fn within(network: Arc<dyn Network>) -> Result<Self, AskError> {
         // Fails only when it was chosen before.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let http = Self::builder(network.clone()).build().map_err(|_| AskError::Setup)?;
+        Ok(Self { http, network })
+    }
+
+    fn builder(network: Arc<dyn Network>) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
             .user_agent(concat!("cordon/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Checked(network.clone()))
+            .dns_resolver(Checked(network))
             // A key goes to the host that was named, and to no other.
             .redirect(redirect::Policy::none())
             .referer(false)
@@ -72,9 +77,15 @@ impl Client {
             .http2_max_header_list_size(64 << 10)
             .http2_keep_alive_interval(Duration::from_secs(30))
             .http2_keep_alive_timeout(Duration::from_secs(20))
-            .build()
-            .map_err(|_| AskError::Setup)?;
-        Ok(Self { http, network })
+    }
+
+    /// One that speaks HTTP/2 where no TLS could agree on it.
+    #[cfg(test)]
+    pub(crate) fn second_version() -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let network: Arc<dyn Network> = Arc::new(SystemNetwork);
+        let http = Self::builder(network.clone()).http2_prior_knowledge().build().unwrap();
+        Self { http, network }
     }
 
     pub(crate) fn http(&self) -> &reqwest::Client {
@@ -166,3 +177,7 @@ impl Resolve for Checked {
 #[cfg(test)]
 #[path = "client_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "second_tests.rs"]
+mod second_tests;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::{ask, model_at, with_client};
 use async_trait::async_trait;
-use std::io;
+use std::{io, sync::Mutex};
 use tokio::net::TcpStream;
 
 /// A network in which every name has these addresses, and 8.8.4.4 is this machine's.
@@ -89,6 +89,49 @@ async fn what_must_not_be_reached_is_refused_before_it_is_dialled() {
     assert!(error.contains("it is a public service, and its name leads to this machine"), "{error}");
     let error = refused("http://gpu.example.net/v1", vec![]).await;
     assert!(error.contains("no address"), "{error}");
+}
+
+/// A network in which the names have other addresses each time that they are asked for.
+struct Rebinding(Mutex<Vec<&'static str>>);
+
+#[async_trait]
+impl Network for Rebinding {
+    async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+        let mut addresses = self.0.lock().unwrap();
+        Ok(vec![addresses.remove(0).parse().unwrap()])
+    }
+
+    async fn connect(&self, _: SocketAddr) -> io::Result<TcpStream> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn is_own(&self, _: IpAddr) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_changes_its_mind_is_looked_at_each_time() {
+    let mut does = crate::testing::whole("here");
+    // So that the next question needs a connection of its own.
+    does.push(crate::testing::Does::Closes);
+    let server = crate::testing::Server::always(does).await;
+    let names = Arc::new(Rebinding(Mutex::new(vec!["127.0.0.1", "169.254.169.254", "127.0.0.1"])));
+    let client = Client::within(names.clone()).unwrap();
+    let model = with_client(&format!("http://gpu.example.net:{}/v1", server.port), &client);
+    assert_eq!(ask(&model).await.text(), "here");
+    let refused = ask(&model).await;
+    assert!(refused.error().contains("metadata") && refused.again().is_empty(), "{}", refused.error());
+    assert_eq!(server.heard().len(), 1);
+    assert_eq!(ask(&model).await.text(), "here");
+    // Asked once for each connection: nothing is checked that is not dialled.
+    assert!(names.0.lock().unwrap().is_empty());
+    // A public service's name does not become this machine's between two questions.
+    let names = Arc::new(Rebinding(Mutex::new(vec!["127.0.0.1"; 4])));
+    let client = Client::within(names).unwrap();
+    let public = with_client(&format!("http://api.openai.com:{}/v1", server.port), &client);
+    assert!(ask(&public).await.error().contains("leads to this machine"));
+    assert_eq!(server.heard().len(), 2);
 }
 
 #[tokio::test]

@@ -126,6 +126,9 @@ async fn silence_ends_an_attempt() {
         vec![Does::Hangs],
         vec![sends(OPEN), Does::Hangs],
         vec![sends(OPEN), sends(&chunk("a")), Does::Hangs],
+        // Interim answers without end are no answer.
+        vec![Does::Repeats(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(64), usize::MAX)],
+        vec![Does::Repeats(b"HTTP/1.1 102 Processing\r\n\r\n".to_vec(), 3), Does::Hangs],
     ] {
         let server = Server::start(move |n, _| if n == 0 { quiet.clone() } else { whole("b") }).await;
         let model =

@@ -194,8 +194,7 @@ struct Interrupted;
 
 impl Driver for Interrupted {
     fn next(&mut self) -> (Vec<Kind>, Step) {
-        let message = "the daemon was restarted while the model was asked; `cordon run --resume` goes on with \
-                       what is in the journal";
+        let message = "the daemon was restarted while the model was asked";
         (Vec::new(), Step::Done(TurnOutcome { outcome: Outcome::Broken, message: message.to_owned() }))
     }
 

@@ -3,7 +3,9 @@
 
 use super::{
     Answer, ApiError, Arguments, Broken, Call, Event, Item, Limits, Opaque, Origin, Reasoning, Stop, Text,
-    Usage, Written, limits::NAME, value::weight,
+    Usage, Written,
+    limits::NAME,
+    value::{escapes, weight},
 };
 use crate::text::clip;
 use serde_json::Value;
@@ -140,7 +142,7 @@ impl Assembly {
         if delta.is_empty() {
             return Ok(());
         }
-        self.charge(delta.len())?;
+        self.charge(delta.len() + escapes(delta))?;
         match self.slots.get_mut(slot) {
             Some(Piece::Text(text, _)) => {
                 text.push_str(delta);
@@ -253,7 +255,7 @@ impl Assembly {
         if delta.is_empty() {
             return Ok(());
         }
-        self.charge(delta.len())?;
+        self.charge(delta.len() + escapes(delta))?;
         let most = self.limits.arguments;
         let call = self.call(slot)?;
         if call.text.len() + delta.len() > most {

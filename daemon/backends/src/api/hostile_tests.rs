@@ -127,6 +127,24 @@ fn answers_of_any_size_cost_no_more_than_the_limits() {
     }
 }
 
+/// A control character is one byte in memory and six in a journal, which must be able to keep it all.
+#[test]
+fn what_is_kept_is_weighed_as_the_journal_writes_it() {
+    let words = |text: &str| json!({"choices": [{"delta": {"content": text}}]});
+    let end = sse(&[json!({"choices": [{"delta": {}, "finish_reason": "stop"}]})]);
+    for (piece, fits) in [("\u{1}", 682), ("\"", 2048), ("\n", 2048), ("x", 4096), ("\u{7f}", 4096)] {
+        let limits = Limits { event: 1 << 20, stream: 1 << 20, ..small() };
+        let events = [sse(&[words(&piece.repeat(fits))]), end.clone()];
+        let heard = hear_within(Protocol::Chat, limits, events.iter().map(Vec::as_slice));
+        let items = heard.end.unwrap().items;
+        let written = serde_json::to_string(&items).unwrap().len();
+        assert!((4000..(4 << 10) + 300).contains(&written), "{piece:?} {written}");
+        let more = [sse(&[words(&piece.repeat(fits + 1))]), end.clone()];
+        let heard = hear_within(Protocol::Chat, limits, more.iter().map(Vec::as_slice));
+        assert!(matches!(heard.end, Err(ApiError::TooMuch { what: "bytes to be kept", .. })), "{piece:?}");
+    }
+}
+
 /// `[],` is three bytes on the wire, and many times that in memory.
 #[test]
 fn what_goes_back_to_a_provider_is_weighed_with_its_values() {

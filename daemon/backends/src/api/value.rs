@@ -86,8 +86,20 @@ pub(super) fn weight(value: &Value) -> usize {
         + match value {
             Value::Array(items) => items.iter().map(weight).sum(),
             Value::Object(members) => members.values().map(weight).sum(),
+            Value::String(text) => escapes(text),
             _ => 0,
         }
+}
+
+/// What a text takes beside its bytes when it is written as JSON, as the journal does: a control
+/// character is six bytes of it.
+pub(super) fn escapes(text: &str) -> usize {
+    let beside = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 1,
+        0..32 => 5,
+        _ => 0,
+    };
+    text.bytes().map(beside).sum()
 }
 
 /// A member that is a text and not empty.

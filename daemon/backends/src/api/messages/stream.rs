@@ -4,7 +4,7 @@ use super::super::{
     Answer, ApiError, Failure, Limits, Origin, Stop, Usage,
     assembly::{Assembly, Sink, Slot},
     stream::Parser,
-    value::{count, parse, text},
+    value::{count, escapes, parse, text},
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -90,14 +90,14 @@ impl Reader {
                 if let Value::String(signature) = signature {
                     signature.push_str(said("signature"));
                 }
-                answer.grow(said("signature").len())
+                answer.grow(said("signature").len() + escapes(said("signature")))
             }
             (Some(Block::Call(slot, _)), "input_json_delta") => {
                 answer.arguments(*slot, said("partial_json"), each)
             }
             (Some(Block::Kept(_, input)), "input_json_delta") => {
                 input.push_str(said("partial_json"));
-                answer.grow(said("partial_json").len())
+                answer.grow(said("partial_json").len() + escapes(said("partial_json")))
             }
             (None, _) => Err(ApiError::unreadable("a piece of a content block that is not open")),
             (Some(_), "text_delta" | "thinking_delta" | "input_json_delta") => {
