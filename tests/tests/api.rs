@@ -379,6 +379,8 @@ async fn a_killed_daemon_leaves_a_conversation_that_goes_on() {
     let (run, events) = last(&host).await;
     assert_eq!(summary(&events).outcome(), Outcome::Broken, "{events:?}");
     assert!(events.iter().any(|e| matches!(e.kind, Some(Kind::Recovered(_)))), "{events:?}");
+    let shown = host.finish(host.command("cordon").args(["logs", &run.id])).stdout;
+    assert!(shown.contains(&format!("`cordon run --resume {} \"go on\"`", run.id)), "{shown}");
     let nobody = || processes_mentioning(&ws.display().to_string()).is_empty();
     assert!(wait_until(Duration::from_secs(20), nobody));
     let mut command = host.command("cordon");

@@ -396,3 +396,24 @@ async fn a_program_that_fills_the_disk_fails_alone() {
         assert_eq!(after, Outcome::Success, "{at}: {next}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_fills_its_home_is_ended_and_told_why() {
+    let walls = walls();
+    let mut host = badly_behaved(&walls);
+    host.kill_daemon();
+    host.set_env("CORDON_HOME_LIMIT", "64");
+    host.start_daemon();
+    for at in walls {
+        // It goes on for ever: only the limit ends it before the test does.
+        let (ran, ended, events) = misbehave(&host, at, "fill-home", "").await;
+        let said = said(&ran);
+        assert_eq!(ended.outcome(), Outcome::AgentFailed, "{at}: {said}");
+        assert!(said.contains("home holds more than 64 MiB"), "{at}: {said}");
+        let full = |e: &Event| matches!(&e.kind, Some(Kind::Error(error)) if error.reason == "home-full");
+        assert!(events.iter().any(full), "{at}: {said}");
+        let (ran, after, _) = misbehave(&host, at, "survivor", BOUNDS).await;
+        assert_eq!(after.outcome(), Outcome::Success, "{at}: {}", self::said(&ran));
+        let _ = fs::remove_file(host.path("ws-survivor/survived"));
+    }
+}

@@ -55,6 +55,11 @@ pub(crate) struct Serve {
           value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
     pub(crate) journal_limit: u64,
 
+    /// The most that the kept home of one agent may hold, in MiB; an agent that fills it is ended.
+    #[arg(long, env = "CORDON_HOME_LIMIT", value_name = "MIB", default_value_t = 8192,
+          value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    pub(crate) home_limit: u64,
+
     /// The most that the snapshots of one user may take, for instance `50GiB`; what does not
     /// fit is not kept, and its run is refused or told so [default: no limit].
     #[arg(long, env = "CORDON_SNAPSHOT_QUOTA", value_name = "SIZE", value_parser = size)]

@@ -43,6 +43,7 @@ pub(crate) async fn serve(args: Serve, places: Places) -> Result<(), StartError>
             program_path: places.program_path.clone(),
         },
         journal_limit: args.journal_limit << 20,
+        home_limit: args.home_limit << 20,
         snapshot_quota: args.snapshot_quota,
         bucket: args.bucket()?,
         login_servers: LoginServers {

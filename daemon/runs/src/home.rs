@@ -21,9 +21,12 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+#[path = "home_size.rs"]
+mod size;
 #[path = "home_tidy.rs"]
 mod tidy;
 
+pub(crate) use size::{Held, held};
 pub(crate) use tidy::left;
 
 /// Below the state directory.

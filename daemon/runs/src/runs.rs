@@ -41,6 +41,8 @@ pub struct Options {
     pub host: Host,
     /// The largest journal of one run, bytes. A run that prints more is ended.
     pub journal_limit: u64,
+    /// The most that one agent's kept home may hold, bytes. An agent that fills it is ended.
+    pub home_limit: u64,
     /// The most bytes that the snapshots of one owner may take in one store; none: no limit.
     pub snapshot_quota: Option<u64>,
     /// Where snapshots may be pushed to.

@@ -23,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) walls: Arc<dyn Walls>,
     pub(crate) directory: PathBuf,
     pub(crate) journal_limit: u64,
+    pub(crate) home_limit: u64,
     pub(crate) stores: Stores,
     pub(crate) shown: Shown,
     pub(crate) logins: Logins,
@@ -40,7 +41,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(options: Options, walls: Arc<dyn Walls>, directory: PathBuf) -> Self {
-        let Options { host, journal_limit, snapshot_quota, bucket: _, login_servers } = options;
+        let Options { host, journal_limit, home_limit, snapshot_quota, bucket: _, login_servers } = options;
         let (entries, planning) = (Mutex::default(), RwLock::new(()));
         let stores = Stores::new(&host.state, snapshot_quota);
         let shown = Shown::new(&host.state);
@@ -50,6 +51,7 @@ impl Shared {
             walls,
             directory,
             journal_limit,
+            home_limit,
             stores,
             shown,
             logins,

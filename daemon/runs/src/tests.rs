@@ -30,6 +30,7 @@ async fn runs(state: &Path) -> Runs {
         Options {
             host,
             journal_limit: 1 << 30,
+            home_limit: 1 << 30,
             snapshot_quota: None,
             bucket: None,
             login_servers: LoginServers::default(),

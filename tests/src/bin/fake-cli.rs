@@ -5,6 +5,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio, exit},
     time::Duration,
@@ -37,6 +38,7 @@ fn main() {
         "chatter" => chatter(),
         "survivor" => survivor(),
         "fill" => fill(),
+        "fill-home" => fill_home(),
         other => {
             eprintln!("no such task: {other}");
             exit(2);
@@ -160,6 +162,18 @@ fn fill() {
     let message = taken.map_or_else(|e| e.to_string(), |()| "it never became full".to_owned());
     say(&format!("{{\"type\":\"turn.failed\",\"error\":{{\"message\":\"writing: {message}\"}}}}\n"));
     exit(1);
+}
+
+/// Fills its home, and leaves somebody who goes on with it.
+fn fill_home() {
+    say(STARTED);
+    let home = PathBuf::from(std::env::var_os("HOME").expect("HOME"));
+    let hidden = home.join("files");
+    fs::create_dir_all(&hidden).expect("a directory");
+    fs::write(hidden.join("filling"), vec![b'x'; 160 << 20]).expect("a file");
+    // Whoever looks must not need to be let in.
+    let _ = fs::set_permissions(&hidden, fs::Permissions::from_mode(0o000));
+    forever();
 }
 
 fn take(directory: &Path) -> io::Result<()> {

@@ -85,6 +85,8 @@ pub(super) enum Trouble {
     Sandbox(SandboxError),
     Journal(JournalError),
     Backend(String),
+    /// Its home holds more than it may.
+    HomeFull(String),
     /// Its login does not hold.
     Login(LoginTrouble),
     /// The agent's trees cannot be kept.
@@ -302,7 +304,16 @@ impl Agent {
             log: self.log.clone(),
         };
         let (work, begin) = match recovered {
-            Some(recovered) => {
+            Some(mut recovered) => {
+                if let At::Step(cordon_backends::Step::Done(over)) = &mut recovered.at
+                    && self.is_asked()
+                {
+                    over.message = format!(
+                        "the daemon was restarted while the model was asked. What was said is kept; go on with \
+                         `cordon run --resume {} \"go on\"`",
+                        life.entry.id
+                    );
+                }
                 turn.processes = recovered.processes;
                 let begin = match recovered.at {
                     At::Step(step) => Begin::Step(step),

@@ -166,13 +166,24 @@ impl Life {
             return self.trouble(agent, error.into());
         }
         let link = agent.link.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let ended = match link {
-            Some(link) => agent.serve_tools(self, ready, link).await,
-            None => match &agent.terminal {
-                Some(terminal) => agent.host_terminal(self, ready, terminal).await,
-                None if agent.is_asked() && !agent.has_begun() => agent.converse(self, ready).await,
-                None => agent.turn(self, ready).await,
-            },
+        let ended = async {
+            match link {
+                Some(link) => agent.serve_tools(self, ready, link).await,
+                None => match &agent.terminal {
+                    Some(terminal) => agent.host_terminal(self, ready, terminal).await,
+                    None if agent.is_asked() && !agent.has_begun() => agent.converse(self, ready).await,
+                    None => agent.turn(self, ready).await,
+                },
+            }
+        };
+        let ended = tokio::select! {
+            ended = ended => ended,
+            full = agent.mind_home(self) => {
+                // Others may go on for long: what fills the disk does not.
+                let left = finish::end_sandbox(agent, &self.shared, &self.entry).await;
+                self.note(&agent.log, left.into_iter().collect()).await;
+                Err(full)
+            }
         };
         match ended {
             Ok((end, _)) => AgentEnd::quiet(agent.index, end),
@@ -195,6 +206,7 @@ impl Life {
             Trouble::Keep(e) => (End::Refused, e.reason(), e.to_string()),
             Trouble::Backend(message) => (End::Refused, "backend-not-ready", message.clone()),
             Trouble::Lost(message) => (End::Broken, "guest-lost", message.clone()),
+            Trouble::HomeFull(message) => (End::AgentFailed, "home-full", message.clone()),
             Trouble::Client(message) => (End::AgentFailed, "mcp-client", message.clone()),
         };
         // What a guest, an engine or a system says goes through redaction as well.
