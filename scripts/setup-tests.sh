@@ -213,15 +213,19 @@ install_litellm() {
   install_python litellm --no-deps "${packages[@]}"
 }
 
-# AG2, as a user has it: an interpreter of its own, which a sandbox is shown.
+# AG2, as a user has it: an interpreter of its own, which a sandbox is shown; and its wheels, for images.
 install_ag2() {
   skipped ag2 && return 0
-  [ "$(cat build/ag2-venv/stamp 2>/dev/null)" != "$AG2" ] || return 0
+  local there=build/peers/ag2-wheels
+  [ "$(cat build/ag2-venv/stamp 2>/dev/null)" != "$AG2" ] || [ ! -d "$there" ] || return 0
   say "installing $AG2 into build/ag2-venv"
-  rm -rf build/ag2-venv
+  rm -rf build/ag2-venv "$there"
+  mkdir -p "$there"
+  timeout 300 /usr/bin/python3 -m pip download --quiet --disable-pip-version-check --no-cache-dir --only-binary :all: \
+    --dest "$there" "$AG2" >build/pip-ag2.log 2>&1 || fail "pip download $AG2: $(tail -n 5 build/pip-ag2.log)"
   /usr/bin/python3 -m venv --without-pip build/ag2-venv || fail "python3 -m venv failed"
-  timeout 300 /usr/bin/python3 -m pip --python build/ag2-venv/bin/python3 install --quiet --disable-pip-version-check \
-    --no-cache-dir --only-binary :all: --root-user-action=ignore "$AG2" >build/pip-ag2.log 2>&1 ||
+  /usr/bin/python3 -m pip --python build/ag2-venv/bin/python3 install --quiet --disable-pip-version-check \
+    --no-index --find-links "$there" --root-user-action=ignore "$AG2" >build/pip-ag2.log 2>&1 ||
     fail "pip install $AG2: $(tail -n 5 build/pip-ag2.log)"
   echo "$AG2" >build/ag2-venv/stamp
 }

@@ -4,7 +4,7 @@
 
 use cordon_proto::v1::Outcome;
 use cordon_tests::{
-    harness::{Cli, Host, KEY, Ran, User, need_image, skipped, summary},
+    harness::{Cli, Host, Index, KEY, Ran, User, messages, need_image, skipped, summary},
     provider::{Provider, Script, Turn, When},
 };
 use std::{
@@ -13,7 +13,7 @@ use std::{
     process::Command,
 };
 
-/// Installs packages from elsewhere when it runs: the test of derived images does that.
+/// Installs packages when it runs: it has a test of its own.
 const INSTALLS: &str = "codex_packages.yaml";
 /// Runs in `make quickstart`, with trees made for it.
 const QUICKSTART: &str = "quickstart.yaml";
@@ -228,4 +228,43 @@ async fn every_example_for_the_docker_wall_runs() {
         return;
     }
     run_all(in_docker).await;
+}
+
+/// Its packages are in indexes that the image has of its own: the real apt and pip install from them, and
+/// what stands in for npm tells what it was asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_that_installs_packages_finds_them_all() {
+    if skipped("docker") || skipped("clis") {
+        return;
+    }
+    const IMAGE: &str = "cordon-test/codex-packages:latest";
+    let mut index = Index::new();
+    index.deb("tree", "/usr/bin/tree", "#!/bin/sh\necho the-tree\n");
+    index.deb("npm", "/usr/bin/npm", "#!/bin/sh\nmkdir -p /opt/said\nprintf '<%s>' \"$@\" > /opt/said/npm\n");
+    index.pip();
+    // The newest is not what a lower bound alone would take.
+    index.wheel("requests", "2.30.0", "TOLD = 'too-old'\n");
+    index.wheel("requests", "2.32.1", "TOLD = 'the-requests'\n");
+    index.build(Cli::Codex.image(), IMAGE);
+
+    let mut host = Host::with_clis(User::Tester);
+    host.start_daemon();
+    let command = "tree > note.txt; python3 -c 'import requests; print(requests.TOLD)' >> note.txt; cat /opt/said/npm >> note.txt";
+    let provider = Provider::start(Script::of([Turn::shell(command), Turn::text("Noted.")])).await.unwrap();
+    let file = host.path("files/configs/seed").join(INSTALLS);
+    assert!(examples(&host).contains(&file));
+    let text = pointed(&fs::read_to_string(&file).unwrap(), Cli::Codex, &provider.base_url());
+    let key = "      command_line_docker_packages:";
+    assert!(text.contains(key), "{text}");
+    host.put(&file, text.replace(key, &format!("      command_line_docker_image: {IMAGE}\n{key}")));
+    let ran = client(&host, &["run", file.to_str().unwrap(), "note it"]).expect_code(0);
+    let mut api = host.api().await;
+    let run = api.only_run().await;
+    let events = api.events(&run.id, false).await;
+    assert!(messages(&events).iter().any(|m| m == "Noted."), "{}", ran.stdout);
+    let note = fs::read_to_string(Path::new(&run.agents[0].workspace).join("note.txt")).unwrap();
+    let npm = "<install><--global><--no-audit><--no-fund><--><@types/node>";
+    assert_eq!(note, format!("the-tree\nthe-requests\n{npm}"));
+    let again = client(&host, &["run", file.to_str().unwrap(), "note it"]).expect_code(0);
+    assert!(!again.stdout.contains("building image"), "{}", again.stdout);
 }

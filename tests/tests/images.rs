@@ -3,63 +3,25 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use cordon_proto::v1::{Event, OutputStream, event::Kind};
-use cordon_tests::harness::{Host, need_image, output, skipped};
-use std::{fmt::Write as _, fs, path::Path, process::Command};
+use cordon_tests::harness::{Host, Index, done, need_image, output, skipped};
+use std::{path::Path, process::Command, sync::Once};
 
 const IMAGE: &str = "cordon-test/packages:latest";
 
-fn done(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// One package of the index: a name and its only file, an executable.
-fn package(repository: &Path, name: &str, path: &str, script: &str) -> String {
-    let tree = repository.join(format!("{name}.tree"));
-    let file = tree.join(path.trim_start_matches('/'));
-    fs::create_dir_all(file.parent().unwrap()).unwrap();
-    fs::create_dir_all(tree.join("DEBIAN")).unwrap();
-    fs::write(&file, script).unwrap();
-    done(Command::new("chmod").arg("-R").arg("u=rwX,go=rX").arg(&tree));
-    done(Command::new("chmod").arg("0755").arg(&file));
-    let control = format!(
-        "Package: {name}\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody <nobody@example.test>\nDescription: a test\n"
-    );
-    fs::write(tree.join("DEBIAN/control"), &control).unwrap();
-    let deb = repository.join(format!("{name}.deb"));
-    done(Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).arg(&tree).arg(&deb));
-    fs::remove_dir_all(&tree).unwrap();
-    let sum = done(Command::new("sha256sum").arg(&deb));
-    let (sum, size) = (sum.split(' ').next().unwrap(), fs::metadata(&deb).unwrap().len());
-    format!("{control}Filename: ./{name}.deb\nSize: {size}\nSHA256: {sum}\n\n")
-}
-
-/// The base with an index of its own.
+/// The base with an index of its own; one for all tests, as another would take its name away.
 fn make_image() {
-    need_image("cordon/base:latest");
-    let place = tempfile::tempdir().unwrap();
-    let repository = place.path().join("repository");
-    fs::create_dir(&repository).unwrap();
+    static MADE: Once = Once::new();
+    MADE.call_once(build_image);
+}
+
+fn build_image() {
     let say = |path: &str| format!("#!/bin/sh\nmkdir -p /opt/said\nprintf '<%s>' \"$@\" > {path}\n");
     let pip = "import os, sys\nos.makedirs('/opt/said', exist_ok=True)\nopen('/opt/said/pip', 'w').write(''.join(f'<{a}>' for a in sys.argv[1:]))\n";
-    let mut index = String::new();
-    let _ = write!(
-        index,
-        "{}",
-        package(&repository, "cordon-hello", "/usr/bin/cordon-hello", "#!/bin/sh\necho hello\n")
-    );
-    let _ = write!(index, "{}", package(&repository, "npm", "/usr/bin/npm", &say("/opt/said/npm")));
-    let _ = write!(
-        index,
-        "{}",
-        package(&repository, "python3-pip", "/usr/lib/python3/dist-packages/pip/__main__.py", pip)
-    );
-    fs::write(repository.join("Packages"), index).unwrap();
-    let dockerfile = "FROM cordon/base:latest\nCOPY repository /opt/repository\nRUN rm -rf /etc/apt/sources.list /etc/apt/sources.list.d \
-                      && echo 'deb [trusted=yes] file:/opt/repository ./' > /etc/apt/sources.list\n";
-    fs::write(place.path().join("Dockerfile"), dockerfile).unwrap();
-    done(Command::new("docker").args(["build", "-q", "-t", IMAGE]).arg(place.path()));
+    let mut index = Index::new();
+    index.deb("cordon-hello", "/usr/bin/cordon-hello", "#!/bin/sh\necho hello\n");
+    index.deb("npm", "/usr/bin/npm", &say("/opt/said/npm"));
+    index.deb("python3-pip", "/usr/lib/python3/dist-packages/pip/__main__.py", pip);
+    index.build("cordon/base:latest", IMAGE);
 }
 
 fn agent(cwd: &Path, preinstall: &str, script: &str) -> String {
@@ -94,7 +56,7 @@ fn derived() -> Vec<String> {
         "--filter",
         &format!("label=cordon.derived.from={IMAGE}"),
         "--format",
-        "{{.Repository}}:{{.Tag}}",
+        "{{.ID}}",
     ]));
     listed.lines().map(str::to_owned).collect()
 }

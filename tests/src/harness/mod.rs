@@ -7,6 +7,7 @@ mod clis;
 mod daemon;
 mod look;
 mod need;
+mod packages;
 mod tmux;
 
 pub use api::{Api, denials, messages, output, summary};
@@ -17,4 +18,5 @@ pub use need::{
     bin, claude, codex, copilot, copilot_cache, gemini, has_runtime, need_docker, need_image, need_root,
     node, skipped,
 };
+pub use packages::{Index, done};
 pub use tmux::{LIMIT, Tmux};
