@@ -31,7 +31,7 @@ impl Ag2Parser {
         let why = clip(text(event, "message"), MAX_LINE);
         let why = if why.is_empty() { "ag2 reported a failure without a reason".to_owned() } else { why };
         out.push(match text(event, "reason") {
-            reason @ "missing-package" => Kind::Error(ErrorEvent {
+            reason @ ("missing-package" | "too-new-package") => Kind::Error(ErrorEvent {
                 reason: reason.to_owned(),
                 message: why.clone(),
                 fix: "docker: command_line_docker_packages with preinstall.python: ['ag2[openai]==0.14.0']; \

@@ -40,12 +40,25 @@ class Failed(Exception):
         self.reason = reason
 
 
+def version():
+    """Of the package that is installed; empty where there is none."""
+    from importlib import metadata
+    try:
+        return str(metadata.version("ag2"))
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def load():
     warnings.filterwarnings("ignore")
     try:
         import autogen
         from autogen.coding import LocalCommandLineCodeExecutor
     except ImportError as error:
+        found = version()
+        if found and found.split(".")[0] not in ("", "0"):
+            raise Failed("too-new-package", f"{sys.executable} has ag2 {found}, which has no classic agents any more: "
+                         "this backend drives ag2 0.9 to 0.14")
         raise Failed("missing-package", f"{sys.executable} has no classic AG2 agents ({error}): "
                      "install `ag2[openai]<1` there, or name another interpreter with cli_path")
     executors = sys.modules[LocalCommandLineCodeExecutor.__module__]

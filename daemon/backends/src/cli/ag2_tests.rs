@@ -88,10 +88,15 @@ fn the_runners_events_become_ours() {
         events.iter().any(|e| matches!(e, Kind::Usage(u) if u.input_tokens == 20 && u.cost_usd == Some(0.5)))
     );
     assert!(!events.iter().any(|e| matches!(e, Kind::Unknown(_))), "{events:?}");
-    let end = br#"{"type":"end","status":"error","reason":"missing-package","message":"none"}"#;
-    let (events, outcome) = run(Ag2Parser::default(), &[end], &CLEAN);
-    assert_eq!((outcome.outcome, outcome.message.as_str()), (Outcome::AgentFailed, "none"));
-    assert!(matches!(&events[0], Kind::Error(e) if e.reason == "missing-package"), "{events:?}");
+    for reason in ["missing-package", "too-new-package"] {
+        let end = format!(r#"{{"type":"end","status":"error","reason":"{reason}","message":"none"}}"#);
+        let (events, outcome) = run(Ag2Parser::default(), &[end.as_bytes()], &CLEAN);
+        assert_eq!((outcome.outcome, outcome.message.as_str()), (Outcome::AgentFailed, "none"));
+        assert!(
+            matches!(&events[0], Kind::Error(e) if e.reason == reason && !e.fix.is_empty()),
+            "{events:?}"
+        );
+    }
 }
 
 proptest! {
