@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Resident and proportional memory of a process, MB.
-fn memory(pid: u32) -> f64 {
+pub(crate) fn memory(pid: u32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let kb = |name: &str| {
         text.lines()
@@ -16,6 +16,18 @@ fn memory(pid: u32) -> f64 {
             .unwrap_or(0.0)
     };
     kb("Pss:") / 1024.0
+}
+
+/// The guests of this host's sandboxes, and what they are besides: servers of tools.
+pub(crate) fn guests(host: &Host) -> Vec<u32> {
+    let state = host.path("state").display().to_string();
+    let of = |pid: &u32, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| of(pid, "comm").starts_with("cordon-guest") && of(pid, "mountinfo").contains(&state))
+        .collect()
 }
 
 /// Start of the daemon to its first answer; memory idle, and with idle sandboxes.
@@ -40,18 +52,8 @@ pub(crate) async fn start_and_memory(report: &mut Report, rounds: usize) {
         let mut client = host.spawn(["run", file.to_str().unwrap(), "--detach", "x"]);
         client.wait().unwrap();
     }
-    let guests = || {
-        fs::read_dir("/proc")
-            .unwrap()
-            .flatten()
-            .filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok())
-            .filter(|pid| {
-                fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.starts_with("cordon-guest"))
-            })
-            .collect::<Vec<_>>()
-    };
-    assert!(wait_until(Duration::from_secs(60), || guests().len() >= SANDBOXES));
-    let each: f64 = guests().iter().map(|pid| memory(*pid)).sum::<f64>();
+    assert!(wait_until(Duration::from_secs(60), || guests(&host).len() >= SANDBOXES));
+    let each: f64 = guests(&host).iter().map(|pid| memory(*pid)).sum::<f64>();
     #[allow(clippy::cast_precision_loss)]
     let per = (memory(host.daemon_pid()) - before + each) / SANDBOXES as f64;
     report.add("per idle local sandbox, guest and daemon's share (PSS)", "cordon", per.max(0.0), "MB");

@@ -3,6 +3,7 @@
 //! fails here.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod agents;
 mod daemon;
 mod docker;
 mod local;
@@ -46,6 +47,10 @@ async fn main() {
     }
     if wanted("models") {
         models::all(&mut report, rounds).await;
+    }
+    if wanted("agents") {
+        agents::calls(&mut report, rounds.min(10)).await;
+        agents::idle(&mut report).await;
     }
     println!("{}", report.table());
     let file = std::env::args().nth(2).unwrap_or_else(|| "build/bench.json".to_owned());

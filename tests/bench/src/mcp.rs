@@ -14,13 +14,19 @@ use std::{
 };
 
 /// A server and the one client that it has.
-struct Session {
+pub(crate) struct Session {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
 }
 
 impl Session {
+    /// The guest's own, for this workspace.
+    pub(crate) fn ours(workspace: &Path) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::start(&ours(directory.path(), workspace)).0
+    }
+
     /// From nothing to the answer of the handshake.
     fn start(argv: &[String]) -> (Self, Duration) {
         let began = Instant::now();
@@ -48,7 +54,7 @@ impl Session {
         assert!(line.contains("\"result\"") && !line.contains("\"isError\":true"), "{line:.500}");
     }
 
-    fn call(&mut self, name: &str, arguments: &Value) -> Duration {
+    pub(crate) fn call(&mut self, name: &str, arguments: &Value) -> Duration {
         let began = Instant::now();
         self.ask(name, arguments);
         self.hear();
@@ -85,7 +91,7 @@ impl Session {
         calls / began.elapsed().as_secs_f64()
     }
 
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         drop(self.to);
         self.child.wait().unwrap();
     }

@@ -39,26 +39,40 @@ async fn serve(pieces: Vec<Vec<u8>>, apart: Duration) -> u16 {
     port
 }
 
+/// A request at the beginning of what was read.
+pub(crate) struct Whole {
+    pub(crate) head: usize,
+    pub(crate) len: usize,
+}
+
+/// Reads on until a request is whole; nothing when there is none any more.
+pub(crate) async fn whole_request(
+    stream: &mut TcpStream,
+    read: &mut Vec<u8>,
+) -> std::io::Result<Option<Whole>> {
+    loop {
+        if let Some(end) = read.windows(4).position(|w| w == b"\r\n\r\n") {
+            let head = end + 4;
+            let text = String::from_utf8_lossy(&read[..head]).to_ascii_lowercase();
+            let body = text.lines().find_map(|l| l.strip_prefix("content-length: "));
+            let len = head + body.map_or(0, |l| l.trim().parse().unwrap());
+            if read.len() >= len {
+                return Ok(Some(Whole { head, len }));
+            }
+        }
+        if stream.read_buf(read).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
 async fn answer(mut stream: TcpStream, pieces: Arc<Vec<Vec<u8>>>, apart: Duration) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let length: usize = pieces.iter().map(Vec::len).sum();
     let head = format!("{HEAD}content-length: {length}\r\n\r\n");
     let mut read = Vec::new();
-    loop {
-        let whole = loop {
-            let text = String::from_utf8_lossy(&read).to_ascii_lowercase();
-            if let Some(end) = text.find("\r\n\r\n") {
-                let body = text.lines().find_map(|l| l.strip_prefix("content-length: "));
-                let whole = end + 4 + body.map_or(0, |l| l.trim().parse().unwrap());
-                if read.len() >= whole {
-                    break whole;
-                }
-            }
-            if stream.read_buf(&mut read).await? == 0 {
-                return Ok(());
-            }
-        };
-        read.drain(..whole);
+    while let Some(whole) = whole_request(&mut stream, &mut read).await? {
+        read.drain(..whole.len);
         stream.write_all(head.as_bytes()).await?;
         for piece in pieces.iter() {
             stream.write_all(piece).await?;
@@ -67,6 +81,7 @@ async fn answer(mut stream: TcpStream, pieces: Arc<Vec<Vec<u8>>>, apart: Duratio
             }
         }
     }
+    Ok(())
 }
 
 fn model(port: u16, client: &Client) -> Model {
@@ -134,23 +149,30 @@ pub(crate) async fn all(report: &mut Report, rounds: usize) {
         }
     }
 
+    relayed(report, rounds, &client, &plain).await;
+    streaming(report, &client).await;
+}
+
+async fn relayed(report: &mut Report, rounds: usize, client: &Client, plain: &reqwest::Client) {
     for (row, words) in [("answer relayed, events of 16 kB", 3200), ("answer relayed, events of 100 B", 6)] {
         let one = event(words);
         let piece = one.repeat((64 << 10) / one.len() + 1).into_bytes();
         let mut pieces = vec![piece.clone(); LONG / piece.len()];
         pieces.push(END.as_bytes().to_vec());
         let port = serve(pieces, Duration::ZERO).await;
-        let long = model(port, &client);
+        let long = model(port, client);
         for _ in 0..rounds.min(10) {
-            report.add(row, "direct request", rate(direct(&plain, port).await), "MB/s");
+            report.add(row, "direct request", rate(direct(plain, port).await), "MB/s");
             report.add(row, "Cordon", rate(ask(&long).await), "MB/s");
         }
     }
+}
 
+async fn streaming(report: &mut Report, client: &Client) {
     let mut pieces = vec![event(20).into_bytes(); 500];
     pieces.push(END.as_bytes().to_vec());
     let port = serve(pieces, Duration::from_millis(1)).await;
-    let slow = model(port, &client);
+    let slow = model(port, client);
     let before = resident();
     let asked: Vec<_> = (0..20)
         .map(|_| {

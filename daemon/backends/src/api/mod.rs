@@ -18,6 +18,7 @@ mod hostile_tests;
 mod limits;
 mod media;
 mod messages;
+mod node;
 mod request;
 mod responses;
 mod retry;

@@ -32,10 +32,14 @@ impl Sse {
 
     /// The next piece: every event that it completes goes to `each`, name and data.
     pub(super) fn push(&mut self, mut bytes: &[u8], each: Each<'_>) -> Result<(), ApiError> {
-        while let Some(end) = bytes.iter().position(|b| matches!(b, b'\n' | b'\r')) {
+        while let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) {
             let second_half = self.after_cr && end == 0 && self.line.is_empty() && bytes[0] == b'\n';
             self.after_cr = bytes[end] == b'\r';
-            if !second_half {
+            if self.line.is_empty() && !second_half {
+                // Most lines come whole.
+                self.check(end)?;
+                self.line_of(&bytes[..end], each)?;
+            } else if !second_half {
                 self.keep(&bytes[..end])?;
                 self.end_line(each)?;
             }
@@ -55,26 +59,22 @@ impl Sse {
         self.dispatch(each)
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
-        if self.line.len() + bytes.len() + self.data.len() > self.most {
+    fn check(&self, more: usize) -> Result<(), ApiError> {
+        if self.line.len() + more + self.data.len() > self.most {
             return Err(ApiError::too_much("bytes in one event", self.most));
         }
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
+        self.check(bytes.len())?;
         self.line.extend_from_slice(bytes);
         Ok(())
     }
 
     fn end_line(&mut self, each: Each<'_>) -> Result<(), ApiError> {
         let mut line = std::mem::take(&mut self.line);
-        let mut text = line.as_slice();
-        if !std::mem::replace(&mut self.begun, true) {
-            text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-        }
-        let ended = if text.is_empty() {
-            self.dispatch(each)
-        } else {
-            self.field(text);
-            Ok(())
-        };
+        let ended = self.line_of(&line, each);
         // The buffer is used again, unless one long line made it large.
         line.clear();
         line.shrink_to(64 << 10);
@@ -82,8 +82,19 @@ impl Sse {
         ended
     }
 
+    fn line_of(&mut self, mut text: &[u8], each: Each<'_>) -> Result<(), ApiError> {
+        if !std::mem::replace(&mut self.begun, true) {
+            text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+        }
+        if text.is_empty() {
+            return self.dispatch(each);
+        }
+        self.field(text);
+        Ok(())
+    }
+
     fn field(&mut self, line: &[u8]) {
-        let (field, value) = match line.iter().position(|b| *b == b':') {
+        let (field, value) = match memchr::memchr(b':', line) {
             Some(colon) => (&line[..colon], &line[colon + 1..]),
             None => (line, &[][..]),
         };
@@ -96,23 +107,27 @@ impl Sse {
                 self.has_data = true;
                 self.data.extend_from_slice(value);
             }
-            b"event" => self.name = value[..value.len().min(super::limits::NAME)].to_vec(),
+            b"event" => {
+                self.name.clear();
+                self.name.extend_from_slice(&value[..value.len().min(super::limits::NAME)]);
+            }
             // Comments, ids, times to reconnect after: nobody here reconnects.
             _ => {}
         }
     }
 
     fn dispatch(&mut self, each: Each<'_>) -> Result<(), ApiError> {
-        let name = std::mem::take(&mut self.name);
         if !std::mem::take(&mut self.has_data) {
+            self.name.clear();
             return Ok(());
         }
         let mut data = std::mem::take(&mut self.data);
         // Replacing what is no text could make another path of a path.
         let told = match std::str::from_utf8(&data) {
-            Ok(data) => each(&String::from_utf8_lossy(&name), data),
+            Ok(data) => each(&String::from_utf8_lossy(&self.name), data),
             Err(_) => Err(ApiError::unreadable("an event that is not UTF-8")),
         };
+        self.name.clear();
         data.clear();
         data.shrink_to(64 << 10);
         self.data = data;

@@ -1,8 +1,7 @@
 use super::{
     Answer, ApiError, Event, Failure, Limits, Origin, Protocol, assembly::Sink, chat, generate, messages,
-    responses, sse::Sse, value,
+    node::Node, responses, sse::Sse, value,
 };
-use serde_json::Value;
 
 /// So much of a body that is no stream of events is looked at for what it says.
 const HEAD: usize = super::failure::BODY;
@@ -10,7 +9,7 @@ const HEAD: usize = super::failure::BODY;
 /// Reads the events of one protocol into one answer.
 pub(super) trait Parser: std::fmt::Debug + Send {
     /// The next event; `size` is that of its text.
-    fn event(&mut self, name: &str, event: &Value, size: usize, each: Sink<'_>) -> Result<(), ApiError>;
+    fn event(&mut self, name: &str, event: &Node<'_>, size: usize, each: Sink<'_>) -> Result<(), ApiError>;
     /// An event that is no JSON, such as `[DONE]`; false when the protocol has none such.
     fn sentinel(&mut self, _data: &str) -> bool {
         false
@@ -140,10 +139,13 @@ fn read_event(
     data: &str,
     each: Sink<'_>,
 ) -> Result<(), ApiError> {
-    if parser.is_done() || data.trim().is_empty() || parser.sentinel(data.trim()) {
+    // What begins like an object is no word of its own.
+    if parser.is_done()
+        || (!data.starts_with('{') && (data.trim().is_empty() || parser.sentinel(data.trim())))
+    {
         return Ok(());
     }
-    let event = value::parse(data, limits.values)
+    let event = Node::read(data, limits.values)
         .map_err(|why| ApiError::unreadable(format!("an event that is no JSON to be trusted ({why})")))?;
     if !event.is_object() {
         return Err(ApiError::unreadable("an event that is no JSON object"));

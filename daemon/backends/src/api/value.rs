@@ -107,13 +107,6 @@ pub(super) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key).and_then(Value::as_str).filter(|t| !t.is_empty())
 }
 
-/// A member that is a count.
-pub(super) fn count(value: &Value, key: &str) -> Option<u64> {
-    let value = value.get(key)?;
-    // Some servers count in floats.
-    value.as_u64().or_else(|| value.as_f64().filter(|n| (0.0..1e15).contains(n)).map(|n| n as u64))
-}
-
 /// A member that is a list; empty when there is none.
 pub(super) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)

@@ -3,8 +3,9 @@
 use super::super::{
     Answer, ApiError, Failure, Limits, Origin, Stop, Usage,
     assembly::{Assembly, Sink, Slot},
+    node::{Node, count, list, text},
     stream::Parser,
-    value::{append, count, list, text, weight},
+    value::{self, append, weight},
 };
 use crate::text::{MAX_LINE, clip};
 use serde_json::{Value, json};
@@ -64,7 +65,7 @@ impl Reader {
         }
     }
 
-    fn delta(&mut self, delta: &Value, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
+    fn delta(&mut self, delta: &Node<'_>, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
         let plain = ["reasoning_content", "reasoning"].into_iter().find(|key| text(delta, key).is_some());
         if let Some(member) = plain {
             let slot = self.thoughts()?;
@@ -73,16 +74,16 @@ impl Reader {
             }
             self.answer.write(slot, text(delta, member).unwrap_or_default(), each)?;
         }
-        let details = list(delta, "reasoning_details");
+        let details: Vec<Value> = list(delta, "reasoning_details").iter().map(Node::to_value).collect();
         if !details.is_empty() {
             self.answer.grow(details.iter().map(weight).fold(size, usize::saturating_add))?;
-            for detail in details {
+            for detail in &details {
                 self.detail(detail, plain.is_none(), each)?;
             }
         }
         match delta.get("content") {
-            Some(Value::String(words)) => self.say(words, each)?,
-            Some(Value::Array(parts)) => {
+            Some(Node::Text(words)) => self.say(words, each)?,
+            Some(Node::List(parts)) => {
                 for words in parts.iter().filter_map(|part| text(part, "text")) {
                     self.say(words, each)?;
                 }
@@ -101,6 +102,7 @@ impl Reader {
     /// Pieces of one detail come one after the other.
     fn detail(&mut self, detail: &Value, shown: bool, each: Sink<'_>) -> Result<(), ApiError> {
         let slot = self.thoughts()?;
+        let text = value::text;
         let piece = text(detail, "text").or_else(|| text(detail, "summary"));
         if let Some(words) = piece.filter(|_| shown) {
             self.answer.write(slot, words, each)?;
@@ -129,9 +131,8 @@ impl Reader {
 
     /// A piece of a call. Servers differ in what they repeat: a new call is one with a
     /// name, at a new index or with another id.
-    fn call(&mut self, call: &Value, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
-        let none = Value::Null;
-        let function = call.get("function").unwrap_or(&none);
+    fn call(&mut self, call: &Node<'_>, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
+        let function = call.get("function").unwrap_or(&Node::Null);
         let (id, name) = (text(call, "id").unwrap_or_default(), text(function, "name"));
         let index = match (count(call, "index"), self.last) {
             (Some(index), _) => index,
@@ -154,13 +155,13 @@ impl Reader {
         };
         self.last = Some(index);
         if let Some(more) = call.get("extra_content").filter(|m| m.is_object()) {
-            self.answer.seal(slot, more.clone(), size)?;
+            self.answer.seal(slot, more.to_value(), size)?;
         }
         match function.get("arguments") {
-            Some(Value::String(delta)) => self.answer.arguments(slot, delta, each),
+            Some(Node::Text(delta)) => self.answer.arguments(slot, delta, each),
             // Some write the object itself.
-            Some(Value::Object(all)) => {
-                let all = Value::Object(all.clone()).to_string();
+            Some(all @ Node::Object(_)) => {
+                let all = all.to_value().to_string();
                 self.answer.whole_arguments(slot, &all, each)
             }
             _ => Ok(()),
@@ -184,9 +185,9 @@ impl Reader {
     }
 }
 
-fn read_usage(usage: &Value) -> Usage {
+fn read_usage(usage: &Node<'_>) -> Usage {
     let within = |details: &str, key: &str| usage.get(details).and_then(|d| count(d, key));
-    let cost = usage.get("cost").and_then(Value::as_f64).filter(|c| (0.0..1e9).contains(c));
+    let cost = usage.get("cost").and_then(Node::as_f64).filter(|c| (0.0..1e9).contains(c));
     Usage {
         input: count(usage, "prompt_tokens").unwrap_or_default(),
         cached: within("prompt_tokens_details", "cached_tokens")
@@ -200,9 +201,9 @@ fn read_usage(usage: &Value) -> Usage {
 }
 
 impl Parser for Reader {
-    fn event(&mut self, name: &str, event: &Value, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
+    fn event(&mut self, name: &str, event: &Node<'_>, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
         if name == "error" || event.get("error").is_some_and(|e| !e.is_null()) {
-            return Err(ApiError::Refused(Box::new(Failure::of_body(None, event))));
+            return Err(ApiError::Refused(Box::new(Failure::of_body(None, &event.to_value()))));
         }
         self.answer.named(text(event, "model"), text(event, "id"));
         if let Some(usage) = event.get("usage").filter(|u| u.is_object()) {

@@ -3,8 +3,8 @@
 use super::super::{
     Answer, ApiError, Failure, Limits, Origin, Stop, Usage,
     assembly::{Assembly, Sink, Slot},
+    node::{Node, count, list, text},
     stream::Parser,
-    value::{count, list, text},
 };
 use crate::text::{MAX_LINE, clip};
 use serde_json::{Map, Value, json};
@@ -23,22 +23,22 @@ impl Reader {
         Self { answer: Assembly::new(origin, limits, serial), open: None, stop: None }
     }
 
-    fn part(&mut self, part: &Value, each: Sink<'_>) -> Result<(), ApiError> {
+    fn part(&mut self, part: &Node<'_>, each: Sink<'_>) -> Result<(), ApiError> {
         let signature = text(part, "thoughtSignature");
         if let Some(call) = part.get("functionCall").filter(|c| c.is_object()) {
             self.open = None;
             return self.call(call, signature, each);
         }
-        let Some(Value::String(words)) = part.get("text") else {
+        let Some(Node::Text(words)) = part.get("text") else {
             self.open = None;
-            let known = part.as_object().is_some_and(|p| !p.is_empty());
-            return if known {
-                self.answer.keep(part.clone(), part.to_string().len()).map(|_| ())
-            } else {
-                Ok(())
-            };
+            if !part.has_members() {
+                return Ok(());
+            }
+            let part = part.to_value();
+            let size = part.to_string().len();
+            return self.answer.keep(part, size).map(|_| ());
         };
-        let thought = part.get("thought").and_then(Value::as_bool).unwrap_or(false);
+        let thought = part.get("thought").and_then(Node::as_bool).unwrap_or(false);
         // What is signed must not be joined with anything else.
         let slot = match self.open.filter(|(_, of)| *of == thought && signature.is_none()) {
             Some((slot, _)) => slot,
@@ -56,7 +56,7 @@ impl Reader {
         Ok(())
     }
 
-    fn call(&mut self, call: &Value, signature: Option<&str>, each: Sink<'_>) -> Result<(), ApiError> {
+    fn call(&mut self, call: &Node<'_>, signature: Option<&str>, each: Sink<'_>) -> Result<(), ApiError> {
         let answer = &mut self.answer;
         let id = text(call, "id");
         let slot = answer.open_call(id.unwrap_or_default(), text(call, "name").unwrap_or_default(), each)?;
@@ -69,20 +69,22 @@ impl Reader {
         }
         let size = signature.map_or(0, str::len) + id.map_or(0, str::len);
         answer.seal(slot, Value::Object(own), size)?;
-        let more =
-            call.get("willContinue").is_some_and(|w| w == true) || !list(call, "partialArgs").is_empty();
+        let more = call.get("willContinue").and_then(Node::as_bool) == Some(true)
+            || !list(call, "partialArgs").is_empty();
         if more {
             answer.break_call(slot, "the provider sent the arguments in pieces, which nobody asked for")?;
         }
         match call.get("args") {
-            Some(args @ Value::Object(_)) => answer.whole_arguments(slot, &args.to_string(), each)?,
-            None | Some(Value::Null) => {}
+            Some(args @ Node::Object(_)) => {
+                answer.whole_arguments(slot, &args.to_value().to_string(), each)?;
+            }
+            None | Some(Node::Null) => {}
             Some(_) => answer.break_call(slot, "the arguments are no JSON object")?,
         }
         answer.close_call(slot, each)
     }
 
-    fn ended(&mut self, candidate: &Value) {
+    fn ended(&mut self, candidate: &Node<'_>) {
         let Some(reason) = text(candidate, "finishReason") else { return };
         let said =
             text(candidate, "finishMessage").map_or_else(|| reason.to_owned(), |m| format!("{reason}: {m}"));
@@ -102,7 +104,7 @@ impl Reader {
     }
 }
 
-fn read_usage(usage: &Value) -> Usage {
+fn read_usage(usage: &Node<'_>) -> Usage {
     let of = |key: &str| count(usage, key).unwrap_or_default();
     let thoughts = of("thoughtsTokenCount");
     Usage {
@@ -116,9 +118,9 @@ fn read_usage(usage: &Value) -> Usage {
 }
 
 impl Parser for Reader {
-    fn event(&mut self, name: &str, event: &Value, _size: usize, each: Sink<'_>) -> Result<(), ApiError> {
+    fn event(&mut self, name: &str, event: &Node<'_>, _size: usize, each: Sink<'_>) -> Result<(), ApiError> {
         if name == "error" || event.get("error").is_some_and(|e| !e.is_null()) {
-            return Err(ApiError::Refused(Box::new(Failure::of_body(None, event))));
+            return Err(ApiError::Refused(Box::new(Failure::of_body(None, &event.to_value()))));
         }
         self.answer.named(text(event, "modelVersion"), text(event, "responseId"));
         if let Some(usage) = event.get("usageMetadata").filter(|u| u.is_object()) {

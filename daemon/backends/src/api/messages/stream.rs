@@ -3,8 +3,9 @@
 use super::super::{
     Answer, ApiError, Failure, Limits, Origin, Stop, Usage,
     assembly::{Assembly, Sink, Slot},
+    node::{Node, count, text},
     stream::Parser,
-    value::{count, escapes, parse, text},
+    value::{escapes, parse},
 };
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -25,7 +26,8 @@ pub(in super::super) struct Reader {
 enum Block {
     Text(Slot),
     Thinking(Slot, Map<String, Value>),
-    Call(Slot, Value),
+    /// A call, and the input that it began with.
+    Call(Slot, Option<String>),
     /// A block of the provider's own, and what was added to its input.
     Kept(Slot, String),
     Ignored,
@@ -36,9 +38,9 @@ impl Reader {
         Self { answer: Assembly::new(origin, limits, serial), open: BTreeMap::new(), stop: None, done: false }
     }
 
-    fn begin(&mut self, event: &Value, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
+    fn begin(&mut self, event: &Node<'_>, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
         let index = index(event)?;
-        let block = event.get("content_block").unwrap_or(&Value::Null);
+        let block = event.get("content_block").unwrap_or(&Node::Null);
         let answer = &mut self.answer;
         let block = match text(block, "type").unwrap_or_default() {
             "text" => {
@@ -49,11 +51,11 @@ impl Reader {
             "thinking" => {
                 let slot = answer.open_reasoning()?;
                 answer.write(slot, text(block, "thinking").unwrap_or_default(), each)?;
-                Block::Thinking(slot, block.as_object().cloned().unwrap_or_default())
+                Block::Thinking(slot, members(block))
             }
             "redacted_thinking" => {
                 let slot = answer.open_reasoning()?;
-                answer.seal(slot, block.clone(), size)?;
+                answer.seal(slot, block.to_value(), size)?;
                 Block::Ignored
             }
             "tool_use" => {
@@ -61,16 +63,19 @@ impl Reader {
                 let slot = answer.open_call(id, text(block, "name").unwrap_or_default(), each)?;
                 let more: Map<String, Value> = MORE
                     .iter()
-                    .filter_map(|key| Some(((*key).to_owned(), block.get(*key)?.clone())))
+                    .filter_map(|key| Some(((*key).to_owned(), block.get(key)?.to_value())))
                     .filter(|(_, value)| !value.is_null())
                     .collect();
                 if !more.is_empty() {
                     answer.seal(slot, Value::Object(more), size)?;
                 }
-                Block::Call(slot, block.get("input").cloned().unwrap_or_default())
+                Block::Call(
+                    slot,
+                    block.get("input").filter(|i| i.has_members()).map(|i| i.to_value().to_string()),
+                )
             }
             "" => return Err(ApiError::unreadable("a content block without a type")),
-            _ => Block::Kept(answer.keep(block.clone(), size)?, String::new()),
+            _ => Block::Kept(answer.keep(block.to_value(), size)?, String::new()),
         };
         match self.open.insert(index, block) {
             None => Ok(()),
@@ -78,8 +83,8 @@ impl Reader {
         }
     }
 
-    fn delta(&mut self, event: &Value, each: Sink<'_>) -> Result<(), ApiError> {
-        let delta = event.get("delta").unwrap_or(&Value::Null);
+    fn delta(&mut self, event: &Node<'_>, each: Sink<'_>) -> Result<(), ApiError> {
+        let delta = event.get("delta").unwrap_or(&Node::Null);
         let said = |key: &str| text(delta, key).unwrap_or_default();
         let answer = &mut self.answer;
         match (self.open.get_mut(&index(event)?), said("type")) {
@@ -108,7 +113,7 @@ impl Reader {
         }
     }
 
-    fn end(&mut self, event: &Value, each: Sink<'_>) -> Result<(), ApiError> {
+    fn end(&mut self, event: &Node<'_>, each: Sink<'_>) -> Result<(), ApiError> {
         let index = index(event)?;
         let Some(block) = self.open.remove(&index) else {
             return Err(ApiError::unreadable("the end of a content block that is not open"));
@@ -119,7 +124,7 @@ impl Reader {
         match block {
             Block::Thinking(slot, mut block) => {
                 // A server that signs nothing checks nothing either, and its like refuse it.
-                if !text(&json!({"s": block.get("signature")}), "s").unwrap_or_default().is_empty() {
+                if block.get("signature").and_then(Value::as_str).is_some_and(|s| !s.is_empty()) {
                     block.insert("thinking".to_owned(), json!(answer.words(slot)));
                     let size = answer.words(slot).len();
                     answer.seal(slot, Value::Object(block), size)?;
@@ -127,8 +132,8 @@ impl Reader {
                 Ok(())
             }
             Block::Call(slot, input) => {
-                if input.as_object().is_some_and(|o| !o.is_empty()) {
-                    answer.whole_arguments(slot, &input.to_string(), each)?;
+                if let Some(input) = input {
+                    answer.whole_arguments(slot, &input, each)?;
                 }
                 answer.close_call(slot, each)
             }
@@ -143,7 +148,7 @@ impl Reader {
         }
     }
 
-    fn usage(&mut self, usage: &Value, each: Sink<'_>) {
+    fn usage(&mut self, usage: &Node<'_>, each: Sink<'_>) {
         let before = self.answer.usage;
         let fresh = count(usage, "input_tokens");
         let cached = count(usage, "cache_read_input_tokens").unwrap_or(before.cached);
@@ -164,11 +169,18 @@ impl Reader {
     }
 }
 
-fn index(event: &Value) -> Result<u64, ApiError> {
+fn members(block: &Node<'_>) -> Map<String, Value> {
+    match block.to_value() {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+fn index(event: &Node<'_>) -> Result<u64, ApiError> {
     count(event, "index").ok_or_else(|| ApiError::unreadable("a content block without an index"))
 }
 
-fn stop(delta: &Value) -> Option<Stop> {
+fn stop(delta: &Node<'_>) -> Option<Stop> {
     let reason = text(delta, "stop_reason")?;
     Some(match reason {
         "end_turn" | "stop_sequence" | "tool_use" => Stop::End,
@@ -186,19 +198,19 @@ fn stop(delta: &Value) -> Option<Stop> {
 }
 
 impl Parser for Reader {
-    fn event(&mut self, name: &str, event: &Value, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
+    fn event(&mut self, name: &str, event: &Node<'_>, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
         match text(event, "type").unwrap_or(name) {
             "message_start" => {
-                let message = event.get("message").unwrap_or(&Value::Null);
+                let message = event.get("message").unwrap_or(&Node::Null);
                 self.answer.named(text(message, "model"), text(message, "id"));
-                self.usage(message.get("usage").unwrap_or(&Value::Null), each);
+                self.usage(message.get("usage").unwrap_or(&Node::Null), each);
                 Ok(())
             }
             "content_block_start" => self.begin(event, size, each),
             "content_block_delta" => self.delta(event, each),
             "content_block_stop" => self.end(event, each),
             "message_delta" => {
-                self.usage(event.get("usage").unwrap_or(&Value::Null), each);
+                self.usage(event.get("usage").unwrap_or(&Node::Null), each);
                 if let Some(stop) = event.get("delta").and_then(stop) {
                     self.stop = Some(stop);
                 }
@@ -208,7 +220,7 @@ impl Parser for Reader {
                 self.done = true;
                 Ok(())
             }
-            "error" => Err(ApiError::Refused(Box::new(Failure::of_body(None, event)))),
+            "error" => Err(ApiError::Refused(Box::new(Failure::of_body(None, &event.to_value())))),
             // Pings, and what comes to be one day.
             _ => Ok(()),
         }

@@ -3,8 +3,8 @@
 use super::super::{
     Answer, ApiError, Failure, Limits, Origin, Stop, Usage,
     assembly::{Assembly, Sink, Slot},
+    node::{Node, count, list, text},
     stream::Parser,
-    value::{count, list, text},
 };
 use crate::text::{MAX_LINE, clip};
 use serde_json::{Map, Value};
@@ -37,7 +37,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(item: &Value) -> Self {
+    fn of(item: &Node<'_>) -> Self {
         match text(item, "type").unwrap_or_default() {
             "message" => Self::Message,
             "reasoning" => Self::Reasoning,
@@ -60,7 +60,7 @@ impl Reader {
     }
 
     /// Which item an event is about: by its number, or where a server does not count, by its id.
-    fn index(&mut self, event: &Value) -> Result<u64, ApiError> {
+    fn index(&mut self, event: &Node<'_>) -> Result<u64, ApiError> {
         let id = text(event, "item_id").or_else(|| event.get("item").and_then(|item| text(item, "id")));
         let known = id.and_then(|id| self.ids.get(id)).copied();
         let Some(index) = count(event, "output_index").or(known) else {
@@ -82,7 +82,7 @@ impl Reader {
         Ok(index)
     }
 
-    fn begin(&mut self, index: u64, kind: Kind, item: &Value, each: Sink<'_>) -> Result<Slot, ApiError> {
+    fn begin(&mut self, index: u64, kind: Kind, item: &Node<'_>, each: Sink<'_>) -> Result<Slot, ApiError> {
         if self.closed.contains(&index) || self.open.contains_key(&index) {
             return Err(ApiError::unreadable("two items with one index"));
         }
@@ -101,17 +101,17 @@ impl Reader {
     }
 
     /// More words or thoughts. Not every server announces what they belong to.
-    fn words(&mut self, event: &Value, kind: Kind, each: Sink<'_>) -> Result<(), ApiError> {
+    fn words(&mut self, event: &Node<'_>, kind: Kind, each: Sink<'_>) -> Result<(), ApiError> {
         let index = self.index(event)?;
         let slot = match self.open.get(&index) {
             Some((found, slot)) if *found == kind => *slot,
             Some(_) => return Err(ApiError::unreadable("a piece of another kind than its item")),
-            None => self.begin(index, kind, &Value::Null, each)?,
+            None => self.begin(index, kind, &Node::Null, each)?,
         };
         self.answer.write(slot, text(event, "delta").unwrap_or_default(), each)
     }
 
-    fn call(&mut self, event: &Value) -> Result<Slot, ApiError> {
+    fn call(&mut self, event: &Node<'_>) -> Result<Slot, ApiError> {
         let index = self.index(event)?;
         match self.open.get(&index) {
             Some((Kind::Call, slot)) => Ok(*slot),
@@ -120,7 +120,7 @@ impl Reader {
     }
 
     /// An item is whole. It may be the first that is heard of it.
-    fn item(&mut self, index: u64, item: &Value, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
+    fn item(&mut self, index: u64, item: &Node<'_>, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
         let kind = Kind::of(item);
         let slot = match self.open.remove(&index) {
             Some((found, slot)) if found == kind => slot,
@@ -136,11 +136,11 @@ impl Reader {
             Kind::Message => self.message(slot, item, each),
             Kind::Reasoning => self.reasoning(slot, item, size, each),
             Kind::Call => self.whole_call(slot, item, size, each),
-            Kind::Other => self.answer.seal(slot, item.clone(), size),
+            Kind::Other => self.answer.seal(slot, item.to_value(), size),
         }
     }
 
-    fn message(&mut self, slot: Slot, item: &Value, each: Sink<'_>) -> Result<(), ApiError> {
+    fn message(&mut self, slot: Slot, item: &Node<'_>, each: Sink<'_>) -> Result<(), ApiError> {
         let empty = self.answer.is_empty(slot);
         for part in list(item, "content") {
             if let Some(refusal) = text(part, "refusal") {
@@ -151,12 +151,18 @@ impl Reader {
             }
         }
         match item.get("phase").filter(|p| !p.is_null()) {
-            Some(phase) => self.answer.seal(slot, phase.clone(), 16),
+            Some(phase) => self.answer.seal(slot, phase.to_value(), 16),
             None => Ok(()),
         }
     }
 
-    fn reasoning(&mut self, slot: Slot, item: &Value, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
+    fn reasoning(
+        &mut self,
+        slot: Slot,
+        item: &Node<'_>,
+        size: usize,
+        each: Sink<'_>,
+    ) -> Result<(), ApiError> {
         if self.answer.is_empty(slot) {
             let parts = list(item, "summary").iter().chain(list(item, "content"));
             for (number, words) in parts.filter_map(|p| text(p, "text")).enumerate() {
@@ -168,12 +174,18 @@ impl Reader {
         }
         // With nothing in it, it would only be looked up where nothing is stored.
         if text(item, "encrypted_content").is_some() || !list(item, "content").is_empty() {
-            self.answer.seal(slot, item.clone(), size)?;
+            self.answer.seal(slot, item.to_value(), size)?;
         }
         Ok(())
     }
 
-    fn whole_call(&mut self, slot: Slot, item: &Value, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
+    fn whole_call(
+        &mut self,
+        slot: Slot,
+        item: &Node<'_>,
+        size: usize,
+        each: Sink<'_>,
+    ) -> Result<(), ApiError> {
         let answer = &mut self.answer;
         if text(item, "name") != Some(answer.call_name(slot)) {
             answer.break_call(slot, "the provider gave the call two names")?;
@@ -184,7 +196,7 @@ impl Reader {
         answer.whole_arguments(slot, text(item, "arguments").unwrap_or_default(), each)?;
         let more: Map<String, Value> = MORE
             .iter()
-            .filter_map(|key| Some(((*key).to_owned(), item.get(*key)?.clone())))
+            .filter_map(|key| Some(((*key).to_owned(), item.get(key)?.to_value())))
             .filter(|(_, value)| !value.is_null())
             .collect();
         if !more.is_empty() {
@@ -193,7 +205,7 @@ impl Reader {
         answer.close_call(slot, each)
     }
 
-    fn end(&mut self, stop: Stop, response: &Value, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
+    fn end(&mut self, stop: Stop, response: &Node<'_>, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
         self.answer.named(text(response, "model"), text(response, "id"));
         if self.closed.is_empty() && self.open.is_empty() {
             for (index, item) in list(response, "output").iter().enumerate() {
@@ -211,7 +223,7 @@ impl Reader {
     }
 }
 
-fn read_usage(usage: &Value) -> Usage {
+fn read_usage(usage: &Node<'_>) -> Usage {
     let within =
         |details: &str, key: &str| usage.get(details).and_then(|d| count(d, key)).unwrap_or_default();
     Usage {
@@ -224,7 +236,7 @@ fn read_usage(usage: &Value) -> Usage {
     }
 }
 
-fn incomplete(response: &Value) -> Stop {
+fn incomplete(response: &Node<'_>) -> Stop {
     match response.get("incomplete_details").and_then(|d| text(d, "reason")).unwrap_or("incomplete") {
         "max_output_tokens" => Stop::Length,
         "content_filter" => Stop::Refused("content_filter".to_owned()),
@@ -233,16 +245,15 @@ fn incomplete(response: &Value) -> Stop {
 }
 
 impl Parser for Reader {
-    fn event(&mut self, name: &str, event: &Value, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
-        let none = Value::Null;
-        let response = event.get("response").unwrap_or(&none);
+    fn event(&mut self, name: &str, event: &Node<'_>, size: usize, each: Sink<'_>) -> Result<(), ApiError> {
+        let response = event.get("response").unwrap_or(&Node::Null);
         match text(event, "type").unwrap_or(name) {
             "response.created" | "response.in_progress" => {
                 self.answer.named(text(response, "model"), text(response, "id"));
                 Ok(())
             }
             "response.output_item.added" => {
-                let item = event.get("item").unwrap_or(&none);
+                let item = event.get("item").unwrap_or(&Node::Null);
                 let index = self.index(event)?;
                 self.begin(index, Kind::of(item), item, each).map(|_| ())
             }
@@ -268,14 +279,16 @@ impl Parser for Reader {
                 self.answer.whole_arguments(slot, text(event, "arguments").unwrap_or_default(), each)
             }
             "response.output_item.done" => {
-                let item = event.get("item").unwrap_or(&none);
+                let item = event.get("item").unwrap_or(&Node::Null);
                 let index = self.index(event)?;
                 self.item(index, item, size, each)
             }
             "response.completed" => self.end(Stop::End, response, size, each),
             "response.incomplete" => self.end(incomplete(response), response, size, each),
-            "response.failed" => Err(ApiError::Refused(Box::new(Failure::of_body(None, response)))),
-            "error" => Err(ApiError::Refused(Box::new(Failure::of_body(None, event)))),
+            "response.failed" => {
+                Err(ApiError::Refused(Box::new(Failure::of_body(None, &response.to_value()))))
+            }
+            "error" => Err(ApiError::Refused(Box::new(Failure::of_body(None, &event.to_value())))),
             // Parts and wholes of what was told already, and what comes to be one day.
             _ => Ok(()),
         }
