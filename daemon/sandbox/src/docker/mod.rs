@@ -207,24 +207,32 @@ impl DockerWall {
         }
     }
 
-    /// Removes everything of one sandbox; goes on after an error, and tells the first.
+    /// Removes everything of one sandbox, and tells the first error. As long as there is a container,
+    /// its rules stay.
     async fn discard(&self, record: &SandboxRecord) -> Result<(), SandboxError> {
         let engine = self.engine().await?;
         let container = container_of(record)?;
         let WallRecord::Docker { network, chains, .. } = &record.wall else { return Ok(()) };
-        let mut results = vec![life::remove(&engine.docker, container).await];
-        if let Some(network) = network {
-            results.push(network::remove(&engine.docker, network).await);
-        }
-        if !chains.is_empty() {
+        life::remove(&engine.docker, container).await?;
+        // Nobody is there any more whom the rules would stop: neither waits for the other.
+        let without_network = async {
+            match network {
+                Some(network) => network::remove(&engine.docker, network).await,
+                None => Ok(()),
+            }
+        };
+        let without_rules = async {
+            if chains.is_empty() {
+                return Ok(());
+            }
             let bridge = Names::new(&record.labels.daemon, &record.id).bridge;
-            results.push(firewall::remove(chains, &bridge).await);
-        }
+            firewall::remove(chains, &bridge).await
+        };
+        let (network, rules) = tokio::join!(without_network, without_rules);
+        network?;
+        rules?;
         // Its sockets go last: as long as they are there, it is not forgotten.
-        if results.iter().all(Result::is_ok) {
-            results.push(crate::directory::remove(&record.directory));
-        }
-        results.into_iter().collect()
+        crate::directory::remove(&record.directory)
     }
 }
 
