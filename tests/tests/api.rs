@@ -307,6 +307,19 @@ async fn a_budget_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variables_of_the_agent_file_reach_the_tools() {
+    let host = Host::start();
+    let ws = host.tree("ws");
+    let turns = vec![Turn::shell("printf %s \"$STAGE\" > made.txt"), Turn::text("done")];
+    let provider = Provider::start(Script::of(turns)).await.unwrap();
+    let more = More { place: Where::Local, backend: "      env: {STAGE: \"a $HOME b\"}\n" };
+    let done = run(&host, &agent("coder", "openai", &provider, &ws, &more), &[]).await;
+    done.expect(Outcome::Success);
+    // As it is written: no shell has read it on the way.
+    assert_eq!(fs::read_to_string(ws.join("made.txt")).unwrap(), "a $HOME b");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resumed_conversation_has_all_that_was_said() {
     let host = Host::start();
     for kind in PROTOCOLS {

@@ -209,7 +209,10 @@ pub(crate) const ROWS: &[Row] = &[
     azure("azure_deployment", "`--model`", "`COPILOT_PROVIDER_WIRE_MODEL`", By(AZURE)),
     azure("deployment_name", "`--model`", "`COPILOT_PROVIDER_WIRE_MODEL`", By(AZURE)),
     azure("api_version", "its `query_params`", "`COPILOT_PROVIDER_AZURE_API_VERSION`", By(AZURE)),
-    Row { api: Not(NO_PROCESS), ..for_all("env", "variables of the program and of what it starts") },
+    Row {
+        api: By("variables of its tools, of what they start and of its MCP servers"),
+        ..for_all("env", "variables of the program and of what it starts")
+    },
     for_all("timeout", "by the daemon: the turn is stopped"),
     mode(
         "bypassPermissions",
