@@ -5,7 +5,7 @@ use crate::plan::Planned;
 use cordon_backends::key_in_shells;
 use cordon_policy::{Access, Denial, Operation, Rule, Source, Verdict};
 use cordon_proto::v1;
-use cordon_sandbox::{PathEntry, PathSource, WallKind};
+use cordon_sandbox::{Network, PathEntry, PathSource, WallKind};
 use std::path::{Path, PathBuf};
 
 /// What is told of a path, in this order.
@@ -26,21 +26,51 @@ pub(super) fn rows(planned: &Planned, directory: &Path, paths: &[String]) -> Vec
         return paths.iter().map(|path| of_path(planned, &canonical(&directory.join(path)))).collect();
     }
     let mut rows: Vec<_> = planned.policy.rules().map(|rule| of_rule(planned, rule)).collect();
-    if let Some(egress) = &planned.sandbox.egress {
-        let host = |name: String, rule: &str| v1::ExplainRow {
-            agent: planned.context.agent.id.clone(),
-            path: name,
-            access: "connect".to_owned(),
-            rule: rule.to_owned(),
-            layer: "egress".to_owned(),
-            local_layer: "egress".to_owned(),
-            docker_layer: "egress".to_owned(),
-            ..Default::default()
-        };
-        rows.extend(egress.allow.iter().map(|h| host(h.to_string(), "allowed host, public addresses")));
-        rows.extend(egress.grants.iter().map(|g| host(g.to_string(), "granted destination")));
-    }
+    rows.extend(hosts(planned));
     rows.extend(variables(planned));
+    rows
+}
+
+/// What can be connected to, and who says so.
+fn hosts(planned: &Planned) -> Vec<v1::ExplainRow> {
+    let agent = &planned.context.agent;
+    let row = |name: String, rule: &str, origin: String, layer: &str| v1::ExplainRow {
+        agent: agent.id.clone(),
+        path: name,
+        access: "connect".to_owned(),
+        rule: rule.to_owned(),
+        origin,
+        layer: layer.to_owned(),
+        local_layer: "egress".to_owned(),
+        docker_layer: layer.to_owned(),
+        ..Default::default()
+    };
+    let written = |key: &str| format!("{key} ({})", agent.place);
+    let mode = "command_line_docker_network_mode";
+    let open = match &planned.sandbox.network {
+        Network::Bridge { .. } => {
+            Some(("a bridge of its own: all but this host and other sandboxes", "firewall"))
+        }
+        Network::Host => Some(("the host's own network: no wall", "nobody")),
+        Network::Isolated => None,
+    };
+    let mut rows: Vec<_> =
+        open.map(|(rule, layer)| row("*".to_owned(), rule, written(mode), layer)).into_iter().collect();
+    for open in &mut rows {
+        open.local_layer = "no such network".to_owned();
+    }
+    let Some(egress) = &planned.sandbox.egress else { return rows };
+    let own = |named: bool| if named { written("egress.allow") } else { "built in".to_owned() };
+    rows.extend(egress.allow.iter().map(|host| {
+        let named = agent.egress.iter().flatten().any(|rule| rule == host);
+        row(host.to_string(), "allowed host, public addresses", own(named), "egress")
+    }));
+    rows.extend(egress.grants.iter().map(|grant| {
+        let literals = agent.egress.iter().flatten().filter_map(|rule| rule.literal());
+        let named = literals.into_iter().any(|(host, port)| host == grant.host && port == grant.port);
+        let origin = if named { written("egress.allow") } else { written("base_url or mcp_servers") };
+        row(grant.to_string(), "granted destination", origin, "egress")
+    }));
     rows
 }
 

@@ -4,10 +4,11 @@ use cordon_config::AgentFile;
 
 const FILE: &str = "agent:
   id: a
+  egress: {allow: [example.com]}
   backend:
     type: command
     command: [\"true\"]
-    cwd: work  # line 6
+    cwd: work  # line 7
 orchestrator:
   context_paths:
     - path: CONTEXT
@@ -67,16 +68,16 @@ fn a_rule_says_where_it_is_from_and_who_enforces_it_in_each_wall() {
     let rows = rows(&planned, &place, &[]);
     let row = |path: &Path| rows.iter().find(|r| Path::new(&r.path) == path).unwrap();
     let context = row(&place.join("project"));
-    assert_eq!((context.access.as_str(), context.origin.as_str()), ("write", "a.yaml:9"));
+    assert_eq!((context.access.as_str(), context.origin.as_str()), ("write", "a.yaml:10"));
     assert_eq!(context.local_layer, "mount view, landlock, staged");
     assert_eq!(context.docker_layer, "mount view, landlock(*), staged");
     let workspace = row(&planned.workspace.path);
     assert_eq!(
         (workspace.local_layer.as_str(), workspace.origin.as_str()),
-        ("mount view, landlock", "a.yaml:6")
+        ("mount view, landlock", "a.yaml:7")
     );
     let kept = row(&place.join("project/keep"));
-    assert_eq!((kept.rule.as_str(), kept.origin.as_str()), ("protected path", "a.yaml:11"));
+    assert_eq!((kept.rule.as_str(), kept.origin.as_str()), ("protected path", "a.yaml:12"));
     let peers = row(&place.join("state/views/r/0"));
     assert_eq!((peers.access.as_str(), peers.rule.as_str()), ("read", "peers view"));
     assert_eq!(context.layer, context.local_layer);
@@ -90,7 +91,9 @@ fn a_rule_says_where_it_is_from_and_who_enforces_it_in_each_wall() {
         |path| [&row(Path::new(path)).local_layer, &row(Path::new(path)).docker_layer].map(String::as_str);
     assert_eq!(layers("/dev/null"), ["private /dev, landlock", "the engine's /dev, landlock(*)"]);
     assert_eq!(layers("/proc"), ["private /proc, landlock", "the engine's masked /proc, landlock(*)"]);
-    assert_eq!(rows.len(), planned.policy.rules().count());
+    let host = row(Path::new("example.com"));
+    assert_eq!((host.access.as_str(), host.origin.as_str()), ("connect", "egress.allow (a.yaml:2)"));
+    assert_eq!(rows.len(), planned.policy.rules().count() + 1);
 }
 
 #[test]
@@ -106,7 +109,7 @@ fn a_path_gets_a_verdict_for_each_operation_and_what_would_allow_it() {
     let write = verdict(0, "write");
     assert!(!write.allowed && write.rule.contains("protected path"), "{write:?}");
     assert!(write.would_allow.contains("protected_paths"), "{write:?}");
-    assert_eq!(write.origin, "a.yaml:11");
+    assert_eq!(write.origin, "a.yaml:12");
     let outside = verdict(1, "read");
     assert!(!outside.allowed && outside.would_allow.contains("context_paths"), "{outside:?}");
     assert_eq!(rows[1].access, "none");
