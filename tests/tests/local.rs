@@ -3,7 +3,15 @@
 
 use cordon_proto::v1::{Outcome, OutputStream, event::Kind};
 use cordon_tests::harness::{Host, User, attack, denials, need_root, output, skipped, summary, wait_until};
-use std::{fs, net::TcpListener, os::unix::fs::MetadataExt as _, time::Duration};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        net::UnixListener,
+    },
+    time::Duration,
+};
 
 fn users() -> Vec<User> {
     if skipped("root") {
@@ -105,6 +113,12 @@ async fn context_paths_are_what_the_file_says() {
         let write = host.tree("write");
         host.put(&read.join("a"), "readable");
         host.put(&read.join(".env"), "SECRET=1");
+        let sockets = [read.join("socket"), write.join("socket")];
+        let listeners = sockets.each_ref().map(|path| UnixListener::bind(path).unwrap());
+        for (socket, listener) in sockets.iter().zip(&listeners) {
+            fs::set_permissions(socket, fs::Permissions::from_mode(0o777)).unwrap();
+            listener.set_nonblocking(true).unwrap();
+        }
         for name in [
             "keep/inner",
             ".git/hooks/pre-commit",
@@ -130,6 +144,10 @@ leak() {{ echo "LEAK $1"; }}
 cat {read}/a
 echo x > {read}/a && leak read-only
 [ -n "$(cat {read}/.env)" ] && leak env
+for socket in {read}/socket {write}/socket; do
+  perl -MSocket -e 'socket S, PF_UNIX, SOCK_STREAM, 0; exit !connect S, sockaddr_un(shift)' $socket && leak $socket
+done
+perl -e 'print "CAN TRY\n"'
 cd {write}
 echo new > made && echo CREATED
 echo x > keep/inner && leak protected-write
@@ -171,14 +189,21 @@ echo end
         let run = api.only_run().await;
         let events = api.events(&run.id, false).await;
         let out = String::from_utf8_lossy(&output(&events, OutputStream::Stdout)).into_owned();
-        assert!(out.contains("readable") && out.contains("CREATED") && out.contains("end"), "{out}");
+        assert!(out.contains("readable") && out.contains("CREATED"), "{out}");
+        assert!(out.contains("CAN TRY") && out.contains("end"), "{out}");
+        for listener in listeners {
+            assert!(listener.accept().is_err(), "somebody connected to a program of the host");
+        }
         assert!(!out.contains("LEAK"), "{user:?}: {out}");
         assert_eq!(fs::read_to_string(write.join(".git/hooks/pre-commit")).unwrap(), "original");
         let mut left: Vec<_> =
             fs::read_dir(&write).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         left.sort();
-        let expected: &[&str] =
-            if mode == "legacy" { &[".git", "keep", "made", "src"] } else { &[".git", "keep", "src"] };
+        let expected: &[&str] = if mode == "legacy" {
+            &[".git", "keep", "made", "socket", "src"]
+        } else {
+            &[".git", "keep", "socket", "src"]
+        };
         assert_eq!(left, expected, "{mode}: placeholders were left behind");
         let told = summary(&events).summary.unwrap().files;
         assert_eq!(told.len(), 1, "only what the agent made is a change: {told:?}");

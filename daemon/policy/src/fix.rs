@@ -124,10 +124,12 @@ impl Policy {
                 Source::ContextPath if rule.access == Access::Read => Step::Permit(rule),
                 Source::ProtectedPath => Step::Unprotect(rule),
                 Source::HardLink => Step::Part(rule),
-                Source::RunsLater | Source::SteersAgents | Source::Secret => match self.guarded(rule) {
-                    Some(context) => Step::Allow(rule, context),
-                    None => return Err(Never("it is built in, and no agent file can change it")),
-                },
+                Source::RunsLater | Source::SteersAgents | Source::Secret | Source::Socket => {
+                    match self.guarded(rule) {
+                        Some(context) => Step::Allow(rule, context),
+                        None => return Err(Never("it is built in, and no agent file can change it")),
+                    }
+                }
                 Source::PeersView => return Err(Never("the trees of other agents are theirs alone")),
                 Source::Credential => {
                     return Err(Never("credentials are read-only, but for additional_mounts with mode: rw"));

@@ -18,6 +18,9 @@ pub enum Source {
     SteersAgents,
     /// Looks like a secret (`.env`, key files).
     Secret,
+    /// A socket, behind which a program outside listens: connecting to it is no writing, so
+    /// that no read-only mount refuses it.
+    Socket,
     /// A file in a writable tree that has another name elsewhere: to write it here would be
     /// to write it there.
     HardLink,
@@ -44,7 +47,7 @@ pub struct UnknownSource(pub String);
 
 impl Source {
     /// Every source.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Workspace,
         Self::PeersView,
         Self::ContextPath,
@@ -52,6 +55,7 @@ impl Source {
         Self::RunsLater,
         Self::SteersAgents,
         Self::Secret,
+        Self::Socket,
         Self::HardLink,
         Self::System,
         Self::Home,
@@ -73,6 +77,7 @@ impl Source {
             Self::RunsLater => "runs-later",
             Self::SteersAgents => "steers-agents",
             Self::Secret => "secret",
+            Self::Socket => "socket",
             Self::HardLink => "hard-link",
             Self::System => "system",
             Self::Home => "home",
@@ -89,7 +94,12 @@ impl Source {
     pub fn is_guard(self) -> bool {
         matches!(
             self,
-            Self::ProtectedPath | Self::RunsLater | Self::SteersAgents | Self::Secret | Self::HardLink
+            Self::ProtectedPath
+                | Self::RunsLater
+                | Self::SteersAgents
+                | Self::Secret
+                | Self::Socket
+                | Self::HardLink
         )
     }
 
@@ -126,6 +136,7 @@ impl fmt::Display for Source {
             Self::RunsLater => "runs later on the host",
             Self::SteersAgents => "steers agents",
             Self::Secret => "looks like a secret",
+            Self::Socket => "socket of a program outside",
             Self::HardLink => "has another name outside the tree",
             Self::System => "system path",
             Self::Home => "private home",

@@ -103,7 +103,8 @@ impl Why {
     /// What somebody can do about it.
     #[must_use]
     pub fn fix(&self, source: Source) -> &'static str {
-        let named = matches!(source, Source::RunsLater | Source::SteersAgents | Source::Secret);
+        let named =
+            matches!(source, Source::RunsLater | Source::SteersAgents | Source::Secret | Source::Socket);
         match self {
             Self::Link | Self::BelowLink(_) if named => {
                 "Replace the link by what it points at, or name it under `allow` of the context path"
@@ -233,6 +234,8 @@ fn place(rule: &Rule, host: Option<&Rule>, facts: &impl Fn(&Path) -> Fact) -> Re
         Fact::Directory => true,
         Fact::File => false,
         Fact::Link => return Err(Why::Link),
+        // What is hidden is not opened: an empty file goes over it.
+        Fact::Special if rule.access == Access::None => false,
         Fact::Special => return Err(Why::Special),
         Fact::Absent => return Err(Why::Absent),
     };

@@ -1,7 +1,7 @@
 //! What is narrowed inside the context paths: protected paths, names that run later or steer
 //! agents, and names that look like secrets.
 
-use super::{PlanError, Purpose, contexts::View, placeholders::Made, protected};
+use super::{PlanError, Purpose, contexts::View, placeholders::Made, protected, staged::Realm};
 use cordon_config::{ContextPath, Protected};
 use cordon_policy::{Access, Origin, Source};
 use cordon_sandbox::PathKind;
@@ -9,7 +9,10 @@ use cordon_snapshots::{EntryKind, Index};
 use std::{
     ffi::OsStr,
     io::ErrorKind,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{FileTypeExt as _, MetadataExt as _},
+    },
     path::{Component, Path},
 };
 
@@ -94,9 +97,8 @@ impl View<'_> {
             let path = root.join(relative);
             let is_file = entry.kind != EntryKind::Directory;
             // By its whole path: a context path that is a `.git` itself has hooks like any other.
-            let Some((access, source)) = protected::verdict(&path, context.write, is_file) else {
-                continue;
-            };
+            let named = protected::verdict(&path, context.write, is_file);
+            let Some((access, source)) = named.or_else(|| self.socket(&path, entry.kind)) else { continue };
             // A tree within this one has its own say.
             if self.root_of(&path) != Some(root) || protected::lifted(&context.allow, relative) {
                 continue;
@@ -128,6 +130,14 @@ impl View<'_> {
             self.rule(&path, access, guard(source, context));
         }
         Ok(())
+    }
+
+    /// A program outside may listen behind a socket, and to connect is not to write. In a fork
+    /// nobody listens: a socket is known by the file that it was bound to.
+    fn socket(&self, path: &Path, kind: EntryKind) -> Option<(Access, Source)> {
+        let candidate = kind == EntryKind::Special && self.staging.realm(path) == Realm::Live;
+        let is_socket = |path: &Path| path.symlink_metadata().is_ok_and(|m| m.file_type().is_socket());
+        (candidate && is_socket(path)).then_some((Access::None, Source::Socket))
     }
 
     fn protect(

@@ -156,6 +156,25 @@ fn a_guarded_name_tells_the_place_of_its_context_path() {
 }
 
 #[test]
+fn a_socket_in_a_tree_is_hidden_and_one_in_a_fork_is_nobodys() {
+    let world = World::new();
+    let c = world.tree("c");
+    let _listens = std::os::unix::net::UnixListener::bind(c.join("s")).unwrap();
+    nix::unistd::mkfifo(&c.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for more in [LEGACY, "    - path: '@/c'\n"] {
+        let planned = world.plan("w", more).unwrap();
+        let hidden = entry(&planned, &c.join("s")).unwrap();
+        assert_eq!((&hidden.source, hidden.access), (&PathSource::Empty, Access::None));
+        assert!(entry(&planned, &c.join("fifo")).is_none());
+        let fix = fix(&planned, &c.join("s"), Operation::Read);
+        assert!(fix.starts_with("add `s` to `allow` of the context path ") && fix.contains(LINE), "{fix}");
+        let planned = world.plan("w", &format!("{more}      allow: [s]\n")).unwrap();
+        assert!(entry(&planned, &c.join("s")).is_none());
+    }
+    assert!(entry(&world.plan("w", WRITE).unwrap(), &c.join("s")).is_none());
+}
+
+#[test]
 fn what_only_repeats_is_not_mounted_and_makes_no_placeholder() {
     let world = World::new();
     let c = world.tree("c");

@@ -150,7 +150,11 @@ fn agrees(asked: &Asked<'_>, trial: Trial, allowed: bool, answer: Option<u32>) -
         (_, true) => {
             let guard = matches!(
                 source,
-                Source::ProtectedPath | Source::RunsLater | Source::SteersAgents | Source::Secret
+                Source::ProtectedPath
+                    | Source::RunsLater
+                    | Source::SteersAgents
+                    | Source::Secret
+                    | Source::Socket
             );
             guard && trial == Trial::Read && answer & own_mode != 0
         }

@@ -156,6 +156,9 @@ pub fn docker(world: &World) -> DockerWall {
     })
 }
 
+/// A socket in the read-only tree that stands there before the sandbox does.
+pub(crate) const FOUND_SOCKET: &str = "socket";
+
 /// What the agent of a world gets: see `World` for the trees.
 #[must_use]
 pub fn spec(world: &World) -> SandboxSpec {
@@ -165,13 +168,13 @@ pub fn spec(world: &World) -> SandboxSpec {
         access,
         origin: Origin { source, place: None },
     };
-    let policy = Policy::new([
+    let mut rules = vec![
         rule(&ws, Access::Write, Source::Workspace),
         rule(&ws.join("held"), Access::Read, Source::RunsLater),
         rule(&ws.join("hidden"), Access::None, Source::Secret),
         rule(&ws.join("keep"), Access::Read, Source::ProtectedPath),
         rule(&ro, Access::Read, Source::ContextPath),
-    ]);
+    ];
     let host = |path: &Path, access, kind| PathEntry {
         path: path.to_path_buf(),
         source: PathSource::Host(path.to_path_buf()),
@@ -181,6 +184,19 @@ pub fn spec(world: &World) -> SandboxSpec {
     };
     let empty =
         |path: &Path, access| PathEntry { source: PathSource::Empty, ..host(path, access, PathKind::File) };
+    let mut paths = vec![
+        host(&ws, Access::Write, PathKind::Directory),
+        empty(&ws.join("held"), Access::Read),
+        empty(&ws.join("hidden"), Access::None),
+        host(&ws.join("keep"), Access::Read, PathKind::Directory),
+        host(&ro, Access::Read, PathKind::Directory),
+    ];
+    // As the daemon's plan hides every socket that it finds in a tree.
+    let socket = ro.join(FOUND_SOCKET);
+    if socket.symlink_metadata().is_ok() {
+        rules.push(rule(&socket, Access::None, Source::Socket));
+        paths.push(empty(&socket, Access::None));
+    }
     SandboxSpec {
         id: world.id().to_owned(),
         labels: Labels {
@@ -190,14 +206,8 @@ pub fn spec(world: &World) -> SandboxSpec {
             daemon: format!("attack-{}", world.id()),
         },
         identity: Identity { uid: world.uid, gid: gid(world) },
-        policy: policy.expect("rules in normal form"),
-        paths: vec![
-            host(&ws, Access::Write, PathKind::Directory),
-            empty(&ws.join("held"), Access::Read),
-            empty(&ws.join("hidden"), Access::None),
-            host(&ws.join("keep"), Access::Read, PathKind::Directory),
-            host(&ro, Access::Read, PathKind::Directory),
-        ],
+        policy: Policy::new(rules).expect("rules in normal form"),
+        paths,
         home: "/home/agent".into(),
         seeds: Vec::new(),
         env: Vec::new(),

@@ -31,6 +31,7 @@ macro_rules! kernel_attacks {
             kx_06_terminal_injection => $crate::kernel::sockets::TERMINAL,
             kx_10_sockets_of_services => $crate::kernel::sockets::SERVICES,
             kx_10_socket_in_a_shared_tree => $crate::kernel::sockets::SHARED_SOCKET,
+            kx_10_late_socket_in_a_shared_tree => $crate::kernel::sockets::LATE_SOCKET,
             kx_10_abstract_socket => $crate::kernel::sockets::ABSTRACT,
             kx_10_ports_of_the_host => $crate::kernel::sockets::LOOPBACK,
             kx_10_guest_socket => $crate::kernel::sockets::GUEST,

@@ -1,7 +1,7 @@
 //! Doors that are no files: sockets of services, names without a path, loopback, the guest's own socket, terminals.
 
 use super::ours_only;
-use crate::{Attack, Enforcer, Run};
+use crate::{Attack, Enforcer, Run, enforcer::wall::FOUND_SOCKET};
 
 /// KX-10.
 pub const SERVICES: Attack = Attack {
@@ -30,12 +30,21 @@ echo DONE
 pub const SHARED_SOCKET: Attack = Attack {
     id: "KX-10",
     what: "connect to a live socket inside a tree that is shared read-only",
-    prepare: |world| world.listen("a socket in a read-only tree", &world.path("ro/socket")),
+    prepare: |world| world.listen("a socket in a read-only tree", &world.path("ro").join(FOUND_SOCKET)),
     runs: |_| vec![Run::script("reach read-only-tree 'sockaddr_un(\"$ENV{RO}/socket\")'; echo DONE")],
+    ..Attack::NONE
+};
+
+/// KX-10: nobody looked for it when the sandbox was planned.
+pub const LATE_SOCKET: Attack = Attack {
+    id: "KX-10",
+    what: "connect to a socket that appears in a tree shared read-only while the sandbox runs",
+    prepare: |world| world.listen("a late socket in a read-only tree", &world.path("ro/late")),
+    runs: |_| vec![Run::script("reach late 'sockaddr_un(\"$ENV{RO}/late\")'; echo DONE")],
     // The kernel can refuse it since Landlock ABI 9; before, what SECURITY.md says remains.
     known: |enforcer| match enforcer {
         Enforcer::Tools | Enforcer::Local | Enforcer::Docker if super::landlock_abi() < 9 => {
-            &["a socket in a read-only tree was reached", "the canary was read"]
+            &["a late socket in a read-only tree was reached", "the canary was read"]
         }
         _ => &[],
     },
