@@ -42,10 +42,12 @@ fn camel(value: &Value) -> Value {
     map.iter().map(|(key, inner)| (name(key), inner.clone())).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// Reads where the conversation stands. Not every client sends the ids of calls back: the
-/// model's contents that hold calls are counted.
+/// Reads where the conversation stands. Not every client sends the ids of calls back: where none
+/// is, the model's contents that hold calls are counted.
 pub(super) fn position(request: &Value) -> Position {
     let mut position = Position::default();
+    // Who wants no calls asks for something of its own, also beside results.
+    let asks = request["toolConfig"]["functionCallingConfig"]["mode"] == "NONE";
     for content in request["contents"].as_array().into_iter().flatten() {
         let parts = || content["parts"].as_array().into_iter().flatten();
         if content["role"] == "model" {
@@ -53,12 +55,15 @@ pub(super) fn position(request: &Value) -> Position {
                 // Bytes in JSON may be written in either alphabet.
                 position.thought(signature.replace('-', "+").replace('_', "/"));
             }
-            if parts().any(|p| p["functionCall"].is_object()) {
-                position.called(position.turn);
+            let mut calls = parts().map(|p| &p["functionCall"]).filter(|c| c.is_object());
+            match calls.next().map(|call| call["id"].as_str()) {
+                Some(Some(id)) => position.call(id),
+                Some(None) => position.called(position.turn),
+                None => {}
             }
             continue;
         }
-        if parts().any(|p| p["functionResponse"].is_object()) {
+        if !asks && parts().any(|p| p["functionResponse"].is_object()) {
             continue;
         }
         parts().for_each(|part| position.user(part["text"].as_str().unwrap_or_default()));

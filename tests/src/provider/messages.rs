@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 /// Reads where the conversation stands.
 pub(super) fn position(request: &Value) -> Position {
     let mut position = Position::default();
+    // Beside results clients write what no person said; but who wants no calls asks for something of its own.
+    let asks = request["tool_choice"]["type"] == "none";
     for message in request["messages"].as_array().into_iter().flatten() {
         let parts = message["content"].as_array();
         let is_result = parts.is_some_and(|p| p.iter().any(|b| b["type"] == "tool_result"));
@@ -20,7 +22,7 @@ pub(super) fn position(request: &Value) -> Position {
             match part["type"].as_str() {
                 Some("thinking" | "redacted_thinking") => position.thought(part.to_string()),
                 Some("tool_use") => position.call(part["id"].as_str().unwrap_or_default()),
-                Some("text") if message["role"] == "user" && !is_result => {
+                Some("text") if message["role"] == "user" && (asks || !is_result) => {
                     position.user(part["text"].as_str().unwrap_or_default());
                 }
                 _ => {}
