@@ -102,7 +102,7 @@ pub fn figures_of_vendor(model: &str) -> Option<&'static Figures> {
 }
 
 /// Nothing, or a date with hyphens before or in it.
-fn is_date(rest: &str) -> bool {
+pub(crate) fn is_date(rest: &str) -> bool {
     let Some(digits) = rest.strip_prefix('-') else { return rest.is_empty() };
     let plain: String = digits.chars().filter(|c| *c != '-').collect();
     plain.len() == 8 && plain.starts_with("20") && plain.bytes().all(|b| b.is_ascii_digit())

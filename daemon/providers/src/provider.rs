@@ -1,7 +1,7 @@
 //! What differs between providers, as data: the builders, the validator and the table
 //! that users see read it from here.
 
-use crate::{Protocol, Setting};
+use crate::{Maker, Protocol, Setting, making};
 use Protocol::{Chat, Generate, Messages, Responses};
 use Setting::{
     Code, Effort, ReasoningEnabled, ReasoningExclude, ReasoningTokens, RepetitionPenalty, Safety,
@@ -34,6 +34,8 @@ pub struct Provider {
     pub takes: &'static [Setting],
     /// How its chat completions differ.
     pub chat: ChatDialect,
+    /// What it makes beside words.
+    pub makes: &'static [Maker],
 }
 
 /// The header that a key goes into.
@@ -97,7 +99,10 @@ const COMPATIBLE: Provider = Provider {
     hosts: &[],
     takes: &[Effort, Verbosity],
     chat: PLAIN,
+    makes: &[],
 };
+/// The same by its own name: whoever names it says which server it is, and what it has.
+const ANY: Provider = Provider { makes: making::COMPATIBLE, ..COMPATIBLE };
 
 const fn compatible(
     name: &'static str,
@@ -121,6 +126,7 @@ pub static PROVIDERS: &[Provider] = &[
         hosts: &["api.openai.com"],
         takes: &[Effort, Summary, Verbosity, WebSearch, WebSearchContext, Code],
         chat: OPENAI,
+        makes: making::OPENAI,
         ..COMPATIBLE
     },
     Provider {
@@ -145,6 +151,7 @@ pub static PROVIDERS: &[Provider] = &[
         model: Some("gemini-3-flash-preview"),
         hosts: &["generativelanguage.googleapis.com"],
         takes: &[TopK, Effort, Summary, ReasoningTokens, Safety, WebSearch, Code],
+        makes: making::GEMINI,
         ..COMPATIBLE
     },
     Provider {
@@ -156,6 +163,7 @@ pub static PROVIDERS: &[Provider] = &[
         model: Some("grok-4.20-0309-reasoning"),
         hosts: &["api.x.ai"],
         takes: &[Effort, Summary, WebSearch, XSearch, Code],
+        makes: making::GROK,
         ..COMPATIBLE
     },
     Provider {
@@ -167,6 +175,7 @@ pub static PROVIDERS: &[Provider] = &[
         model: Some("gpt-4o"),
         hosts: &["openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com"],
         chat: OPENAI,
+        makes: making::AZURE,
         ..COMPATIBLE
     },
     Provider {
@@ -229,9 +238,10 @@ pub static PROVIDERS: &[Provider] = &[
             WebSearchContext,
         ],
         chat: ChatDialect { thinking: Thinking::Object, replay: Replay::Details, ..PLAIN },
+        makes: making::OPENROUTER,
         ..COMPATIBLE
     },
-    COMPATIBLE,
+    ANY,
     compatible("cerebras", "https://api.cerebras.ai/v1", &["CEREBRAS_API_KEY"], &["cerebras.ai"], &[Effort]),
     compatible(
         "together",

@@ -16,6 +16,7 @@ mod generate;
 #[cfg(test)]
 mod hostile_tests;
 mod limits;
+mod making;
 mod media;
 mod messages;
 mod node;
@@ -39,6 +40,7 @@ pub use cordon_providers::{
 };
 pub use failure::{ApiError, Failure, FailureKind};
 pub use limits::Limits;
+pub use making::{LONGEST_PROMPT, Made, MadeReader, Order, making_request};
 pub use media::takes_media;
 pub use request::{AZURE_VERSION, Endpoint, Request, RequestError, SecretHeader, request, secret_header};
 pub use retry::{Decision, GiveUp, RetryPolicy, Tried};

@@ -62,6 +62,16 @@ pub enum RequestError {
         /// Of the agent file.
         provider: &'static str,
     },
+    /// What is ordered is made by others.
+    #[error("{provider} makes no {making}; backends that do: {able}")]
+    MakesNone {
+        /// Of the agent file.
+        provider: &'static str,
+        /// What.
+        making: &'static str,
+        /// Who does.
+        able: String,
+    },
     /// Something that the protocol has no way to say.
     #[error("this cannot be sent as {protocol}: {what}")]
     Conversation {
@@ -235,26 +245,29 @@ impl Endpoint {
             Protocol::Messages if self.ends_in(&["v1"]) => self.at(&["messages"]),
             Protocol::Messages => self.at(&["v1", "messages"]),
             Protocol::Generate => {
-                let method = format!("{model}:streamGenerateContent");
-                let versions = ["v1beta", "v1", "v1alpha"];
-                let pieces: &[&str] = if self.ends_in(&versions) {
-                    &["models", &method]
-                } else {
-                    &["v1beta", "models", &method]
-                };
-                let mut url = self.at(pieces);
+                let mut url = self.generate_url(model, "streamGenerateContent");
                 url.set_query(Some("alt=sse"));
                 url
             }
-            Protocol::Chat => match &self.azure {
-                None => self.at(&["chat", "completions"]),
-                Some(azure) => {
-                    let mut url = self.at(&["openai", "deployments", model, "chat", "completions"]);
-                    url.query_pairs_mut().append_pair("api-version", &azure.version);
-                    url
-                }
-            },
+            Protocol::Chat => self.of_model(model, &["chat", "completions"]),
         })
+    }
+
+    /// A method of a model of Gemini's.
+    pub(super) fn generate_url(&self, model: &str, method: &str) -> Url {
+        let method = format!("{model}:{method}");
+        let versions = ["v1beta", "v1", "v1alpha"];
+        let pieces: &[&str] =
+            if self.ends_in(&versions) { &["models", &method] } else { &["v1beta", "models", &method] };
+        self.at(pieces)
+    }
+
+    /// A path below the base, or, with Azure, below a deployment.
+    pub(super) fn of_model(&self, model: &str, pieces: &[&str]) -> Url {
+        let Some(azure) = &self.azure else { return self.at(pieces) };
+        let mut url = self.at(&[&["openai", "deployments", model], pieces].concat());
+        url.query_pairs_mut().append_pair("api-version", &azure.version);
+        url
     }
 }
 
