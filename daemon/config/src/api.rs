@@ -102,19 +102,22 @@ impl Default for TurnLimits {
     }
 }
 
-/// `enable_multimodal_tools` and `multimodal_config`. A kind that is none has the agent's own
-/// model.
+/// What an agent has beside words: `enable_multimodal_tools` and `multimodal_config`, and what it
+/// may have made. Of those who look, one that is none is the agent's own model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Media {
+    /// `enable_multimodal_tools`: it may have models look at things.
+    pub looks: bool,
     /// Who looks at pictures.
     pub image: Option<MediaModel>,
     /// Who listens.
     pub audio: Option<MediaModel>,
     /// Who watches.
     pub video: Option<MediaModel>,
-    /// Who draws: `image_generation_backend` and `image_generation_model`.
+    /// Who draws, where something is drawn: `enable_image_generation`, `image_generation_backend` and
+    /// `image_generation_model`.
     pub draws: Option<MediaModel>,
-    /// Who speaks: `audio_generation_backend` and `audio_generation_model`.
+    /// Who speaks: the same of `audio`.
     pub speaks: Option<MediaModel>,
 }
 

@@ -6,7 +6,9 @@ use crate::{
     honour::{self, How},
     keys::OTHER_NAMES,
 };
-use cordon_providers::{Figures, PROVIDERS, Provider, Setting, figures, figures_of_vendor, provider_of_host};
+use cordon_providers::{
+    Figures, Making, PROVIDERS, Provider, Setting, figures, figures_of_vendor, provider_of_host,
+};
 use std::collections::BTreeMap;
 
 /// What a backend is and has.
@@ -76,7 +78,9 @@ fn own_keys(kind: BackendKind) -> Vec<&'static str> {
 /// The same for a model API, with what its provider can be told.
 fn settings_of(provider: &'static Provider) -> Vec<&'static str> {
     let takes = |setting: Option<Setting>| setting.is_none_or(|s| provider.takes(s));
-    let rows = honour::API_ROWS.iter().filter(|row| takes(row.setting)).map(|row| row.key);
+    let makes = |making: Option<Making>| making.is_none_or(|m| provider.maker(m).is_some());
+    let rows =
+        honour::API_ROWS.iter().filter(|row| takes(row.setting) && makes(row.making)).map(|row| row.key);
     let inner = Setting::ALL.iter().filter(|s| provider.takes(**s)).map(|s| s.name());
     let own = own_keys(BackendKind::Api(provider)).into_iter();
     let mut keys: Vec<&str> = own.filter(|key| !honour::elsewhere(provider, key)).collect();

@@ -2,7 +2,7 @@
 //! that a backend cannot honour, and which the documents show.
 
 use crate::BackendKind;
-use cordon_providers::Setting;
+use cordon_providers::{Making, Setting};
 use std::fmt::Write as _;
 
 /// What becomes of a key.
@@ -345,12 +345,25 @@ pub(crate) struct ApiRow {
     pub(crate) key: &'static str,
     /// What a provider must have for it; none: every one.
     pub(crate) setting: Option<Setting>,
+    /// What it must make for it, if no other backend does that for the agent.
+    pub(crate) making: Option<Making>,
     /// What becomes of it.
     how: &'static str,
 }
 
 const fn api(key: &'static str, setting: Option<Setting>, how: &'static str) -> ApiRow {
-    ApiRow { key, setting, how }
+    ApiRow { key, setting, making: None, how }
+}
+
+const fn makes(key: &'static str, making: Making) -> ApiRow {
+    ApiRow { making: Some(making), ..api(key, None, "a tool that the daemon serves") }
+}
+
+impl ApiRow {
+    /// Backends that have it, by name; none: all.
+    pub(crate) fn able(&self) -> Option<Vec<&'static str>> {
+        self.setting.map(Setting::providers).or_else(|| self.making.map(Making::providers))
+    }
 }
 
 /// The keys that say where Azure is, for those that reach a model through it.
@@ -388,6 +401,8 @@ pub(crate) const API_ROWS: &[ApiRow] = &[
     api("parallel_tool_calls", None, "of the request"),
     api("enable_multimodal_tools", None, "tools that the daemon serves"),
     api("multimodal_config", None, "tools that the daemon serves"),
+    makes("enable_image_generation", Making::Image),
+    makes("enable_audio_generation", Making::Audio),
     api("image_generation_backend", None, "tools that the daemon serves"),
     api("image_generation_model", None, "tools that the daemon serves"),
     api("audio_generation_backend", None, "tools that the daemon serves"),
@@ -415,7 +430,7 @@ fn api_table() -> String {
     let rows = API_ROWS.iter().map(|row| (String::new(), row));
     let inner = REASONING_ROWS.iter().map(|row| ("reasoning.".to_owned(), row));
     for (before, row) in inner.chain(rows) {
-        let able = row.setting.map_or_else(|| "all".to_owned(), |s| s.providers().join(", "));
+        let able = row.able().map_or_else(|| "all".to_owned(), |all| all.join(", "));
         let _ = write!(out, "\n| `{before}{}` | {} | {able} |", row.key, row.how);
     }
     out.push_str("\n| `port`, `lmstudio_start` | by the daemon | lmstudio |\n");

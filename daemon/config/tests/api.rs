@@ -375,14 +375,72 @@ fn other_models_look_and_draw() {
     assert_eq!((named(&media.video), named(&media.speaks)), (None, None));
     assert_eq!(named(&media.draws), Some(("openai", "i".to_owned())));
     // What the orchestrator says holds for those that do not say themselves.
-    let shared = "orchestrator: {enable_multimodal_tools: true, image_generation_backend: gemini}\n";
+    let shared = "orchestrator: {enable_multimodal_tools: true, image_generation_backend: google}\n";
     let media = |lines: &str| agent_of(&(shared.to_owned() + &file("claude", lines))).api.media;
-    assert_eq!(named(&media("").unwrap().draws), Some(("gemini", String::new())));
+    assert_eq!(named(&media("").unwrap().draws), Some(("gemini", "gemini-3.1-flash-image".to_owned())));
     assert_eq!(media("enable_multimodal_tools: false"), None);
     let bad = "enable_multimodal_tools: true\nimage_generation_backend: codex";
     fails("claude", bad, "unknown-backend", "image_generation_backend", "no model API");
     let parsed = parse(&file("claude", "image_generation_backend: openai"));
     assert_eq!(warnings(&parsed)[0].reason, "no-effect");
+}
+
+#[test]
+fn what_an_agent_may_have_made_is_said_and_checked() {
+    let on = |kind: &str, lines: &str| {
+        let media = options(kind, lines).media;
+        media.map(|m| {
+            let name = |m: &Option<cordon_config::MediaModel>| {
+                m.as_ref()
+                    .map_or(String::new(), |m| format!("{} {}", m.provider.name, m.model.clone().unwrap()))
+            };
+            (m.looks, name(&m.draws), name(&m.speaks))
+        })
+    };
+    let made = |looks: bool, draws: &str, speaks: &str| Some((looks, draws.to_owned(), speaks.to_owned()));
+    // It costs money: it has to be asked for.
+    assert_eq!(on("openai", "enable_multimodal_tools: true"), made(true, "", ""));
+    assert_eq!(on("openai", "enable_image_generation: true"), made(false, "openai gpt-image-2", ""));
+    assert_eq!(
+        on("gemini", "enable_image_generation: true\nenable_audio_generation: true"),
+        made(false, "gemini gemini-3.1-flash-image", "gemini gemini-3.8-flash-tts")
+    );
+    let off =
+        "enable_multimodal_tools: true\nenable_image_generation: false\nimage_generation_model: gpt-image-1";
+    assert_eq!(on("openai", off), made(true, "", ""));
+    assert_eq!(
+        on(
+            "claude",
+            "enable_audio_generation: true\naudio_generation_backend: openai\naudio_generation_model: tts-1"
+        ),
+        made(false, "", "openai tts-1")
+    );
+    let own = "base_url: https://x.test/v1\nenable_image_generation: true\nimage_generation_model: flux";
+    assert_eq!(on("chatcompletion", own), made(false, "chatcompletion flux", ""));
+    for (kind, key) in
+        [("claude", "image"), ("grok", "audio"), ("lmstudio", "image"), ("openrouter", "audio")]
+    {
+        let key = format!("enable_{key}_generation");
+        fails(kind, &format!("{key}: true"), "unsupported-key", &key, "backends that do");
+        fails(kind, &format!("{key}: true"), "unsupported-key", &key, "openai, gemini");
+    }
+    let other = "enable_multimodal_tools: true\nimage_generation_backend: claude";
+    fails("openai", other, "unsupported-key", "image_generation_backend", "openai, gemini, grok");
+    let nameless = "base_url: https://x.test/v1\nenable_image_generation: true";
+    fails("chatcompletion", nameless, "missing-key", "enable_image_generation", "image_generation_model");
+    let limited = "max_cost_usd: 1\nenable_image_generation: true";
+    let unknown = format!("{limited}\nimage_generation_backend: openai\nimage_generation_model: other");
+    fails("openrouter", &unknown, "conflict", "max_cost_usd", "image_generation_model");
+    let known = format!("{limited}\nimage_generation_backend: openai");
+    for lines in [limited, &known] {
+        assert_eq!(parse(&file("openrouter", lines)).problems, []);
+    }
+    for kind in ["codex", "claude_code"] {
+        let lines = "cwd: w\nenable_image_generation: true";
+        fails(kind, lines, "unsupported-key", "enable_image_generation", "openai, gemini, grok");
+    }
+    let video = parse(&file("openai", "enable_video_generation: true"));
+    assert!(warnings(&video)[0].message.contains("makes no videos"), "{:#?}", warnings(&video));
 }
 
 #[test]

@@ -31,11 +31,21 @@ impl Budget {
         self.cost_micros = self.cost_micros.saturating_add(cost_micros.unwrap_or_default());
     }
 
+    /// Whether anything spent counts against a limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limits.tokens.is_some() || self.limits.cost_micros.is_some()
+    }
+
     /// Why the model must not be asked once more.
     pub(crate) fn reached(&self) -> Option<String> {
         if self.answers >= self.limits.answers {
             return Some(format!("the model answered {} times: max_turns is reached", self.answers));
         }
+        self.spent()
+    }
+
+    /// Why nothing more is to be spent.
+    pub(crate) fn spent(&self) -> Option<String> {
         if let Some(most) = self.limits.tokens.filter(|most| self.tokens >= *most) {
             return Some(format!("max_tokens_total of {most} is reached: {} tokens were used", self.tokens));
         }

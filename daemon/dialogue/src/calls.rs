@@ -1,7 +1,13 @@
 //! Calls of one answer.
 
-use crate::{TellFailed, ToolFailed, asking::cut, bounds, planning, toolbox::Came, turn::Dialogue};
-use cordon_backends::api::{Arguments, Call, CallResult, Item, Part, Usage, Written};
+use crate::{
+    TellFailed, ToolFailed,
+    asking::{self, cut},
+    bounds, make, planning,
+    toolbox::Came,
+    turn::Dialogue,
+};
+use cordon_backends::api::{Arguments, Call, CallResult, Item, Part, Written};
 use cordon_proto::v1::{ToolCallEvent, WarningEvent, event::Kind};
 use futures_util::{StreamExt as _, stream};
 use std::sync::atomic::Ordering;
@@ -12,9 +18,6 @@ const LARGE: usize = 64 << 10;
 const SHOWN: (usize, usize) = (6 << 10, 2 << 10);
 /// Of what is seen of a call that is no call.
 const TOLD: usize = 1000;
-
-/// What a tool used of a model.
-type Spent = Option<(Usage, Option<u64>)>;
 
 /// Why the calls of an answer were not all made.
 pub(crate) enum CallsFailed {
@@ -30,7 +33,7 @@ impl From<TellFailed> for CallsFailed {
 
 impl Dialogue<'_> {
     /// Makes all of them, several at one time; the results are in the order of the calls.
-    pub(crate) async fn call(&self, calls: Vec<Call>) -> Result<Vec<(Item, Spent)>, CallsFailed> {
+    pub(crate) async fn call(&self, calls: Vec<Call>) -> Result<Vec<Item>, CallsFailed> {
         let at_once = usize::try_from(self.given.limits.at_once.max(1)).unwrap_or(1);
         let made = calls.into_iter().map(|call| self.one(call));
         let mut made = stream::iter(made).buffered(at_once);
@@ -41,9 +44,9 @@ impl Dialogue<'_> {
         Ok(results)
     }
 
-    async fn one(&self, call: Call) -> Result<(Item, Spent), CallsFailed> {
+    async fn one(&self, call: Call) -> Result<Item, CallsFailed> {
         let came = match self.admitted(&call) {
-            Ok((own, arguments)) => match self.given.tools.call(&own, arguments.object().clone()).await {
+            Ok((own, arguments)) => match self.made(&own, arguments).await {
                 Ok(came) => self.fitting(self.bounded(&call, &own, bounds::gathered(came)).await?),
                 Err(ToolFailed::NotCalled(why)) => self.refused(&call, &why).await?,
                 Err(ToolFailed::Broken(why)) => return Err(CallsFailed::Broken(why)),
@@ -52,7 +55,27 @@ impl Dialogue<'_> {
         };
         let parts = came.parts.into_iter().map(|part| self.hidden(part)).collect();
         let result = CallResult { id: call.id, name: call.name, parts, failed: came.failed };
-        Ok((Item::Result(result), came.spent))
+        Ok(Item::Result(result))
+    }
+
+    /// The call is made, and what it spends is counted and told at once: a turn that is stopped has
+    /// spent it too.
+    async fn made(&self, own: &str, arguments: &Arguments) -> Result<Came, ToolFailed> {
+        let _alone = if own == make::TOOL && self.budget().is_limited() {
+            Some(self.spending.lock().await)
+        } else {
+            None
+        };
+        if let Some(why) = self.budget().spent().filter(|_| own == make::TOOL) {
+            return Err(ToolFailed::NotCalled(format!("Nothing was made: {why}")));
+        }
+        let came = self.given.tools.call(own, arguments.object().clone()).await?;
+        if let Some((usage, cost)) = &came.spent {
+            self.budget().spend(usage, *cost);
+            let told = self.tell(vec![asking::usage(usage, *cost)]).await;
+            told.map_err(|error| ToolFailed::Broken(error.to_string()))?;
+        }
+        Ok(came)
     }
 
     /// The result, or word that there is no room for it. Nobody waits for the others of one answer:

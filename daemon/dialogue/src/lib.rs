@@ -10,13 +10,16 @@ mod calls;
 mod compact;
 mod fit;
 mod kept;
+mod make;
 mod media;
 mod names;
+mod own;
 mod planning;
 mod toolbox;
 mod turn;
 
 pub use kept::{Kept, said};
+pub use make::Studio;
 pub use media::{Looker, Lookers, Media};
 pub use toolbox::{Came, ToolFailed, ToolInfo, Toolbox, Tools};
 pub use turn::{Dialogue, Ended, Given};

@@ -1,13 +1,19 @@
 //! Tools that have another model look at what the agent may read: the file goes through the
 //! sandbox's own tools, and so through the policy, and its content to the model.
 
-use crate::{Came, ToolFailed, ToolInfo, Toolbox, asking::cut, bounds, toolbox::came};
+use crate::{
+    Came, ToolFailed, ToolInfo, Toolbox,
+    asking::cut,
+    bounds,
+    own::{Refused, observed},
+    toolbox::came,
+};
 use async_trait::async_trait;
 use cordon_backends::{
     Redactor,
     api::{Choice, Conversation, Item, Part},
 };
-use cordon_mcp::{CallResult, Host, Observer};
+use cordon_mcp::{Host, Observer};
 use cordon_models::{Ask, Asks};
 use serde_json::{Map, Value, json};
 use std::sync::{
@@ -64,19 +70,6 @@ pub struct Lookers {
     pub video: Looker,
     /// Who reads.
     pub file: Looker,
-}
-
-/// A file that was not read, with what the sandbox's tools say to it: a denial is one for the
-/// journal as well.
-struct Refused {
-    came: Came,
-    result: CallResult,
-}
-
-impl Refused {
-    fn new(why: String) -> Self {
-        Self { came: Came::text(why.clone(), true), result: CallResult::of_text(why, true) }
-    }
 }
 
 /// The tools `understand_image`, `understand_audio`, `understand_video` and `understand_file`.
@@ -244,20 +237,7 @@ impl Toolbox for Media {
 
     async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<Came, ToolFailed> {
         let id = format!("look-{}", self.next.fetch_add(1, Ordering::Relaxed));
-        let broken = |error: cordon_mcp::ObserverFailed| ToolFailed::Broken(error.to_string());
-        self.observer.called(&id, name, &arguments).await.map_err(broken)?;
-        let came = match self.look(name, &arguments).await {
-            Ok(came) => came,
-            Err(Refused { came, result }) => {
-                self.observer.answered(&id, name, Some(&result)).await.map_err(broken)?;
-                return Ok(came);
-            }
-        };
-        let text =
-            came.parts.iter().filter_map(|p| if let Part::Text(t) = p { Some(t.as_str()) } else { None });
-        let result = CallResult::of_text(text.collect::<Vec<_>>().join("\n"), came.failed);
-        self.observer.answered(&id, name, Some(&result)).await.map_err(broken)?;
-        Ok(came)
+        observed(&self.observer, id, name, &arguments, self.look(name, &arguments)).await
     }
 
     async fn keep(&self, _name: &str, _text: &str) -> Result<String, String> {

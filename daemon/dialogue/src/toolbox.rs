@@ -34,6 +34,12 @@ impl Came {
     pub fn text(text: impl Into<String>, failed: bool) -> Self {
         Self { parts: vec![Part::Text(text.into())], failed, spent: None }
     }
+
+    /// What of it is words.
+    pub(crate) fn words(&self) -> String {
+        let text = |part: &Part| if let Part::Text(text) = part { Some(text.clone()) } else { None };
+        self.parts.iter().filter_map(text).collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// Why a tool was not called.

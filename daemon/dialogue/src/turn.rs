@@ -19,7 +19,10 @@ use cordon_proto::v1::{Outcome, event::Kind};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +77,9 @@ pub struct Dialogue<'a> {
     pub(crate) names: Names,
     /// Tools of Cordon's own.
     pub(crate) own: BTreeSet<String>,
-    budget: Budget,
+    budget: Mutex<Budget>,
+    /// Held by a call that spends, where what is spent is limited: each knows what those before it spent.
+    pub(crate) spending: tokio::sync::Mutex<()>,
     /// Counts the answers of the conversation.
     pub(crate) serial: u64,
     /// About how many bytes the conversation takes, with the results that are to come into it.
@@ -114,7 +119,7 @@ impl<'a> Dialogue<'a> {
             conversation.system = format!("{}{before}{words}", conversation.system);
         }
         let serial = conversation.items.len() as u64;
-        let budget = Budget::new(given.limits.clone());
+        let budget = Mutex::new(Budget::new(given.limits.clone()));
         let held = AtomicUsize::new(bounds::bytes_of(&conversation.items));
         Self {
             given,
@@ -123,6 +128,7 @@ impl<'a> Dialogue<'a> {
             names,
             own,
             budget,
+            spending: tokio::sync::Mutex::default(),
             serial,
             held,
             room: bounds::ROOM,
@@ -145,7 +151,7 @@ impl<'a> Dialogue<'a> {
             if let Some(ended) = self.stopped() {
                 return Ok(ended);
             }
-            if let Some(why) = self.budget.reached() {
+            if let Some(why) = self.budget().reached() {
                 return Ok(Ended::new(Outcome::AgentFailed, why));
             }
             if let Some(ended) = self.fit(self.is_large()).await? {
@@ -168,6 +174,10 @@ impl<'a> Dialogue<'a> {
                 Next::End(ended) => return Ok(ended),
             }
         }
+    }
+
+    pub(crate) fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_large(&self) -> bool {
@@ -240,11 +250,6 @@ impl<'a> Dialogue<'a> {
         };
         match made {
             Some(Ok(results)) => {
-                let (results, spent): (Vec<Item>, Vec<_>) = results.into_iter().unzip();
-                for (usage, cost) in spent.into_iter().flatten() {
-                    self.budget.spend(&usage, cost);
-                    self.tell(vec![asking::usage(&usage, cost)]).await?;
-                }
                 self.say(results).await?;
                 Ok(Next::Ask)
             }
@@ -300,7 +305,7 @@ impl<'a> Dialogue<'a> {
         let answer = asking::ask(self.given.model, ask, self.given.teller, &self.given.redactor).await?;
         if let Ok(answer) = &answer {
             let cost = answer.usage.cost_micros.or_else(|| self.given.model.cost(&answer.usage));
-            self.budget.count(&answer.usage, cost);
+            self.budget().count(&answer.usage, cost);
         }
         Ok(answer)
     }

@@ -27,14 +27,19 @@ const ERROR_WITHIN: Duration = Duration::from_secs(10);
 /// What may follow the end of an answer on a connection that is to be used again.
 const REST: usize = 64 << 10;
 
-/// A request that is sent as often as it takes.
-pub(crate) struct Attempts<'a> {
+/// A request, and what it is sent with.
+pub(crate) struct Sending<'a> {
     pub(crate) client: &'a Client,
     pub(crate) patience: &'a Patience,
     pub(crate) redactor: &'a Redactor,
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+/// A request that is sent as often as it takes.
+pub(crate) struct Attempts<'a> {
+    pub(crate) sending: Sending<'a>,
     pub(crate) origin: Origin,
     pub(crate) limits: Limits,
     pub(crate) serial: u64,
@@ -55,31 +60,18 @@ pub(crate) fn headers(request: &Request) -> Option<HeaderMap> {
 }
 
 #[async_trait]
-impl Once for Attempts<'_> {
+impl Once<Answer> for Attempts<'_> {
     async fn once(&mut self, tell: &mut (dyn FnMut(Told) + Send)) -> Result<Answer, Fault> {
         let told = self.try_once(tell).await;
-        told.map_err(|fault| redacted(fault, self.redactor))
+        told.map_err(|fault| redacted(fault, self.sending.redactor))
     }
 }
 
 impl Attempts<'_> {
     async fn try_once(&self, tell: &mut (dyn FnMut(Told) + Send)) -> Result<Answer, Fault> {
-        if let Some(why) = self.client.fault(&self.url) {
-            return Err(Fault::Unreachable { why: why.to_owned(), again: false });
-        }
-        let Patience { first, idle, .. } = *self.patience;
+        let Patience { first, idle, .. } = *self.sending.patience;
         let first_by = Instant::now() + first;
-        let request = self.client.http().post(self.url.clone());
-        let sent = request.headers(self.headers.clone()).body(self.body.clone()).send();
-        let response = timeout_at(first_by, sent).await.map_err(|_| silent(first))?;
-        let mut response = response.map_err(|error| of_sending(&error))?;
-        if !response.status().is_success() {
-            return Err(self.refused(response).await.into());
-        }
-        if let Some(coding) = response.headers().get(CONTENT_ENCODING).filter(|c| *c != "identity") {
-            let what = format!("a body in the coding {coding:?}, which nobody asked for");
-            return Err(Fault::Wrong(ApiError::Unreadable { what }));
-        }
+        let mut response = self.sending.send(first_by).await?;
         let mut stream = Stream::new(self.origin.clone(), self.limits, self.serial);
         let mut each = |event| tell(Told::Event(event));
         let mut begun = false;
@@ -100,6 +92,27 @@ impl Attempts<'_> {
             }
         }
         Ok(stream.finish(&mut each)?)
+    }
+}
+
+impl Sending<'_> {
+    /// The response, when it is one of success.
+    pub(crate) async fn send(&self, first_by: Instant) -> Result<Response, Fault> {
+        if let Some(why) = self.client.fault(&self.url) {
+            return Err(Fault::Unreachable { why: why.to_owned(), again: false });
+        }
+        let request = self.client.http().post(self.url.clone());
+        let sent = request.headers(self.headers.clone()).body(self.body.clone()).send();
+        let response = timeout_at(first_by, sent).await.map_err(|_| silent(self.patience.first))?;
+        let response = response.map_err(|error| of_sending(&error))?;
+        if !response.status().is_success() {
+            return Err(self.refused(response).await.into());
+        }
+        if let Some(coding) = response.headers().get(CONTENT_ENCODING).filter(|c| *c != "identity") {
+            let what = format!("a body in the coding {coding:?}, which nobody asked for");
+            return Err(Fault::Wrong(ApiError::Unreadable { what }));
+        }
+        Ok(response)
     }
 
     /// Reads what the server says instead of an answer.

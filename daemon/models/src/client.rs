@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::{Host, Url};
 
 /// How long a connection may take to be made, TLS included.
@@ -22,11 +23,16 @@ const KEPT: Duration = Duration::from_secs(50);
 /// What a server may send ahead of what was read, of one answer and of all on one connection.
 const AHEAD: (u32, u32) = (1 << 20, 4 << 20);
 
+/// What is made at one time, for all agents together.
+const MAKING: usize = 8;
+
 /// Where models are asked from. One is enough for a daemon: connections are shared.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     network: Arc<dyn Network>,
+    /// What is made is held as a whole: so many at one time.
+    making: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Client {
@@ -52,7 +58,7 @@ impl Client {
         // Fails only when it was chosen before.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = Self::builder(network.clone()).build().map_err(|_| AskError::Setup)?;
-        Ok(Self { http, network })
+        Ok(Self::of(http, network))
     }
 
     fn builder(network: Arc<dyn Network>) -> reqwest::ClientBuilder {
@@ -85,11 +91,20 @@ impl Client {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let network: Arc<dyn Network> = Arc::new(SystemNetwork);
         let http = Self::builder(network.clone()).http2_prior_knowledge().build().unwrap();
-        Self { http, network }
+        Self::of(http, network)
+    }
+
+    fn of(http: reqwest::Client, network: Arc<dyn Network>) -> Self {
+        Self { http, network, making: Arc::new(Semaphore::new(MAKING)) }
     }
 
     pub(crate) fn http(&self) -> &reqwest::Client {
         &self.http
+    }
+
+    /// Room for one thing that is made, as long as it is held.
+    pub(crate) async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        self.making.clone().acquire_owned().await.ok()
     }
 
     /// Why this server must not be reached. A literal address meets no resolver: this is its

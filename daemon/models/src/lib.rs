@@ -6,6 +6,7 @@ mod attempt;
 mod client;
 mod fault;
 mod lmstudio;
+mod make;
 mod model;
 mod probe;
 mod retry;
@@ -15,5 +16,6 @@ mod testing;
 
 pub use ask::{Ask, AskError, Asks, Told};
 pub use client::Client;
+pub use make::{LARGEST_MADE, Maker, Makes};
 pub use model::{Model, Patience};
 pub use settle::{SettleError, settle};

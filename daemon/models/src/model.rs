@@ -1,6 +1,6 @@
 use crate::{
     Ask, AskError, Asks, Client, Told,
-    attempt::{Attempts, headers},
+    attempt::{Attempts, Sending, headers},
     retry::patiently,
 };
 use async_trait::async_trait;
@@ -83,8 +83,7 @@ impl Model {
 
     /// Host and port.
     fn host(&self) -> String {
-        let (host, port) = self.target.endpoint.host();
-        format!("{host}:{port}")
+        host_of(&self.target)
     }
 
     /// Whether it is known what an answer costs. A limit in dollars is none otherwise.
@@ -95,11 +94,7 @@ impl Model {
 
     /// Whose server this is, as far as its name says.
     fn provider(&self) -> &'static str {
-        let endpoint = &self.target.endpoint;
-        match endpoint.provider().name {
-            "chatcompletion" => provider_of_host(endpoint.host().0).map_or("", |p| p.name),
-            name => name,
-        }
+        whose(&self.target)
     }
 
     fn figures(&self) -> Option<&'static Figures> {
@@ -124,16 +119,32 @@ impl Model {
         let request = request(endpoint, key.as_ref(), ask.conversation, ask.tools, &settings)?;
         let unfit = RequestError::Key { provider: endpoint.provider().name };
         Ok(Attempts {
-            client: &self.client,
-            patience: &self.patience,
-            redactor: &self.redactor,
-            headers: headers(&request).ok_or(unfit)?,
-            url: request.url,
-            body: Bytes::from(request.body),
+            sending: Sending {
+                client: &self.client,
+                patience: &self.patience,
+                redactor: &self.redactor,
+                headers: headers(&request).ok_or(unfit)?,
+                url: request.url,
+                body: Bytes::from(request.body),
+            },
             origin: endpoint.origin(&settings.model),
             limits: self.limits,
             serial: ask.serial,
         })
+    }
+}
+
+/// Host and port.
+pub(crate) fn host_of(target: &Target) -> String {
+    let (host, port) = target.endpoint.host();
+    format!("{host}:{port}")
+}
+
+/// Whose server this is, as far as its name says.
+pub(crate) fn whose(target: &Target) -> &'static str {
+    match target.endpoint.provider().name {
+        "chatcompletion" => provider_of_host(target.endpoint.host().0).map_or("", |p| p.name),
+        name => name,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{AskError, Told, fault::Fault};
 use async_trait::async_trait;
-use cordon_backends::api::{Answer, ApiError, Decision, RetryPolicy, Tried};
+use cordon_backends::api::{ApiError, Decision, RetryPolicy, Tried};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -11,18 +11,18 @@ const DIALLED: u32 = 3;
 
 /// What can be tried.
 #[async_trait]
-pub(crate) trait Once: Send {
-    async fn once(&mut self, tell: &mut (dyn FnMut(Told) + Send)) -> Result<Answer, Fault>;
+pub(crate) trait Once<T>: Send {
+    async fn once(&mut self, tell: &mut (dyn FnMut(Told) + Send)) -> Result<T, Fault>;
 }
 
 /// Tries until there is an answer, or no hope of one.
-pub(crate) async fn patiently(
-    what: &mut dyn Once,
+pub(crate) async fn patiently<T>(
+    what: &mut dyn Once<T>,
     policy: &RetryPolicy,
     deadline: Instant,
     host: &str,
     tell: &mut (dyn FnMut(Told) + Send),
-) -> Result<Answer, AskError> {
+) -> Result<T, AskError> {
     let mut tried = Tried::default();
     loop {
         tried.attempts += 1;

@@ -1,12 +1,12 @@
 use super::*;
-use cordon_backends::api::{Event, Failure, GiveUp, Stop, Usage};
+use cordon_backends::api::{Answer, Event, Failure, GiveUp, Stop, Usage};
 use std::{collections::VecDeque, time::SystemTime};
 
 /// Fails as it is told, then answers.
 struct Fails(VecDeque<Fault>, Duration);
 
 #[async_trait]
-impl Once for Fails {
+impl Once<Answer> for Fails {
     async fn once(&mut self, tell: &mut (dyn FnMut(Told) + Send)) -> Result<Answer, Fault> {
         sleep(self.1).await;
         tell(Told::Event(Event::Text("x".to_owned())));

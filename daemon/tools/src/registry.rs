@@ -93,6 +93,8 @@ impl Tool {
 pub struct Tools {
     state: Arc<State>,
     tools: Vec<Tool>,
+    /// The daemon's own way to what no model is shown. Whoever calls them is bound by the same policy.
+    unlisted: Vec<Tool>,
 }
 
 impl Tools {
@@ -108,7 +110,7 @@ impl Tools {
         }
         tools.extend(bash::tools());
         let state = Arc::new(State { table, files: files::Known::default(), bash: bash::Shells::default() });
-        Self { state, tools }
+        Self { state, tools, unlisted: files::unlisted() }
     }
 
     /// Where relative paths begin.
@@ -122,7 +124,7 @@ impl Tools {
         &self.state
     }
 
-    /// Every tool.
+    /// Every tool that is listed.
     #[must_use]
     pub fn list(&self) -> &[Tool] {
         &self.tools
@@ -136,7 +138,7 @@ impl Tools {
         arguments: Map<String, Value>,
         cancel: CancellationToken,
     ) -> Option<Answer> {
-        let tool = self.tools.iter().find(|tool| tool.name == name)?;
+        let tool = self.tools.iter().chain(&self.unlisted).find(|tool| tool.name == name)?;
         let call = Call { state: self.state.clone(), cancel };
         Some((tool.handler)(call, arguments).await.unwrap_or_else(Answer::from))
     }

@@ -1,5 +1,5 @@
 //! A model provider that plays a script, on a loopback port: OpenAI's Responses and chat
-//! completions, Anthropic's Messages and Gemini's generateContent, close enough for the
+//! completions, Anthropic's Messages and Gemini's generateContent, pictures and speech, close enough for the
 //! real programs and the official clients, and broken on request.
 
 mod body;
@@ -9,6 +9,7 @@ mod completions;
 mod conversation;
 mod failure;
 mod generate;
+mod making;
 mod messages;
 mod record;
 mod responses;
@@ -18,6 +19,7 @@ mod thoughts;
 
 pub use call::Call;
 pub use failure::Failure;
+pub use making::{MP3, Making, PNG, SAMPLES};
 pub use record::Recorded;
 pub use script::{Script, Shape, Stop, Turn, Usage, When};
 

@@ -1,4 +1,4 @@
-use super::{Call, Failure};
+use super::{Call, Failure, Making};
 use serde::{Deserialize, Serialize};
 
 /// What the provider plays, whoever asks.
@@ -27,6 +27,9 @@ pub struct Script {
     /// Requests without tools are no asides: they are played as well.
     #[serde(default)]
     pub without_tools: bool,
+    /// How pictures and sounds are made.
+    #[serde(default)]
+    pub making: Making,
 }
 
 /// How answers come over the wire. By default each text is one event, and all of them one piece.

@@ -3,7 +3,7 @@ use super::{
     body::{self, Answer, End, json_answer, written},
     completions::{self, Dialect},
     conversation::{Position, Serial},
-    failure, generate, messages,
+    failure, generate, making, messages,
     record::Recorder,
     responses, thoughts,
 };
@@ -91,6 +91,11 @@ async fn handle(request: Request<Incoming>, play: &Play, recorder: &Recorder) ->
     let whole = parts.uri.path();
     let dialect = Dialect::of(whole);
     let path = service(whole);
+    if parts.method == Method::POST
+        && let Some(ordered) = making::ordered(path, &body)
+    {
+        return making::answer(ordered, &body, &play.script.making).await;
+    }
     let ask = |protocol| Ask { protocol, dialect, request: &body };
     match (&parts.method, path) {
         (&Method::GET, "/responses") if parts.headers.contains_key(UPGRADE) => {

@@ -161,7 +161,8 @@ impl Backend for ModelApi {
         }
         let mut secrets: Vec<String> = target.key.iter().map(|key| key.reveal().to_owned()).collect();
         if let Some(media) = &context.agent.api.media {
-            for other in [&media.image, &media.audio, &media.video].into_iter().flatten() {
+            let others = [&media.image, &media.audio, &media.video, &media.draws, &media.speaks];
+            for other in others.into_iter().flatten() {
                 let other = target_of(context, other.provider, None, other.model.as_deref())?;
                 secrets.extend(other.key.iter().map(|key| key.reveal().to_owned()));
             }

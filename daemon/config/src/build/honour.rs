@@ -87,12 +87,12 @@ impl Build<'_, '_> {
 
     /// Of a backend that is no model API: what only those know.
     fn only_apis(&mut self, backend: &Item, kind: BackendKind) {
-        let all = honour::API_ROWS.iter().map(|row| (row.key, row.setting));
-        for (key, setting) in all.chain([("port", None), ("lmstudio_start", None)]) {
+        let all = honour::API_ROWS.iter().map(|row| (row.key, row.able()));
+        for (key, able) in all.chain([("port", None), ("lmstudio_start", None)]) {
             let Some(item) = backend.get(key).filter(|i| asks(i)) else { continue };
             let message = format!("{} cannot honour {}", kind.name(), Quoted(key));
-            let help = match setting {
-                Some(setting) => format!("backends that have it: {}", setting.providers().join(", ")),
+            let help = match able {
+                Some(able) => format!("backends that have it: {}", able.join(", ")),
                 None => "only backends that are model APIs have it: `cordon backends` lists them".to_owned(),
             };
             self.report.error(&item.at(), "unsupported-key", message, help);

@@ -40,7 +40,9 @@ const NAMED_TOOLS: &str = "only tools that the file names are there";
 const TOOLS_AT_ONCE: &str = "every tool is shown to the model from the beginning";
 const PLAIN_HTTP: &str = "requests go over plain HTTPS";
 const NOT_KEPT: &str = "every request has the whole conversation, and the provider is asked to keep none";
-const MADE_BY: &str = "what a model can make, `enable_multimodal_tools` and `image_generation_backend` say";
+const DRAWS: &str = "Model APIs: a tool that has pictures drawn and puts them into the workspace.";
+const SPEAKS: &str = "Model APIs: a tool that has texts spoken and puts the sound into the workspace.";
+pub(super) const NO_VIDEOS: &str = "Cordon makes no videos: the agent gets no tool for it";
 const NO_UPLOADS: &str = "no file is sent along with the task: name its directory in `context_paths`, and the agent \
                           opens it with its tools";
 const NO_FILE_SERVER: &str = "Cordon puts no file server beside the agent's own tools";
@@ -242,16 +244,24 @@ pub(crate) static BACKEND: Scope = Scope {
         &[
             on("enable_multimodal_tools", Shape::Flag, MEDIA),
             on("multimodal_config", Shape::Map(&MULTIMODAL), "Which models these tools ask."),
-            on("image_generation_backend", Shape::Text, "Model APIs: who draws."),
+            on(
+                "image_generation_backend",
+                Shape::Text,
+                "Model APIs: who draws; the agent's own provider when absent.",
+            ),
             on("image_generation_model", Shape::Text, "With which model."),
-            on("audio_generation_backend", Shape::Text, "Model APIs: who speaks."),
+            on(
+                "audio_generation_backend",
+                Shape::Text,
+                "Model APIs: who speaks; the agent's own provider when absent.",
+            ),
             on("audio_generation_model", Shape::Text, "With which model."),
-            ignored("video_generation_backend", "Cordon makes no videos"),
-            ignored("video_generation_model", "Cordon makes no videos"),
-            ignored("enable_image_generation", MADE_BY),
-            ignored("enable_audio_generation", MADE_BY),
+            ignored("video_generation_backend", NO_VIDEOS),
+            ignored("video_generation_model", NO_VIDEOS),
+            on("enable_image_generation", Shape::Flag, DRAWS),
+            on("enable_audio_generation", Shape::Flag, SPEAKS),
             ignored("enable_file_generation", "agents write files with their tools"),
-            ignored("enable_video_generation", "Cordon makes no videos"),
+            ignored("enable_video_generation", NO_VIDEOS),
             on("concurrent_tool_execution", Shape::Flag, "Model APIs: calls of one answer run at one time."),
             on(
                 "max_concurrent_tools",

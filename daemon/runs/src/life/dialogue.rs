@@ -14,15 +14,16 @@ use crate::{
 use async_trait::async_trait;
 use cordon_backends::{
     Redactor,
-    api::{Conversation, target, target_of},
+    api::{Conversation, Target, target, target_of},
 };
 use cordon_config::MediaModel;
 use cordon_dialogue::{
-    Dialogue, Ended, Given, Kept, Looker, Lookers, Media, TellFailed, Teller, Toolbox, Tools,
+    Dialogue, Ended, Given, Kept, Looker, Lookers, Media, Studio, TellFailed, Teller, Toolbox, Tools,
 };
 use cordon_mcp::{Host, Inside};
-use cordon_models::{AskError, Client, Model, SettleError, settle};
+use cordon_models::{AskError, Client, Maker, Makes, Model, SettleError, settle};
 use cordon_proto::v1::{SessionEvent, TurnEnded, TurnStarted, event::Kind};
+use cordon_providers::Making;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -84,6 +85,21 @@ impl Agent {
             Err(SettleError::Ask(AskError::Cancelled)) => return Ok((End::Cancelled, String::new())),
             Err(error) => return Err(refused(error.to_string())),
         };
+        let more_models = async {
+            match &agent.api.media {
+                Some(media) => Ok(Some(self.media_models(media, &target, &client, &life.stop).await?)),
+                None => Ok(None),
+            }
+        };
+        let media = tokio::select! {
+            media = more_models => media,
+            () = tokio::time::sleep_until(deadline) => return Ok((End::TimedOut, deadline_of)),
+        };
+        let media = match media {
+            Ok(media) => media,
+            Err(NoModels::Cancelled) => return Ok((End::Cancelled, String::new())),
+            Err(NoModels::Why(why)) => return Err(refused(why)),
+        };
         let model = Model::new(target, &client);
         if agent.api.limits.cost_micros.is_some() && !model.price_known() {
             let name = &model.target().settings.model;
@@ -107,10 +123,15 @@ impl Agent {
         let workspace = self.planned.workspace.path.display().to_string();
         let host = Arc::new(host);
         let mut more: Vec<Arc<dyn Toolbox>> = Vec::new();
-        if let Some(media) = &agent.api.media {
-            let lookers = self.lookers(media, &client).map_err(refused)?;
-            let stop = life.stop.clone();
-            more.push(Arc::new(Media::new(host.clone(), recorder.clone(), lookers, redactor.clone(), stop)));
+        let told = || (host.clone(), recorder.clone(), redactor.clone(), life.stop.clone());
+        let (lookers, makers) = media.unwrap_or_default();
+        if let Some(lookers) = lookers {
+            let (host, recorder, redactor, stop) = told();
+            more.push(Arc::new(Media::new(host, recorder, lookers, redactor, stop)));
+        }
+        if !makers.is_empty() {
+            let (host, recorder, redactor, stop) = told();
+            more.push(Arc::new(Studio::new(host, recorder, makers, redactor, stop)));
         }
         let tools = Tools::new(host, workspace, more);
         let teller = Told { log: self.log.clone(), error: Mutex::default() };
@@ -141,26 +162,61 @@ impl Agent {
         }
     }
 
-    /// Who looks at what the agent's own model does not.
-    fn lookers(&self, media: &cordon_config::Media, client: &Client) -> Result<Lookers, String> {
-        let own = || target(&self.planned.context).map_err(|e| e.to_string());
-        let looker = |other: &Option<MediaModel>| {
+    /// Who looks, draws and speaks for the agent. `own` is whom the agent itself asks.
+    async fn media_models(
+        &self,
+        media: &cordon_config::Media,
+        own: &Target,
+        client: &Client,
+        stop: &CancellationToken,
+    ) -> Result<(Option<Lookers>, Vec<Arc<dyn Makes>>), NoModels> {
+        let lmstudio = &self.planned.context.agent.api.lmstudio;
+        let of = |MediaModel { provider, model }: &MediaModel, key: &str| {
+            let target = target_of(&self.planned.context, provider, None, model.as_deref());
+            target.map_err(|e| NoModels::Why(format!("{key}: {e}")))
+        };
+        let looker = async |other: &Option<MediaModel>| {
             let target = match other {
-                Some(MediaModel { provider, model }) => {
-                    target_of(&self.planned.context, provider, None, model.as_deref())
-                        .map_err(|e| format!("multimodal_config: {e}"))?
+                Some(other) => {
+                    let target = of(other, "multimodal_config")?;
+                    settle(target, lmstudio, client, stop).await.map_err(|e| match e {
+                        SettleError::Ask(AskError::Cancelled) => NoModels::Cancelled,
+                        other => NoModels::Why(format!("multimodal_config: {other}")),
+                    })?
                 }
-                None => own()?,
+                None => own.clone(),
             };
             let name = format!("{} ({})", target.endpoint.provider().name, target.settings.model);
-            Ok::<_, String>(Looker { model: Arc::new(Model::new(target, client)), name })
+            Ok::<_, NoModels>(Looker { model: Arc::new(Model::new(target, client)), name })
         };
-        Ok(Lookers {
-            image: looker(&media.image)?,
-            audio: looker(&media.audio)?,
-            video: looker(&media.video)?,
-            file: looker(&None)?,
-        })
+        let lookers = if media.looks {
+            Some(Lookers {
+                image: looker(&media.image).await?,
+                audio: looker(&media.audio).await?,
+                video: looker(&media.video).await?,
+                file: looker(&None).await?,
+            })
+        } else {
+            None
+        };
+        let limited = self.planned.context.agent.api.limits.cost_micros.is_some();
+        let mut makers: Vec<Arc<dyn Makes>> = Vec::new();
+        for (making, model) in [(Making::Image, &media.draws), (Making::Audio, &media.speaks)] {
+            let Some(model) = model else { continue };
+            let key = format!("{}_generation_backend", making.word());
+            let maker = Maker::new(of(model, &key)?, making, client);
+            let maker = maker.map_err(|e| NoModels::Why(format!("{key}: {e}")))?;
+            if limited && !maker.price_known() {
+                return Err(NoModels::Why(format!(
+                    "max_cost_usd cannot hold: nobody knows what {} takes; name another one with \
+                     `{}_generation_model`, or use max_tokens_total",
+                    maker.name(),
+                    making.word()
+                )));
+            }
+            makers.push(Arc::new(maker));
+        }
+        Ok((lookers, makers))
     }
 
     /// The conversation that the turn goes on with.
@@ -193,6 +249,12 @@ impl Agent {
         }
         Ok(())
     }
+}
+
+/// Why the agent has not the models that its file names.
+enum NoModels {
+    Cancelled,
+    Why(String),
 }
 
 /// Tells the journal.

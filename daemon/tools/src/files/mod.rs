@@ -9,6 +9,7 @@ mod moving;
 mod read;
 mod walk;
 mod write;
+mod write_media;
 pub(crate) mod write_place;
 
 use crate::{registry::Tool, resolve::Opened};
@@ -45,6 +46,11 @@ impl Known {
         let key = (opened.stat.st_dev, opened.stat.st_ino);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&key)
     }
+}
+
+/// Those that the daemon alone calls.
+pub(crate) fn unlisted() -> Vec<Tool> {
+    write_media::tools()
 }
 
 pub(crate) fn tools() -> Vec<Tool> {
