@@ -21,6 +21,8 @@ const QUICKSTART: &str = "quickstart.yaml";
 const SERVED: &str = "mcp.yaml";
 /// Needs a Python package: the tests of that backend run it.
 const AG2: &str = "ag2.yaml";
+/// Of a model API: it runs with those.
+const IMAGES: &str = "images.yaml";
 
 /// A copy of the examples, the agent's user's, beside each other as they are.
 fn examples(host: &Host) -> Vec<PathBuf> {
@@ -39,6 +41,10 @@ fn examples(host: &Host) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+fn of_model_api(file: &Path) -> bool {
+    file.ends_with(IMAGES) || file.parent().is_some_and(|dir| dir.ends_with("seed/api"))
 }
 
 /// The client, with a login for everybody.
@@ -123,8 +129,10 @@ async fn run_all(wanted: impl Fn(&str) -> bool) {
     for file in examples(&host) {
         let text = fs::read_to_string(&file).unwrap();
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-        let api = file.parent().is_some_and(|dir| dir.ends_with("seed/api"));
-        if api || [INSTALLS, QUICKSTART, SERVED, AG2].contains(&name.as_str()) || !wanted(&text) {
+        if of_model_api(&file)
+            || [INSTALLS, QUICKSTART, SERVED, AG2].contains(&name.as_str())
+            || !wanted(&text)
+        {
             continue;
         }
         let cli = cli_of(&text);
@@ -196,10 +204,8 @@ async fn every_example_of_a_model_api_runs() {
     let mut host = Host::with_clis(User::Tester);
     host.start_daemon();
     let provider = Provider::start(script(Path::new("/nowhere"))).await.unwrap();
-    let files =
-        examples(&host).into_iter().filter(|f| f.parent().is_some_and(|dir| dir.ends_with("seed/api")));
-    let files: Vec<PathBuf> = files.collect();
-    assert!(files.len() >= 9, "{files:?}");
+    let files: Vec<PathBuf> = examples(&host).into_iter().filter(|file| of_model_api(file)).collect();
+    assert!(files.len() >= 10, "{files:?}");
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         host.put(&file, pointed_api(&text, &provider));

@@ -11,7 +11,7 @@ async fn bytes_are_written_and_nothing_is_overwritten_unasked() {
     let path = "made/p.png";
     let looked = w.call("write_media_file", json!({"path": path})).await;
     assert!(!looked.is_error, "{looked:?}");
-    assert!(!w.root.join("ws/made").exists(), "looking leaves nothing");
+    assert!(!w.root.join("ws/made").try_exists().unwrap(), "looking leaves nothing");
     let made = w.call("write_media_file", json!({"path": path, "data": data})).await;
     assert!(!made.is_error, "{made:?}");
     assert_eq!(fs::read(w.root.join("ws/made/p.png")).unwrap(), bytes);
