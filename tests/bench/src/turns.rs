@@ -151,7 +151,25 @@ fn bare(cli: Cli, base: &str, dir: &Path, prompt: &Path) -> Duration {
     timed(&mut command, prompt, &ws, "bare")
 }
 
-fn plain_docker(cli: Cli, base: &str, dir: &Path, prompt: &Path) -> Duration {
+/// A network for one container, as every sandbox of Cordon has: what is shared reaches others.
+const NETWORK: &str = "cordon-bench-own";
+
+fn engine(arguments: &[&str]) {
+    let out = Command::new("docker").args(arguments).output().unwrap();
+    assert!(out.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+fn docker_with_network(cli: Cli, base: &str, dir: &Path, prompt: &Path) -> Duration {
+    let from = Instant::now();
+    engine(&["network", "create", NETWORK]);
+    let made = from.elapsed();
+    let ran = plain_docker(cli, base, dir, prompt, NETWORK);
+    let from = Instant::now();
+    engine(&["network", "rm", NETWORK]);
+    made + ran + from.elapsed()
+}
+
+fn plain_docker(cli: Cli, base: &str, dir: &Path, prompt: &Path, network: &str) -> Duration {
     let ws = dir.join("docker-ws");
     fs::create_dir_all(&ws).unwrap();
     std::os::unix::fs::chown(&ws, Some(65_534), Some(65_534)).unwrap();
@@ -166,7 +184,7 @@ fn plain_docker(cli: Cli, base: &str, dir: &Path, prompt: &Path) -> Duration {
         "-i",
         "--init",
         "--network",
-        "bridge",
+        network,
         "--user",
         "65534:65534",
         "--cap-drop",
@@ -240,7 +258,11 @@ pub(crate) async fn all(report: &mut Report, rounds: usize) {
             add("cordon run, local, from nothing", whole);
             add(
                 "docker run, same image and options",
-                plain_docker(cli, &across.base_url(), dir.path(), &prompt),
+                plain_docker(cli, &across.base_url(), dir.path(), &prompt, "bridge"),
+            );
+            add(
+                "docker run, and a network of its own",
+                docker_with_network(cli, &across.base_url(), dir.path(), &prompt),
             );
             let (whole, turn) = cordon(&host, cli, Where::Docker, &near.base_url(), round).await;
             add("cordon, docker, the container being there", turn);
