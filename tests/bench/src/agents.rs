@@ -45,7 +45,7 @@ impl Reader {
         };
         if number < CALLS {
             let arguments = json!({"path": self.path}).to_string();
-            let function = json!({"name": "read_file", "arguments": arguments});
+            let function = json!({"name": "read_text_file", "arguments": arguments});
             let call = json!({"index": 0, "id": format!("{CALL}{number}"), "function": function});
             event(json!({"tool_calls": [call]}), Value::Null);
             event(json!({}), json!("tool_calls"));
@@ -121,6 +121,8 @@ pub(crate) async fn calls(report: &mut Report, rounds: usize) {
         }
     });
     let agents = agents(&host, 1, &base, &workspace);
+    // The first client of Cordon's says what cryptography there is.
+    cordon_models::Client::new().unwrap();
     let plain = reqwest::Client::builder().no_proxy().build().unwrap();
     for _ in 0..rounds {
         reader.asked.lock().unwrap().clear();
@@ -136,6 +138,8 @@ pub(crate) async fn calls(report: &mut Report, rounds: usize) {
         // The same questions, each when the answer before it has been read, and the tool called.
         let asked = std::mem::take(&mut *reader.asked.lock().unwrap());
         assert_eq!(asked.len(), CALLS + 1);
+        let told = String::from_utf8_lossy(asked.last().unwrap());
+        assert!(told.matches("0123456789abcde\\n0123").count() >= CALLS, "{told:.2000}");
         for (case, called) in [("direct request", false), ("direct request and call", true)] {
             let mut server = mcp::Session::ours(&workspace);
             for body in &asked {
@@ -143,7 +147,7 @@ pub(crate) async fn calls(report: &mut Report, rounds: usize) {
                 let mut response = plain.post(url).body(body.clone()).send().await.unwrap();
                 while response.chunk().await.unwrap().is_some() {}
                 if called {
-                    server.call("read_file", &json!({"path": file}));
+                    server.call("read_text_file", &json!({"path": file}));
                 }
             }
             server.end();
