@@ -88,7 +88,7 @@ fn where_nothing_can_the_reason_says_so() {
         ("/", Read, "belongs to the machine"),
         ("/home", Read, "the sandbox's own places"),
         ("/home/agent", Rename, "stays where it is"),
-        ("/home/agent/.codex/auth.json", Write, "login"),
+        ("/home/agent/.codex/auth.json", Write, "credentials are read-only"),
         ("/ws", Delete, "stays where it is"),
         ("/w", Rename, "it holds"),
         ("/r", Delete, "stays where it is"),

@@ -48,6 +48,8 @@ pub(crate) enum Step<'a> {
     BackTab(u16),
     /// To the terminal, and back to where the cursor was once.
     Back(&'a [u8]),
+    /// No scroll region any more, with the cursor where it is.
+    WholeScreen,
     /// To the other screen, with the cursor where it is.
     Alternate,
 }

@@ -95,9 +95,14 @@ impl Model {
                 draw(parser, fed.shown.get(drawn..).unwrap_or_default());
                 drawn = fed.shown.len();
                 // Whether it was about to go to the next line is not the same everywhere.
-                if parser.screen().cursor_position().1 >= parser.screen().size().1.get() {
-                    fed.shown.extend(place(parser.screen()));
-                }
+                fed.shown.extend(place(parser.screen()));
+            }
+            Step::WholeScreen => {
+                draw(parser, fed.shown.get(drawn..).unwrap_or_default());
+                drawn = fed.shown.len();
+                // The cursor goes home with it. What the program has saved is the program's.
+                fed.shown.extend(b"\x1b[r");
+                fed.shown.extend(place(parser.screen()));
             }
             Step::Alternate => {
                 draw(parser, fed.shown.get(drawn..).unwrap_or_default());

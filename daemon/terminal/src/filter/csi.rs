@@ -129,7 +129,7 @@ impl Filter {
             // change is not the same everywhere: it does not.
             47 | 1047 | 1049 => {
                 if self.extras.region.take().is_some() {
-                    step(Step::Show(b"\x1b7\x1b[r\x1b8"));
+                    step(Step::WholeScreen);
                 }
                 if last == b'h' {
                     return step(Step::Alternate);

@@ -7,6 +7,7 @@ fn shown_of(step: Step<'_>, shown: &mut Vec<u8>) {
     match step {
         Step::Show(bytes) | Step::Back(bytes) => shown.extend(bytes),
         Step::Alternate => shown.extend(b"\x1b[?1049h"),
+        Step::WholeScreen => shown.extend(b"\x1b[r"),
         Step::Ask(_) | Step::BackTab(_) => {}
     }
 }
