@@ -5,7 +5,7 @@ use cordon_sandbox::Identity;
 use cordon_snapshots::rights::{Owner, as_owner};
 use rustix::{
     fd::OwnedFd,
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, statat},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat},
     io::Errno,
 };
 use std::{collections::HashSet, ffi::CString, path::Path};
@@ -56,8 +56,11 @@ impl Walk {
         if depth > DEPTH {
             return Ok(Held::Names);
         }
-        // Its owner may have taken the permissions away, and would hide in it what it holds.
-        usable(directory)?;
+        // Its owner may have taken the permissions away, and would hide in it what it holds. Nothing
+        // else of an agent that is at work is changed.
+        if fstat(directory)?.st_mode & 0o500 != 0o500 {
+            usable(directory)?;
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut below: Vec<CString> = Vec::new();
         for entry in Dir::new(openat(directory, ".", flags, Mode::empty())?)? {
@@ -84,7 +87,8 @@ impl Walk {
                 continue;
             };
             match self.level(&directory, depth + 1) {
-                Ok(Held::Bytes(_)) | Err(Errno::NOENT) => {}
+                // With sudo inside there may be root's: nobody else's are in a home.
+                Ok(Held::Bytes(_)) | Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => {}
                 other => return other,
             }
         }
@@ -138,6 +142,24 @@ mod tests {
         // Nor does it hide where nobody may look.
         fs::set_permissions(dir.path().join("a"), fs::Permissions::from_mode(0o000)).unwrap();
         assert_eq!(held(3 * MIB), Held::More);
+    }
+
+    #[test]
+    fn what_the_agent_may_not_look_into_ends_nothing_and_no_mode_is_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+        for (name, mode) in [("read-only", 0o555), ("closed", 0o700)] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let mut agent = identity();
+        if rustix::process::geteuid().is_root() {
+            // Both are root's then, as with sudo inside.
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            agent = Identity { uid: 65_534, gid: 65_534 };
+        }
+        assert!(matches!(held(dir.path(), agent, u64::MAX).unwrap(), Held::Bytes(_)));
+        assert_eq!((mode("read-only"), mode("closed")), (0o555, 0o700));
     }
 
     #[test]
